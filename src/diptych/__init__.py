@@ -1,0 +1,51 @@
+"""Diptych turns one kind of picture into another.
+
+The map, in the order in which a picture meets the parts:
+
+    data/pictures     one file <-> one tensor in [-1, 1]
+    data/sources      a folder -> a list of samples
+    data/geometry     resize, crop, flip, pad
+    data/facades      the built-in synthetic facades
+    data/batches      samples -> endless, seeded, resumable batches
+    methods           one paper = one file, between data and networks
+    networks, losses  the parts that papers are made of
+    checkpoint        training state, and the deployed model cut from it
+    run               what a run is: settings, the folder, its log
+    train             the only place where gradients exist
+    translate         the only door to a trained model
+    evaluate, report  numbers, and a page worth showing
+    quickstart, cli   the commands
+
+From Python:
+
+    import diptych
+    diptych.train("pix2pix", data="facades", out="runs/facades", direction="BtoA")
+    model = diptych.load("runs/facades")
+    photo = model(labels)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Model", "evaluate", "load", "report", "train", "translate"]
+
+if TYPE_CHECKING:
+    from diptych.evaluate import evaluate
+    from diptych.report import report
+    from diptych.train import train
+    from diptych.translate import Model, load, translate
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when one of them is first used: torch takes seconds."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from diptych.evaluate import evaluate
+    from diptych.report import report
+    from diptych.train import train
+    from diptych.translate import Model, load, translate
+
+    # All at once: importing the file train.py later would put the file in the place of the function.
+    for public in (Model, evaluate, load, report, train, translate):
+        globals()[public.__name__] = public
+    return globals()[name]

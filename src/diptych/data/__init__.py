@@ -1,0 +1,1 @@
+"""What a person brings: pictures, where they lie, and how they become batches."""

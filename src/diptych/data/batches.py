@@ -1,0 +1,148 @@
+"""Samples -> endless batches, seeded and resumable: batch number n is a function of (seed, n) and of nothing else.
+
+Pictures are decoded once to 8 bits at the load size and kept in memory where they fit in the budget, so that nothing is
+decoded after the first look. Crop and flip happen on the 8-bit batch, and one transfer carries it to the device.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diptych.data import geometry
+from diptych.data.pictures import from_bytes
+from diptych.data.sources import Paired
+
+Direction = Literal["AtoB", "BtoA"]
+Fit = Literal["stretch", "crop"]
+Progress = Callable[[int, int], None]
+
+SMALLEST_SHARE = 8  # a picture whose side is under 1/8 of the load size would be mostly invented
+
+
+class PictureStore:
+    """The pictures of a source at one size, A above B in one uint8 `[C_A + C_B, size, size]` array per pair.
+
+    A pair that travels as one array cannot be cropped or flipped in two ways.
+    """
+
+    def __init__(self, source: Paired, size: int, fit: Fit = "stretch", memory_gib: float = 0.0) -> None:
+        self.source, self.size, self.fit = source, size, fit
+        fits = len(source) * sum(source.channels) * size * size <= memory_gib * 2**30
+        self.kept: dict[int, Tensor] | None = {} if fits else None
+        self.sizes: Counter[tuple[int, int]] = Counter()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def get(self, index: int) -> Tensor:
+        """Pair `index`; decoded on the first call, from memory after that where the set fits."""
+        if self.kept is not None and index in self.kept:
+            return self.kept[index]
+        pair = self._decode(index)
+        if self.kept is not None:
+            self.kept[index] = pair
+        return pair
+
+    def _decode(self, index: int) -> Tensor:
+        sides = self.source.load(index)
+        height, width = sides[0].shape[1:]
+        if min(height, width) * SMALLEST_SHARE < self.size:
+            raise ValueError(
+                f"{self.source.files(index)}: {width}x{height} pixels is too small to be scaled to {self.size}; "
+                f"sides of at least {-(-self.size // SMALLEST_SHARE)} are expected; remove it or lower --size"
+            )
+        self.sizes[height, width] += 1
+        if self.fit == "crop":
+            sides = tuple(geometry.centre_square(side) for side in sides)
+        return torch.cat([geometry.resize(side, self.size, self.size) for side in sides])
+
+    def check(self, threads: int, progress: Progress | None = None) -> None:
+        """Looks at every picture once, so that a bad one is named before training and not in its third hour."""
+        problems: list[str] = []
+
+        def look(index: int) -> None:
+            try:
+                self.get(index)
+            except ValueError as error:
+                problems.append(str(error))
+
+        with ThreadPoolExecutor(max(threads, 1)) as pool:
+            for done, _ in enumerate(pool.map(look, range(len(self))), start=1):
+                if progress:
+                    progress(done, len(self))
+        if problems:
+            more = f" (and {len(problems) - 1} more such files)" if len(problems) > 1 else ""
+            raise ValueError(f"{min(problems)}{more}")
+
+    def describe(self) -> str:
+        """What was found, once it has been looked at: `400 side-by-side pairs, 512x256, A left`."""
+        height, width = self.sizes.most_common(1)[0][0]
+        others = f" (the commonest of {len(self.sizes)} sizes)" if len(self.sizes) > 1 else ""
+        return self.source.describe(height, width) + others
+
+
+def split_sides(pairs: Tensor, channels_a: int, direction: Direction) -> dict[str, Tensor]:
+    """uint8 `[B, C_A + C_B, H, W]` -> `x` (what goes in) and `y` (what should come out), float in [-1, 1].
+
+    >>> sorted(split_sides(torch.zeros(1, 4, 2, 2, dtype=torch.uint8), channels_a=1, direction="AtoB")["x"].shape)
+    [1, 1, 2, 2]
+    """
+    floats = from_bytes(pairs)
+    a, b = floats[:, :channels_a], floats[:, channels_a:]
+    x, y = (a, b) if direction == "AtoB" else (b, a)
+    return {"x": x, "y": y}
+
+
+class TrainingBatches:
+    """Endless training batches: every epoch a new order, every sample its own crop and flip."""
+
+    def __init__(
+        self, store: PictureStore, *, size: int, batch_size: int, flip: bool, seed: int, direction: Direction,
+    ) -> None:
+        self.store, self.size, self.batch_size, self.flip, self.seed = store, size, batch_size, flip, seed
+        self.direction = direction
+
+    @lru_cache(maxsize=4)  # noqa: B019 -- a batch needs the order of one epoch, two at its seam
+    def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.store))
+
+    def sample(self, number: int) -> Tensor:
+        """Sample `number`, counted over the whole training: uint8 `[C_A + C_B, size, size]`."""
+        epoch, position = divmod(number, len(self.store))
+        generator = np.random.default_rng([self.seed, 1, number])
+        pair = geometry.random_crop(self.store.get(int(self._order(epoch)[position])), self.size, generator)
+        return geometry.random_flip(pair, generator) if self.flip else pair
+
+    def batch(self, step: int) -> Tensor:
+        """Batch number `step`: uint8 `[B, C_A + C_B, size, size]`."""
+        first = step * self.batch_size
+        return torch.stack([self.sample(number) for number in range(first, first + self.batch_size)])
+
+    def stream(self, start: int, stop: int, device: torch.device, workers: int) -> Iterator[dict[str, Tensor]]:
+        """Batches `start` to `stop`, prepared ahead by `workers` threads, moved to `device` in one transfer each."""
+        for pairs in self._prepared(start, stop, workers):
+            if device.type == "cuda":
+                pairs = pairs.pin_memory()
+            yield split_sides(pairs.to(device, non_blocking=True), self.store.source.channels[0], self.direction)
+
+    def _prepared(self, start: int, stop: int, workers: int) -> Iterator[Tensor]:
+        if workers == 0:
+            yield from map(self.batch, range(start, stop))
+            return
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
+        ahead: deque[Future[Tensor]] = deque()
+        try:
+            for step in range(start, stop):
+                ahead.append(pool.submit(self.batch, step))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

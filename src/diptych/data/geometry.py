@@ -1,0 +1,76 @@
+"""Resize, crop, flip, pad. What is random is drawn from a generator that the caller hands over, once per sample."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resize(picture: Tensor, height: int, width: int) -> Tensor:
+    """uint8 or float `[C, H, W]` -> `[C, height, width]`, bicubic and antialiased, never contrast-stretched.
+
+    >>> resize(torch.zeros(3, 600, 400, dtype=torch.uint8), 286, 286).shape
+    torch.Size([3, 286, 286])
+    """
+    if picture.shape[1:] == (height, width):
+        return picture
+    # torch resizes 8-bit pictures four times as fast when the channels lie together
+    one = picture[None].contiguous(memory_format=torch.channels_last)
+    return F.interpolate(one, size=(height, width), mode="bicubic", antialias=True)[0].contiguous()
+
+
+def centre_crop(picture: Tensor, height: int, width: int | None = None) -> Tensor:
+    """Cuts `height` x `width` (default: square) out of the middle of `[C, H, W]`.
+
+    >>> centre_crop(torch.zeros(3, 10, 20), 4, 6).shape
+    torch.Size([3, 4, 6])
+    """
+    width = height if width is None else width
+    if height > picture.shape[1] or width > picture.shape[2]:
+        raise ValueError(
+            f"a crop of {height} x {width} does not fit in a picture of {picture.shape[1]} x {picture.shape[2]}"
+        )
+    top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
+    return picture[:, top : top + height, left : left + width]
+
+
+def centre_square(picture: Tensor) -> Tensor:
+    """The largest square in the middle of `[C, H, W]`."""
+    return centre_crop(picture, min(picture.shape[1:]))
+
+
+def random_crop(picture: Tensor, size: int, generator: np.random.Generator) -> Tensor:
+    """A square of `size` at an offset drawn evenly from all that fit, the first and the last included."""
+    top, left = (int(generator.integers(0, side - size, endpoint=True)) for side in picture.shape[1:])
+    return picture[:, top : top + size, left : left + size]
+
+
+def random_flip(picture: Tensor, generator: np.random.Generator) -> Tensor:
+    """Mirrored left to right with probability 0.5."""
+    return picture.flip(-1) if generator.random() < 0.5 else picture
+
+
+def _mirrored_index(length: int, padded: int, before: int) -> Tensor:
+    # A triangle wave, so that reflection goes on as long as needed, even past the far edge and for one pixel.
+    period = max(2 * (length - 1), 1)
+    position = (torch.arange(padded) - before) % period
+    return torch.where(position < length, position, period - position)
+
+
+def pad_to_multiple(pictures: Tensor, multiple: int) -> Tensor:
+    """Pads `[..., H, W]` by reflection, evenly on all sides, up to the next multiple in both directions.
+
+    >>> pad_to_multiple(torch.arange(3.0).reshape(1, 1, 1, 3), 4).shape
+    torch.Size([1, 1, 4, 4])
+    """
+    height, width = pictures.shape[-2:]
+    taller, wider = (-(-side // multiple) * multiple for side in (height, width))
+    rows = _mirrored_index(height, taller, (taller - height) // 2).to(pictures.device)
+    columns = _mirrored_index(width, wider, (wider - width) // 2).to(pictures.device)
+    return pictures.index_select(-2, rows).index_select(-1, columns)
+
+
+def cut_back(pictures: Tensor, height: int, width: int) -> Tensor:
+    """Undoes `pad_to_multiple`: the middle `height` x `width` of `[..., H, W]`."""
+    top, left = (pictures.shape[-2] - height) // 2, (pictures.shape[-1] - width) // 2
+    return pictures[..., top : top + height, left : left + width]

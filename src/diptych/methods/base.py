@@ -1,0 +1,108 @@
+"""The contract between a paper and the training loop."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+
+def kebab(name: str) -> str:
+    """The spelling of a setting in flags, recipes and settings.toml.
+
+    >>> kebab("lambda_l1")
+    'lambda-l1'
+    """
+    return name.replace("_", "-")
+
+
+class StrictModel(BaseModel):
+    """Frozen, named as on the command line, and refusing every key that it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=kebab, populate_by_name=True, serialize_by_alias=True,
+        allow_inf_nan=False,
+    )
+
+
+class MethodSettings(StrictModel):
+    """A method's own settings; each paper's file extends it."""
+
+
+class Shape(StrictModel):
+    """What a method is built for: pictures of `size` x `size` at training, with so many channels in and out."""
+
+    size: int
+    x_channels: int = 3
+    y_channels: int = 3
+
+
+class Update(Protocol):
+    """One optimiser step of one player; given by the loop."""
+
+    def __call__(self, player: str, loss: Tensor) -> None:
+        """Moves the networks of `player` down the gradient of `loss`."""
+
+
+class Method(nn.Module, ABC):
+    """One paper: its networks, the order of its updates, and what a trained model does with a picture.
+
+    A method never imports data, training or processes. Whatever changes during training is a function of `step` or lives
+    in the `state_dict`. A `train_step` never waits for the device: no `.item()`, no branch on a tensor's value.
+    """
+
+    paper: ClassVar[str]
+    summary: ClassVar[str]
+    needs: ClassVar[str]
+    """What the data must be: "paired", "unpaired", "images" or "labelled"."""
+    players: ClassVar[dict[str, tuple[str, ...]]]
+    """Who moves together, and which networks each player owns."""
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    """The tensors that `translate` reads, in order."""
+    deployed: ClassVar[tuple[str, ...]] = ("G",)
+    """The networks that `translate` uses; export and serve keep only these."""
+    Settings: ClassVar[type[MethodSettings]]
+
+    multiple: int
+    """Height and width that `translate` can take are multiples of this."""
+
+    @abstractmethod
+    def __init__(self, settings: Any, shape: Shape) -> None:
+        """Builds the networks; a `ValueError` says which size or setting they cannot take."""
+        super().__init__()
+
+    def optimizer(self, player: str, lr: float, beta1: float) -> torch.optim.Optimizer:
+        """Adam(2e-4, betas=(0.5, 0.999)) unless the paper differs; fused, so that a step is one kernel."""
+        parameters = [p for network in self.players[player] for p in self.get_submodule(network).parameters()]
+        return torch.optim.Adam(parameters, lr=lr, betas=(beta1, 0.999), fused=True)
+
+    @abstractmethod
+    def train_step(self, batch: dict[str, Tensor], update: Update, step: int) -> dict[str, Tensor]:
+        """One step of the paper's game; calls `update(player, loss)` once per optimiser step, in the paper's order.
+
+        Returns the scalars worth plotting, as tensors.
+        """
+
+    @abstractmethod
+    def translate(self, batch: dict[str, Tensor]) -> Tensor:
+        """Pictures `[B, C, H, W]` in [-1, 1] from the tensors named in `inputs`."""
+
+    def panels(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The columns of the sample sheet, by name, each `[B, C, H, W]`."""
+        return {"input": batch["x"], "output": self.translate(batch), "target": batch["y"]}
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Inside, the networks pass gradients on to what they are given, but build no graph for their own weights."""
+    parameters = [p for network in networks for p in network.parameters()]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)

@@ -1,0 +1,67 @@
+"""The layers that several networks share: normalisation, upsampling, initialisation."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Literal["batch", "instance", "none"]
+Upsampling = Literal["transposed", "resize"]
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that uses the statistics of the picture at hand when it translates.
+
+    pix2pix, section 3.4: "we apply batch normalization using the statistics of the test batch, rather than aggregated
+    statistics of the training batch". Each picture is its own test batch here, so that a translation does not depend on
+    the pictures that happen to be translated beside it.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, track_running_stats=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C, H, W]` -> the same shape."""
+        if self.training:
+            return super().forward(x)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+def normalisation(norm: Norm, channels: int) -> list[nn.Module]:
+    """The layer, as a list that can be empty."""
+    if norm == "batch":
+        return [BatchNorm(channels)]
+    if norm == "instance":
+        return [nn.InstanceNorm2d(channels)]
+    return []
+
+
+def needs_bias(norm: Norm) -> bool:
+    """A bias before batch norm is lost in its shift, so the field's networks leave it out there."""
+    return norm != "batch"
+
+
+def upsample(channels: int, out: int, upsampling: Upsampling, bias: bool) -> nn.Module:
+    """Twice the height and width: by 4x4 transposed convolution, or by nearest resize + 3x3 convolution.
+
+    The second leaves no checkerboard (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+    """
+    if upsampling == "transposed":
+        return nn.ConvTranspose2d(channels, out, kernel_size=4, stride=2, padding=1, bias=bias)
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"),
+        nn.Conv2d(channels, out, kernel_size=3, padding=1, bias=bias),
+    )
+
+
+def initialise(network: nn.Module) -> None:
+    """Convolution weights from N(0, 0.02), scales of norms from N(1, 0.02), biases 0 (pix2pix, section 6.2)."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

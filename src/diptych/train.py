@@ -1,0 +1,421 @@
+"""The loop. It knows players, steps and batches; it knows no method by name and nothing of what a picture shows."""
+
+import hashlib
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from diptych import __version__, checkpoint
+from diptych.atomic import atomic_file
+from diptych.data import pictures, sources
+from diptych.data.batches import PictureStore, TrainingBatches, split_sides
+from diptych.devices import autocast, choose_device, choose_precision, memory_format
+from diptych.methods import METHODS
+from diptych.methods.base import Method
+from diptych.run import Run, Settings, set_aside, settings_from
+
+SAMPLES = 4  # rows of a sample sheet
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to stop and did, at a checkpoint."""
+
+
+def train(
+    method: str, /, *, data: Path | str, out: Path | str, recipe: Path | str | None = None, fresh: bool = False,
+    dry_run: bool = False, console: Console | None = None, **settings: Any,
+) -> Run:
+    """Trains `method` on the pictures in `data`, or continues the run in `out`; gives the run.
+
+    `settings` are those of the command line: `train("pix2pix", data=..., out=..., size=128, method={"width": 16})`.
+    The same call again continues a run that was interrupted, and does nothing for a finished one; `fresh` sets the old
+    run aside first. Everything is checked before the first step: a `ValueError` says what a person can mend.
+    """
+    console = console or Console()
+    asked = settings_from(method, settings, Path(recipe) if recipe else None)
+    device = choose_device(asked.device)
+    precision = choose_precision(asked.precision, device)
+    with torch.device("meta"):  # can the networks take these settings? Costs nothing to ask
+        METHODS[method](asked.method, asked.shape)
+
+    data, out = Path(data), Path(out)
+    channels = (asked.channels_a, asked.channels_b)
+    source = sources.find_paired(data, "train", channels)
+    assert source is not None
+    run = Run(out, method, asked.resolved(len(source)), data)
+    if not fresh:
+        _require_place(run, source)
+    store = PictureStore(source, asked.load_size, asked.fit, asked.memory_gib)
+    with _counting(console, "looking at every picture") as progress:
+        store.check(asked.workers, progress)
+    console.print(f"{data}: {store.describe()}", highlight=False)
+    samples = _sample_batch(run, source)
+    if dry_run:
+        _print_settings(run, console)
+        return run
+
+    if fresh and (out / "settings.toml").exists():
+        with _locked(out):
+            pass
+        console.print(f"{out}: set aside as {set_aside(out)}", highlight=False)
+    out.mkdir(parents=True, exist_ok=True)
+    with _locked(out):
+        _require_place(run, source)
+        run.write_settings(shlex.join(["diptych", *sys.argv[1:]]), store.describe(), _digest(source))
+        batches = TrainingBatches(
+            store, size=asked.size, batch_size=asked.batch_size, flip=asked.flip, seed=asked.seed,
+            direction=asked.direction,
+        )
+        _Training(run, batches, samples, device, precision, console).go()
+    return run
+
+
+# ---- before the first step
+
+
+def _require_place(run: Run, source: sources.Paired) -> None:
+    """Raises a `ValueError` when `run.path` holds anything but this very run."""
+    if (run.path / "settings.toml").exists():
+        there = Run.open(run.path)
+        there.require_same(run)
+        if there.digest != _digest(source):
+            raise ValueError(
+                f"{run.path}: was trained on other pictures (the names in {run.data} differ from those it began with); "
+                "give the same --data, choose another --out, or add --fresh to set it aside and start anew"
+            )
+    elif run.path.exists() and (not run.path.is_dir() or any(f for f in run.path.iterdir() if f.name != ".lock")):
+        raise ValueError(f"{run.path}: exists and is not a run; choose another --out, nothing of yours is overwritten")
+
+
+def _digest(source: sources.Paired) -> str:
+    names = "\n".join(source.name(index) for index in range(len(source)))
+    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{folder}: another process is training in it; wait for it or choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _counting(console: Console, what: str) -> Iterator[Any]:
+    """A progress bar for work that is counted."""
+    with Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_settings(run: Run, console: Console) -> None:
+    values = run.values()
+    own = values.pop("method")
+    lines = [f"{key} = {value}" for key, value in values.items()]
+    lines += [f"method.{key} = {value}" for key, value in own.items()]
+    console.print("\n".join(lines), highlight=False, markup=False)
+
+
+def _sample_batch(run: Run, train_source: sources.Paired) -> dict[str, Tensor]:
+    """The same few held-out pictures for every sample sheet; of the training set where nothing is held out."""
+    settings = run.settings
+    held_out = sources.held_out(run.data, train_source.channels)
+    source = held_out[1] if held_out else train_source
+    store = PictureStore(source, settings.size, settings.fit)
+    count = min(SAMPLES, len(source))
+    pairs = torch.stack([store.get(index * len(source) // count) for index in range(count)])
+    return split_sides(pairs, source.channels[0], settings.direction)
+
+
+# ---- the steps
+
+
+def learning_rate(step: int, settings: Settings) -> float:
+    """Constant until `decay_start`, then linear to 0 at the end of the run (CycleGAN, section 4).
+
+    >>> settings = Settings(steps=200, lr=1.0)
+    >>> [learning_rate(step, settings) for step in (0, 99, 100, 150, 199)]
+    [1.0, 1.0, 1.0, 0.5, 0.01]
+    """
+    assert settings.steps is not None
+    decay_steps = settings.steps * (1 - settings.decay_start)
+    return settings.lr * min(1.0, (settings.steps - step) / decay_steps) if decay_steps else settings.lr
+
+
+def _seed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+
+
+class Updater:
+    """What every paper repeats at an optimiser step, once: `update(player, loss)`.
+
+    Nothing here waits for the device. A loss or gradient that is not finite makes this step and all later ones leave
+    the weights alone, on the device; `require_finite` asks, now and then, whether that has happened.
+    """
+
+    def __init__(self, method: Method, settings: Settings, device: torch.device) -> None:
+        self.settings = settings
+        self.step = 0
+        self.optimizers = {p: method.optimizer(p, settings.lr, settings.beta1) for p in method.players}
+        self.deployed_by = {p: set(networks) & set(method.deployed) for p, networks in method.players.items()}
+        self.weights = {
+            name: p for name, p in method.named_parameters() if name.split(".")[0] in method.deployed and settings.ema
+        }
+        self.ema = {name: p.detach().clone() for name, p in self.weights.items()}
+        self.broken = torch.zeros((), device=device)
+        self.broken_step = torch.zeros((), dtype=torch.long, device=device)
+
+    def begin(self, step: int) -> None:
+        """Sets the learning rate of a step."""
+        self.step = step
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, self.settings)
+
+    def __call__(self, player: str, loss: Tensor) -> None:
+        """Moves `player` down the gradient of `loss`."""
+        optimizer = self.optimizers[player]
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(loss.device.type, enabled=False):
+            loss.float().backward()
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.settings.clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.settings.clip, norm)
+        finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
+        self.broken_step = torch.where((self.broken == 0) & ~finite, self.step, self.broken_step)
+        self.broken = torch.maximum(self.broken, (~finite).float())
+        # The fused optimisers skip the step where this is 1: a check without waiting for the device.
+        optimizer.found_inf = self.broken  # type: ignore[attr-defined]
+        optimizer.step()
+        if self.ema and self.deployed_by[player]:
+            self._average(player)
+
+    @torch.no_grad()
+    def _average(self, player: str) -> None:
+        names = [name for name in self.ema if name.split(".")[0] in self.deployed_by[player]]
+        torch._foreach_lerp_(
+            [self.ema[name] for name in names], [self.weights[name] for name in names], 1 - self.settings.ema
+        )
+
+    def require_finite(self, kept: str) -> None:
+        """Raises a `ValueError` that names the step when something was not finite."""
+        if self.broken.item():
+            raise ValueError(
+                f"training stopped before step {int(self.broken_step.item()) + 1}: a loss or gradient is not finite "
+                f"(NaN or infinite); {kept}; try a lower --lr, --clip 1, or --precision fp32"
+            )
+
+    @contextmanager
+    def deployed_weights(self) -> Iterator[None]:
+        """Inside, the method has the weights that are deployed: the moving average, if there is one."""
+        own = {name: self.weights[name].data for name in self.ema}
+        for name, average in self.ema.items():
+            self.weights[name].data = average
+        try:
+            yield
+        finally:
+            for name, value in own.items():
+                self.weights[name].data = value
+
+
+class _Training:
+    """One process's work on one run."""
+
+    def __init__(
+        self, run: Run, batches: TrainingBatches, samples: dict[str, Tensor], device: torch.device,
+        precision: Literal["fp32", "bf16"], console: Console,
+    ) -> None:
+        self.run, self.settings, self.batches, self.console = run, run.settings, batches, console
+        self.device, self.precision = device, precision
+        torch.manual_seed(_seed(self.settings.seed, 2))
+        method = METHODS[run.method](self.settings.method, self.settings.shape)
+        self.method = method.to(device, memory_format=memory_format(device))  # type: ignore[call-overload]
+        self.updater = Updater(self.method, self.settings, device)
+        self.samples = {name: value.to(device) for name, value in samples.items()}
+        self.config = checkpoint.ModelConfig(
+            method=run.method, direction=self.settings.direction, shape=self.settings.shape,
+            settings=self.settings.method.model_dump(mode="json", by_alias=True), diptych=__version__,
+        )
+        self.checkpoints = run.path / "checkpoints"
+        self.start = self._resume()
+        self.seconds_before = next((e["seconds"] for e in reversed(run.read_log()) if e["step"] <= self.start), 0.0)
+
+    def _resume(self) -> int:
+        found = checkpoint.list_checkpoints(self.checkpoints)
+        if not found:
+            return 0
+        step, path = found[-1]
+        checkpoint.load_training(path, self.method, self.updater.optimizers, self.updater.ema)
+        return step
+
+    def go(self) -> None:
+        """From the last checkpoint to the last step."""
+        steps, run = self.settings.steps, self.run
+        assert steps is not None
+        if self.start >= steps:
+            self.console.print(f"{run.path}: finished at step {self.start}; nothing to do (a larger --steps or --epochs "
+                               "goes on, --fresh starts anew)", highlight=False)
+            return
+        self.console.print(
+            f"{run.path}: {run.method} at {self.settings.size} px on {self.device} ({self.precision}), "
+            + (f"continuing at step {self.start} of {steps}" if self.start else f"{steps} steps"), highlight=False,
+        )
+        run.cut_log(self.start)
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
+
+        self.board = SummaryWriter(str(run.path / "tensorboard"), purge_step=self.start + 1)
+        try:
+            with _stop_signals() as stop, _Display(self.console, run, self.start) as display:
+                self._steps(stop, display)
+        finally:
+            self.board.close()
+        self.console.print(f"{run.path}: finished at step {steps}; next: diptych evaluate {shlex.quote(str(run.path))} "
+                           f"--data {shlex.quote(str(run.data))}", highlight=False)
+
+    def _steps(self, stop: threading.Event, display: "_Display") -> None:
+        settings, began = self.settings, time.monotonic()
+        assert settings.steps and settings.sample_every and settings.checkpoint_every
+        sums: dict[str, Tensor] = {}
+        summed = 0
+        stream = self.batches.stream(self.start, settings.steps, self.device, settings.workers)
+        for step, batch in enumerate(stream, start=self.start):
+            torch.manual_seed(_seed(settings.seed, 3, step))
+            self.updater.begin(step)
+            with autocast(self.precision, self.device):
+                scalars = self.method.train_step(batch, self.updater, step)
+            for name, value in scalars.items():
+                sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+            summed += 1
+
+            done = step + 1
+            last = done == settings.steps or stop.is_set()
+            if last or done % settings.log_every == 0:
+                self.updater.require_finite(self._kept())
+                losses = dict(zip(sums, (torch.stack([s.float() for s in sums.values()]) / summed).tolist(), strict=True))
+                self._log(done, losses, self.seconds_before + time.monotonic() - began)
+                display.losses(losses)
+                sums, summed = {}, 0
+            if last or done % settings.sample_every == 0:
+                self._sample(done)
+            if last or done % settings.checkpoint_every == 0:
+                self.updater.require_finite(self._kept())
+                self._save(done)
+            display.advance()
+            if stop.is_set() and done < settings.steps:
+                raise Interrupted(f"stopped at the checkpoint of step {done}; the same command continues")
+
+    def _kept(self) -> str:
+        found = checkpoint.list_checkpoints(self.checkpoints)
+        return f"the checkpoint of step {found[-1][0]} is kept" if found else "there is no checkpoint yet"
+
+    def _log(self, done: int, losses: dict[str, float], seconds: float) -> None:
+        rate = learning_rate(done - 1, self.settings)
+        self.run.log({
+            "step": done, "pictures": done * self.settings.batch_size, "seconds": round(seconds, 3), "lr": rate,
+            "losses": losses,
+        })
+        for name, value in losses.items():
+            self.board.add_scalar(f"losses/{name}", value, done)  # type: ignore[no-untyped-call]
+        self.board.add_scalar("lr", rate, done)  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def _sample(self, done: int) -> None:
+        self.method.eval()
+        with self.updater.deployed_weights(), autocast(self.precision, self.device):
+            panels = self.method.panels(self.samples)
+        self.method.train()
+        rows = [picture for row in zip(*panels.values(), strict=True) for picture in row]
+        sheet = pictures.merge([picture.float() for picture in rows], columns=len(panels))
+        folder = self.run.path / "samples"
+        folder.mkdir(exist_ok=True)
+        pictures.encode(pictures.from_tensor(sheet), folder / f"step-{done:08d}.png")
+        self.board.add_image("samples", (sheet + 1) / 2, done)  # type: ignore[no-untyped-call]
+
+    def _save(self, done: int) -> None:
+        self.checkpoints.mkdir(exist_ok=True)
+        checkpoint.save_training(self.checkpoints, done, self.method, self.updater.optimizers, self.updater.ema)
+        checkpoint.save_model(self.run.path / "model", self.config, done, self.method, self.updater.ema)
+
+
+# ---- what the person sees
+
+
+class _Display:
+    """A live bar in a terminal; a line now and then in a file."""
+
+    LINE_EVERY = 30.0  # seconds
+
+    def __init__(self, console: Console, run: Run, start: int) -> None:
+        assert run.settings.steps is not None
+        self.console, self.batch_size, self.start, self.steps = console, run.settings.batch_size, start, run.settings.steps
+        self.done, self.text, self.began, self.last_line = start, "", time.monotonic(), 0.0
+        self.bar = Progress(
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[speed]:.1f} pictures/s"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[losses]}"),
+            console=console, disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> "_Display":
+        self.bar.start()
+        self.task = self.bar.add_task("", total=self.steps, completed=self.start, speed=0.0, losses="")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def losses(self, losses: dict[str, float]) -> None:
+        self.text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+
+    def advance(self) -> None:
+        self.done += 1
+        now = time.monotonic()
+        speed = (self.done - self.start) * self.batch_size / (now - self.began)
+        self.bar.update(self.task, completed=self.done, speed=speed, losses=self.text)
+        if not self.console.is_terminal and now - self.last_line > self.LINE_EVERY and self.text:
+            self.last_line = now
+            left = (self.steps - self.done) * self.batch_size / speed / 60
+            self.console.print(f"step {self.done}/{self.steps}  {speed:.1f} pictures/s  {left:.0f} min left  {self.text}",
+                               highlight=False)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM ask the loop to stop after this step; a second Ctrl-C stops at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
