@@ -211,7 +211,7 @@ def encode(pixels: Pixels, path: Path) -> None:
         pixels = from_tensor(to_tensor(Pixels(pixels.values), pixels.values.shape[-1]), 8, pixels.alpha)
     if suffix not in ALPHA_SUFFIXES:
         pixels = Pixels(pixels.values)
-    with atomic_file(path) as beside:
+    with atomic_file(path, durable=False) as beside:
         if pixels.bits == 16 and (pixels.values.shape[-1] == 3 or pixels.alpha is not None):
             _write_deep_colour(pixels, beside)
         else:

@@ -1,0 +1,205 @@
+"""The only door to a trained model: a picture in, a picture out, of the same kind and size."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar, overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from diptych import checkpoint
+from diptych.data import geometry, pictures
+from diptych.data.pictures import Array, Pixels
+from diptych.data.sources import list_pictures
+from diptych.devices import Device, Precision, autocast, choose_device, choose_precision, memory_format
+
+Picture = TypeVar("Picture", Image.Image, Array)
+
+
+def load(run: Path | str, *, device: Device = "auto", precision: Precision = "auto") -> "Model":
+    """Opens the model of a run (or a model folder by itself), also while the run is still training.
+
+    Raises a `ValueError` when there is no trained model in it.
+    """
+    return Model(Path(run), device, precision)
+
+
+class Model:
+    """A trained translator; `model(picture)` gives the translated picture.
+
+    Translation is deterministic: the same picture gives the same result, whatever is translated beside it.
+    """
+
+    def __init__(self, run: Path, device: Device = "auto", precision: Precision = "auto") -> None:
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.method, self.config, self.step = checkpoint.load_model(run, self.device)
+        for name in self.method.deployed:
+            self.method.get_submodule(name).to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
+
+    @overload
+    def __call__(self, picture: Path | str, *, out: Path | str, stochastic: bool = False,
+                 working_size: int | None = None) -> Path: ...
+    @overload
+    def __call__(self, picture: Path | str, *, stochastic: bool = False,
+                 working_size: int | None = None) -> Image.Image: ...
+    @overload
+    def __call__(self, picture: Picture, *, stochastic: bool = False,
+                 working_size: int | None = None) -> Picture: ...
+
+    def __call__(
+        self, picture: Path | str | Image.Image | Array, *, out: Path | str | None = None, stochastic: bool = False,
+        working_size: int | None = None,
+    ) -> Path | Image.Image | Array:
+        """Translates a picture of any size and mode; what goes in comes out.
+
+        A Pillow image gives a Pillow image; an array `[H, W]`, `[H, W, 1]` or `[H, W, 3]` of uint8, uint16 or float in
+        [0, 1] gives an array of that type; a path gives the path `out` that was written, or, without `out`, a Pillow image,
+        since nothing is written where nobody asked. Alpha goes through untouched.
+
+        `stochastic` leaves the dropout on, the paper's only source of variety (pix2pix, section 2.1). `working_size`
+        shrinks the picture so that its shorter side has that many pixels before the networks see it, and scales the
+        result back: for pictures much larger than those of the training.
+        """
+        if isinstance(picture, Path | str):
+            pixels = self.pixels(pictures.decode(Path(picture)), stochastic, working_size)
+            if out is None:
+                return pictures.to_image(pixels)
+            pictures.encode(pixels, Path(out))
+            return Path(out)
+        if isinstance(picture, Image.Image):
+            return pictures.to_image(self.pixels(pictures.from_image(picture), stochastic, working_size))
+        return self._array(picture, stochastic, working_size)
+
+    def _array(self, array: Array, stochastic: bool, working_size: int | None) -> Array:
+        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)) or 0 in array.shape:
+            raise ValueError(f"an array of shape {array.shape} is not a picture; [H, W], [H, W, 1] or [H, W, 3] is")
+        values = array if array.ndim == 3 else array[..., None]
+        if array.dtype in (np.uint8, np.uint16):
+            result: Array = self.pixels(Pixels(values), stochastic, working_size).values
+        elif np.issubdtype(array.dtype, np.floating):
+            x = torch.from_numpy(np.ascontiguousarray(values)).float().permute(2, 0, 1) * 2 - 1
+            y = self.tensor(self._to_input_channels(x), stochastic, working_size)
+            result = ((y.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy().astype(array.dtype)
+        else:
+            raise ValueError(f"an array of {array.dtype} has no fixed range; use uint8, uint16, or floats in [0, 1]")
+        return result[..., 0] if array.ndim == 2 and result.shape[-1] == 1 else result
+
+    def _to_input_channels(self, x: Tensor) -> Tensor:
+        wanted = self.config.shape.x_channels
+        if x.shape[0] == wanted:
+            return x
+        if wanted == 3:
+            return x.expand(3, -1, -1)
+        return (x * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)
+
+    def pixels(self, source: Pixels, stochastic: bool = False, working_size: int | None = None) -> Pixels:
+        """Pixels to pixels of the same size, bits and alpha."""
+        x = pictures.to_tensor(source, self.config.shape.x_channels)
+        y = self.tensor(x, stochastic, working_size)
+        return pictures.from_tensor(y, source.bits, source.alpha)
+
+    def tensor(self, x: Tensor, stochastic: bool = False, working_size: int | None = None) -> Tensor:
+        """float `[C, H, W]` in [-1, 1] -> float `[C', H, W]` in [-1, 1], on the CPU."""
+        height, width = x.shape[-2:]
+        if working_size is not None and working_size < min(height, width):
+            scale = working_size / min(height, width)
+            small = geometry.resize(x, round(height * scale), round(width * scale))
+            return geometry.resize(self.tensor(small, stochastic), height, width).clamp(-1, 1)
+        return self.batch({"x": x[None]}, stochastic)[0]
+
+    @torch.inference_mode()
+    def batch(self, batch: dict[str, Tensor], stochastic: bool = False) -> Tensor:
+        """The tensors that the method reads, each `[B, C, H, W]` of any H and W -> `[B, C', H, W]` on the CPU."""
+        height, width = batch["x"].shape[-2:]
+        padded = {
+            name: geometry.pad_to_multiple(value.to(self.device), self.method.multiple) for name, value in batch.items()
+        }
+        with _dropout(self.method, stochastic), autocast(self.precision, self.device):
+            y = self.method.translate(padded)
+        return geometry.cut_back(y, height, width).float().cpu()
+
+
+class _dropout:  # noqa: N801 -- used like a function
+    """Inside, dropout is on when `active`, and everything else stays in eval mode."""
+
+    def __init__(self, method: nn.Module, active: bool) -> None:
+        self.layers = [layer for layer in method.modules() if isinstance(layer, nn.Dropout)] if active else []
+
+    def __enter__(self) -> None:
+        for layer in self.layers:
+            layer.train()
+
+    def __exit__(self, *error: object) -> None:
+        for layer in self.layers:
+            layer.eval()
+
+
+# ---- files and folders
+
+
+def translate(
+    run: Path | str, inputs: Iterable[Path | str], *, out: Path | str, overwrite: bool = False,
+    stochastic: bool = False, seed: int = 0, working_size: int | None = None, device: Device = "auto",
+    precision: Precision = "auto", progress: Callable[[int, int], None] | None = None,
+) -> list[str]:
+    """Translates files and folders: one file to the file `out`, anything else into the folder `out`.
+
+    Folders are walked; a picture keeps its place and name below its folder. Gives one line for each picture that could
+    not be read; the others are translated all the same. Raises a `ValueError` before the first picture for what concerns
+    them all: no model, no pictures, an output that exists (`overwrite` allows that) or that is one of the inputs.
+    """
+    model = load(run, device=device, precision=precision)
+    jobs = plan([Path(path) for path in inputs], Path(out), overwrite)
+    torch.manual_seed(seed)
+    problems = []
+    for done, (source, target) in enumerate(jobs, start=1):
+        try:
+            pixels = pictures.decode(source)
+        except ValueError as error:
+            problems.append(str(error))
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            pictures.encode(model.pixels(pixels, stochastic, working_size), target)
+        if progress:
+            progress(done, len(jobs))
+    return problems
+
+
+def plan(inputs: list[Path], out: Path, overwrite: bool) -> list[tuple[Path, Path]]:
+    """Which picture goes where; a `ValueError` when something would be lost."""
+    jobs: list[tuple[Path, Path]] = []
+    one_file = len(inputs) == 1 and not inputs[0].is_dir()
+    for path in inputs:
+        if not path.exists():
+            raise ValueError(f"{path}: no such file or folder")
+        if path.is_dir():
+            found = pictures_below(path)
+            jobs += [(file, out / file.relative_to(path)) for file in found]
+        elif one_file and not out.is_dir() and out.suffix:
+            pictures.require_writable_suffix(out)
+            jobs.append((path, out))
+        else:
+            pictures.require_writable_suffix(path)
+            jobs.append((path, out / path.name))
+    targets = [target for _, target in jobs]
+    if twice := next((target for target in targets if targets.count(target) > 1), None) if len(inputs) > 1 else None:
+        raise ValueError(f"{twice}: two of the inputs would be written to it; translate them into different folders")
+    sources = {source.resolve() for source, _ in jobs}
+    if own := next((target for target in targets if target.resolve() in sources), None):
+        raise ValueError(f"{own}: is one of the inputs, which are never overwritten; choose another --out")
+    existing = [target for target in targets if target.exists()]
+    if existing and not overwrite:
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise ValueError(f"{existing[0]}{more}: exists already; choose another --out or add --overwrite")
+    return jobs
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """The pictures in a folder; a `ValueError` when there are none."""
+    found = list_pictures(folder)
+    if not found:
+        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)})")
+    return found
