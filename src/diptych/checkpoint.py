@@ -3,11 +3,12 @@
 import json
 import re
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -69,7 +70,9 @@ def load_training(
     try:
         tensors = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{file}: is damaged ({error}); remove {checkpoint} to continue from the one before it") from error
+        raise ValueError(
+            f"{file}: is damaged ({error}); remove {checkpoint} to continue from the one before it"
+        ) from error
     method.load_state_dict(_below("method/", tensors))
     for name, value in _below("ema/", tensors).items():
         ema[name].copy_(value)
@@ -96,7 +99,7 @@ class ModelConfig(StrictModel):
     direction: str
     shape: Shape
     settings: dict[str, Any]
-    diptych: str
+    diptych: str = Field(default_factory=lambda: version("diptych"))
 
 
 def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema: dict[str, Tensor]) -> None:

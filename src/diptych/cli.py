@@ -4,7 +4,7 @@ import inspect
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -22,6 +22,7 @@ app = App(
     help="Adversarial image-to-image translation: from a folder of pictures to a trained model.",
     version=__version__,
     default_parameter=Parameter(negative=""),
+    suppress_keyboard_interrupt=False,
 )
 train_app = App(name="train", help="Train a method on a folder of pictures; the same command again continues the run.")
 app.command(train_app)
@@ -70,11 +71,19 @@ def _flags(model: "type[BaseModel]", prefix: str, group: Group) -> Iterator[insp
         if name == "method":
             continue
         flag = Parameter(
-            name=f"--{prefix}{name}".replace("_", "-"), help=field.description, group=group, n_tokens=1,
-            converter=_read_value, metavar=_kind(field.annotation), show_default=_default(field),
+            name=f"--{prefix}{name}".replace("_", "-"),
+            help=field.description,
+            group=group,
+            n_tokens=1,
+            converter=_read_value,
+            metavar=_kind(field.annotation),
+            show_default=_default(field),
         )
         yield inspect.Parameter(
-            f"{prefix}{name}".replace(".", "__"), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Any, flag]
+            f"{prefix}{name}".replace(".", "__"),
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[Any, flag],
         )
 
 
@@ -114,6 +123,7 @@ def _train_command(name: str) -> Callable[..., None]:
     return command
 
 
+@cache
 def _add_train_commands() -> None:
     """Gives `diptych train` a command for each method. Called when needed: the settings' models import torch."""
     from diptych.methods import METHODS
@@ -183,14 +193,25 @@ def translate(
     precision
         bf16 or fp32.
     """
+    from rich.console import Console
+
     import diptych
+    from diptych.progress import counting
 
     if not inputs:
         raise ValueError("translate: no pictures given; diptych translate RUN INPUT... --out PATH")
-    with _bar("translating") as progress:
+    with counting(Console(stderr=True), "translating") as progress:
         problems = diptych.translate(
-            run, inputs, out=out, overwrite=overwrite, stochastic=stochastic, seed=seed, working_size=working_size,
-            device=device, precision=precision, progress=progress,
+            run,
+            inputs,
+            out=out,
+            overwrite=overwrite,
+            stochastic=stochastic,
+            seed=seed,
+            working_size=working_size,
+            device=device,
+            precision=precision,
+            progress=progress,
         )
     for problem in problems:
         print(f"diptych: skipped: {problem}", file=sys.stderr)  # noqa: T201
@@ -199,7 +220,11 @@ def translate(
 
 @app.command
 def evaluate(
-    run: Path, *, data: Path, metrics: str = "l1,psnr,ssim", baselines: bool = False,
+    run: Path,
+    *,
+    data: Path,
+    metrics: str = "l1,psnr,ssim",
+    baselines: bool = False,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> None:
     """Measure a model on the held-out pairs, and keep every result in the run.
@@ -221,14 +246,24 @@ def evaluate(
     from rich.table import Table
 
     import diptych
+    from diptych.progress import counting
 
-    with _bar("measuring") as progress:
+    with counting(Console(stderr=True), "measuring") as progress:
         lines = diptych.evaluate(
-            run, data=data, names=[name.strip() for name in metrics.split(",")], baselines=baselines, device=device,
+            run,
+            data=data,
+            names=[name.strip() for name in metrics.split(",")],
+            baselines=baselines,
+            device=device,
             progress=lambda who, done, total: progress(done, total),
         )
-    table = Table("", *lines[0]["metrics"], box=None, title=f"{run} at step {lines[0]['step']}, {lines[0]['count']} "
-                  f"{lines[0]['split']} pairs", title_justify="left")
+    table = Table(
+        "",
+        *lines[0]["metrics"],
+        box=None,
+        title=f"{run} at step {lines[0]['step']}, {lines[0]['count']} {lines[0]['split']} pairs",
+        title_justify="left",
+    )
     for line in lines:
         table.add_row(line["who"], *(f"{value:.4f}" for value in line["metrics"].values()))
     Console().print(table)
@@ -260,15 +295,3 @@ def quickstart(*, out: Path = Path("quickstart")) -> None:
     from diptych.quickstart import quickstart
 
     quickstart(out)
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, so that stdout stays clean."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -15,8 +15,10 @@ def choose_device(device: Device) -> torch.device:
     if device == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if there[name]))
     if not there[device]:
-        raise ValueError(f"--device {device}: there is none on this machine; use one of "
-                         f"{', '.join(name for name, is_there in there.items() if is_there)}")
+        raise ValueError(
+            f"--device {device}: there is none on this machine; use one of "
+            f"{', '.join(name for name, is_there in there.items() if is_there)}"
+        )
     return torch.device(device)
 
 

@@ -2,9 +2,7 @@
 
 import datetime
 import json
-import shlex
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from diptych.data import pictures, sources
 from diptych.data.batches import PictureStore, split_sides
 from diptych.data.geometry import resize
 from diptych.devices import Device
-from diptych.run import Run
+from diptych.run import Run, command_line
 from diptych.translate import Model, load
 
 PANELS = ("input", "output", "target")
@@ -29,8 +27,13 @@ Progress = Callable[[str, int, int], None]
 
 
 def evaluate(
-    run: Path | str, *, data: Path | str, names: Sequence[str] = tuple(metrics.PAIRED), baselines: bool = False,
-    device: Device = "auto", progress: Progress | None = None,
+    run: Path | str,
+    *,
+    data: Path | str,
+    names: Sequence[str] = tuple(metrics.PAIRED),
+    baselines: bool = False,
+    device: Device = "auto",
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Measures the model of `run` on the held-out pairs of `data` and keeps every result.
 
@@ -63,12 +66,18 @@ def evaluate(
     lines = []
     for who, answer in judges.items():
         values = _measure(who, answer, held_out, names, folder if who == "model" else None, progress)
-        lines.append({
-            "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": shlex.join(["diptych", *sys.argv[1:]]),
-            "step": model.step, "data": str(data), "split": split, "count": len(source), "who": who,
-            "metrics": {_specified(name, settings.size): _mean(values[name]) for name in names},
-        })
+        lines.append(
+            {
+                "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+                "command": command_line(),
+                "step": model.step,
+                "data": str(data),
+                "split": split,
+                "count": len(source),
+                "who": who,
+                "metrics": {_specified(name, settings.size): _mean(values[name]) for name in names},
+            }
+        )
     with (run_folder.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
     return lines

@@ -16,6 +16,8 @@ import difflib
 import json
 import math
 import platform
+import shlex
+import sys
 import tomllib
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -40,7 +42,9 @@ class Settings(StrictModel):
     size: int = Field(256, ge=1, description="Height and width at training, in pixels.")
     steps: int | None = Field(None, ge=1, description="Length of the run in steps, instead of --epochs.")
     epochs: float | None = Field(
-        None, gt=0, description=f"Length of the run in passes over the data; {DEFAULT_EPOCHS} if neither it nor --steps is "
+        None,
+        gt=0,
+        description=f"Length of the run in passes over the data; {DEFAULT_EPOCHS} if neither it nor --steps is "
         "given (pix2pix, section 6.2).",
     )
     batch_size: int = Field(1, ge=1, description="Samples a step (pix2pix, section 6.2: 1 to 10, 1 for facades).")
@@ -48,20 +52,29 @@ class Settings(StrictModel):
     lr: float = Field(2e-4, gt=0, description="Learning rate (pix2pix, section 3.3).")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum (pix2pix, section 3.3).")
     decay_start: float = Field(
-        0.5, ge=0, le=1, description="Share of the run after which the learning rate falls linearly to 0 (CycleGAN, "
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the run after which the learning rate falls linearly to 0 (CycleGAN, "
         "section 4: 100 epochs + 100 epochs); 1 keeps it constant.",
     )
     load_scale: float = Field(
-        286 / 256, ge=1, description="Pictures are resized to size x this, then cropped at random (pix2pix, section 6.2).",
+        286 / 256,
+        ge=1,
+        description="Pictures are resized to size x this, then cropped at random (pix2pix, section 6.2).",
     )
     fit: Fit = Field(
-        "stretch", description="How a picture becomes square: stretched (the papers' code), or its middle cut out.",
+        "stretch",
+        description="How a picture becomes square: stretched (the papers' code), or its middle cut out.",
     )
     flip: bool = Field(True, description="Mirror half of the samples (pix2pix, section 6.2).")
     channels_a: int = Field(3, description="Channels of A: 3 for RGB, 1 for grey.")
     channels_b: int = Field(3, description="Channels of B: 3 for RGB, 1 for grey.")
     ema: float = Field(
-        0.0, ge=0, lt=1, description="Decay of the moving average of the generator's weights that is deployed, such as "
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of the moving average of the generator's weights that is deployed, such as "
         "0.999; 0, the paper's way, is none.",
     )
     clip: float = Field(0.0, ge=0, description="Largest norm of a player's gradient; 0 does not clip.")
@@ -70,12 +83,18 @@ class Settings(StrictModel):
     precision: Precision = Field("auto", description="auto is bf16 on GPUs that have it, else fp32.")
     workers: int = Field(2, ge=0, description="Threads that prepare pictures.")
     memory_gib: float = Field(
-        4.0, ge=0, description="Decoded pictures are kept in memory when all of them fit in this many GiB.",
+        4.0,
+        ge=0,
+        description="Decoded pictures are kept in memory when all of them fit in this many GiB.",
     )
     log_every: int = Field(20, ge=1, description="Steps between lines of log.jsonl.")
-    sample_every: int | None = Field(None, ge=1, description="Steps between sample sheets; a twentieth of the run, at least 100, if not given.")
+    sample_every: int | None = Field(
+        None, ge=1, description="Steps between sample sheets; a twentieth of the run, at least 100, if not given."
+    )
     checkpoint_every: int | None = Field(
-        None, ge=1, description="Steps between checkpoints; a twentieth of the run, 100 to 5000, if not given.",
+        None,
+        ge=1,
+        description="Steps between checkpoints; a twentieth of the run, 100 to 5000, if not given.",
     )
     method: SerializeAsAny[MethodSettings] = MethodSettings()
 
@@ -104,16 +123,29 @@ class Settings(StrictModel):
         """The same settings with the length of the run and its rhythm worked out for so many samples."""
         steps = self.steps or max(1, math.ceil((self.epochs or DEFAULT_EPOCHS) * samples / self.batch_size))
         twentieth = max(100, steps // 20)
-        return self.model_copy(update={
-            "steps": steps,
-            "sample_every": self.sample_every or twentieth,
-            "checkpoint_every": self.checkpoint_every or min(twentieth, 5000),
-        })
+        return self.model_copy(
+            update={
+                "steps": steps,
+                "epochs": None,
+                "sample_every": self.sample_every or twentieth,
+                "checkpoint_every": self.checkpoint_every or min(twentieth, 5000),
+            }
+        )
 
 
 # What may differ when a run goes on: where it runs and what it tells, never what it learns. `steps` may, so that a
 # finished run can be made longer.
-MAY_CHANGE = {"steps", "epochs", "device", "precision", "workers", "memory-gib", "log-every", "sample-every", "checkpoint-every"}
+MAY_CHANGE = {
+    "steps",
+    "epochs",
+    "device",
+    "precision",
+    "workers",
+    "memory-gib",
+    "log-every",
+    "sample-every",
+    "checkpoint-every",
+}
 
 Values = Mapping[str, Any]
 
@@ -157,6 +189,7 @@ def read_recipe(path: Path, method: str) -> dict[str, Any]:
         raise ValueError(f"--recipe {path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"--recipe {path}: is not TOML ({error})") from error
+    values.pop("run", None)  # the settings.toml of a run is a recipe too
     own = values.get("method", {})
     if not isinstance(own, dict):
         raise ValueError(f"--recipe {path}: method is a table ([method]), found {own!r}")
@@ -204,7 +237,9 @@ class Run:
         """An existing run; a `ValueError` when there is none at `path`."""
         file = path / "settings.toml"
         if not file.is_file():
-            raise ValueError(f"{path}: is not a run (it has no settings.toml); give the folder that `diptych train` wrote")
+            raise ValueError(
+                f"{path}: is not a run (it has no settings.toml); give the folder that `diptych train` wrote"
+            )
         try:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
             about, own = values.pop("run"), values.pop("method")
@@ -280,6 +315,13 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def command_line() -> str:
+    """The command that is running, as one could type it again."""
+    program, *arguments = sys.argv
+    typed = "diptych" if Path(program).name in ("diptych", "diptych.exe", "__main__.py") else Path(program).name
+    return shlex.join([typed, *arguments])
+
+
 def set_aside(path: Path) -> Path:
     """Renames a run so that a new one can take its place; nothing is deleted."""
     number = 1
@@ -296,5 +338,3 @@ def _flat(values: Values, prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-

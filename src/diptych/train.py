@@ -3,7 +3,6 @@
 import hashlib
 import shlex
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,17 +15,16 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from diptych import __version__, checkpoint
-from diptych.atomic import atomic_file
+from diptych import checkpoint
 from diptych.data import pictures, sources
 from diptych.data.batches import PictureStore, TrainingBatches, split_sides
 from diptych.devices import autocast, choose_device, choose_precision, memory_format
 from diptych.methods import METHODS
 from diptych.methods.base import Method
-from diptych.run import Run, Settings, set_aside, settings_from
+from diptych.progress import TrainingProgress, counting, say
+from diptych.run import Run, Settings, command_line, set_aside, settings_from
 
 SAMPLES = 4  # rows of a sample sheet
 
@@ -36,8 +34,16 @@ class Interrupted(KeyboardInterrupt):
 
 
 def train(
-    method: str, /, *, data: Path | str, out: Path | str, recipe: Path | str | None = None, fresh: bool = False,
-    dry_run: bool = False, console: Console | None = None, **settings: Any,
+    method: str,
+    /,
+    *,
+    data: Path | str,
+    out: Path | str,
+    recipe: Path | str | None = None,
+    fresh: bool = False,
+    dry_run: bool = False,
+    console: Console | None = None,
+    **settings: Any,
 ) -> Run:
     """Trains `method` on the pictures in `data`, or continues the run in `out`; gives the run.
 
@@ -60,9 +66,9 @@ def train(
     if not fresh:
         _require_place(run, source)
     store = PictureStore(source, asked.load_size, asked.fit, asked.memory_gib)
-    with _counting(console, "looking at every picture") as progress:
+    with counting(console, "looking at every picture") as progress:
         store.check(asked.workers, progress)
-    console.print(f"{data}: {store.describe()}", highlight=False)
+    say(console, f"{data}: {store.describe()}")
     samples = _sample_batch(run, source)
     if dry_run:
         _print_settings(run, console)
@@ -71,13 +77,17 @@ def train(
     if fresh and (out / "settings.toml").exists():
         with _locked(out):
             pass
-        console.print(f"{out}: set aside as {set_aside(out)}", highlight=False)
+        say(console, f"{out}: set aside as {set_aside(out)}")
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         _require_place(run, source)
-        run.write_settings(shlex.join(["diptych", *sys.argv[1:]]), store.describe(), _digest(source))
+        run.write_settings(command_line(), store.describe(), _digest(source))
         batches = TrainingBatches(
-            store, size=asked.size, batch_size=asked.batch_size, flip=asked.flip, seed=asked.seed,
+            store,
+            size=asked.size,
+            batch_size=asked.batch_size,
+            flip=asked.flip,
+            seed=asked.seed,
             direction=asked.direction,
         )
         _Training(run, batches, samples, device, precision, console).go()
@@ -119,22 +129,12 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def _counting(console: Console, what: str) -> Iterator[Any]:
-    """A progress bar for work that is counted."""
-    with Progress(
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
-    ) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 def _print_settings(run: Run, console: Console) -> None:
     values = run.values()
     own = values.pop("method")
     lines = [f"{key} = {value}" for key, value in values.items()]
     lines += [f"method.{key} = {value}" for key, value in own.items()]
-    console.print("\n".join(lines), highlight=False, markup=False)
+    say(console, "\n".join(lines))
 
 
 def _sample_batch(run: Run, train_source: sources.Paired) -> dict[str, Tensor]:
@@ -198,7 +198,7 @@ class Updater:
         optimizer = self.optimizers[player]
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(loss.device.type, enabled=False):
-            loss.float().backward()
+            loss.float().backward()  # type: ignore[no-untyped-call]
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.settings.clip:
@@ -244,8 +244,13 @@ class _Training:
     """One process's work on one run."""
 
     def __init__(
-        self, run: Run, batches: TrainingBatches, samples: dict[str, Tensor], device: torch.device,
-        precision: Literal["fp32", "bf16"], console: Console,
+        self,
+        run: Run,
+        batches: TrainingBatches,
+        samples: dict[str, Tensor],
+        device: torch.device,
+        precision: Literal["fp32", "bf16"],
+        console: Console,
     ) -> None:
         self.run, self.settings, self.batches, self.console = run, run.settings, batches, console
         self.device, self.precision = device, precision
@@ -255,8 +260,10 @@ class _Training:
         self.updater = Updater(self.method, self.settings, device)
         self.samples = {name: value.to(device) for name, value in samples.items()}
         self.config = checkpoint.ModelConfig(
-            method=run.method, direction=self.settings.direction, shape=self.settings.shape,
-            settings=self.settings.method.model_dump(mode="json", by_alias=True), diptych=__version__,
+            method=run.method,
+            direction=self.settings.direction,
+            shape=self.settings.shape,
+            settings=self.settings.method.model_dump(mode="json", by_alias=True),
         )
         self.checkpoints = run.path / "checkpoints"
         self.start = self._resume()
@@ -275,28 +282,40 @@ class _Training:
         steps, run = self.settings.steps, self.run
         assert steps is not None
         if self.start >= steps:
-            self.console.print(f"{run.path}: finished at step {self.start}; nothing to do (a larger --steps or --epochs "
-                               "goes on, --fresh starts anew)", highlight=False)
+            say(
+                self.console,
+                f"{run.path}: finished at step {self.start}; nothing to do (a larger --steps or --epochs "
+                "goes on, --fresh starts anew)",
+            )
             return
-        self.console.print(
+        say(
+            self.console,
             f"{run.path}: {run.method} at {self.settings.size} px on {self.device} ({self.precision}), "
-            + (f"continuing at step {self.start} of {steps}" if self.start else f"{steps} steps"), highlight=False,
+            + (f"continuing at step {self.start} of {steps}" if self.start else f"{steps} steps"),
         )
         run.cut_log(self.start)
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
 
         self.board = SummaryWriter(str(run.path / "tensorboard"), purge_step=self.start + 1)
         try:
-            with _stop_signals() as stop, _Display(self.console, run, self.start) as display:
+            with (
+                _stop_signals() as stop,
+                TrainingProgress(self.console, self.start, steps, self.settings.batch_size) as display,
+            ):
                 self._steps(stop, display)
         finally:
             self.board.close()
-        self.console.print(f"{run.path}: finished at step {steps}; next: diptych evaluate {shlex.quote(str(run.path))} "
-                           f"--data {shlex.quote(str(run.data))}", highlight=False)
+        say(
+            self.console,
+            f"{run.path}: finished at step {steps}; next: diptych evaluate {shlex.quote(str(run.path))} "
+            f"--data {shlex.quote(str(run.data))}",
+        )
 
-    def _steps(self, stop: threading.Event, display: "_Display") -> None:
+    def _steps(self, stop: threading.Event, display: TrainingProgress) -> None:
         settings, began = self.settings, time.monotonic()
-        assert settings.steps and settings.sample_every and settings.checkpoint_every
+        assert settings.steps is not None
+        assert settings.sample_every is not None
+        assert settings.checkpoint_every is not None
         sums: dict[str, Tensor] = {}
         summed = 0
         stream = self.batches.stream(self.start, settings.steps, self.device, settings.workers)
@@ -310,12 +329,15 @@ class _Training:
             summed += 1
 
             done = step + 1
-            last = done == settings.steps or stop.is_set()
+            stopping = stop.is_set()  # asked once: a signal may arrive at any line below
+            last = stopping or done == settings.steps
             if last or done % settings.log_every == 0:
                 self.updater.require_finite(self._kept())
-                losses = dict(zip(sums, (torch.stack([s.float() for s in sums.values()]) / summed).tolist(), strict=True))
+                losses = dict(
+                    zip(sums, (torch.stack([s.float() for s in sums.values()]) / summed).tolist(), strict=True)
+                )
                 self._log(done, losses, self.seconds_before + time.monotonic() - began)
-                display.losses(losses)
+                display.show_losses(losses)
                 sums, summed = {}, 0
             if last or done % settings.sample_every == 0:
                 self._sample(done)
@@ -323,7 +345,7 @@ class _Training:
                 self.updater.require_finite(self._kept())
                 self._save(done)
             display.advance()
-            if stop.is_set() and done < settings.steps:
+            if stopping and done < settings.steps:
                 raise Interrupted(f"stopped at the checkpoint of step {done}; the same command continues")
 
     def _kept(self) -> str:
@@ -332,13 +354,18 @@ class _Training:
 
     def _log(self, done: int, losses: dict[str, float], seconds: float) -> None:
         rate = learning_rate(done - 1, self.settings)
-        self.run.log({
-            "step": done, "pictures": done * self.settings.batch_size, "seconds": round(seconds, 3), "lr": rate,
-            "losses": losses,
-        })
+        self.run.log(
+            {
+                "step": done,
+                "pictures": done * self.settings.batch_size,
+                "seconds": round(seconds, 3),
+                "lr": rate,
+                "losses": losses,
+            }
+        )
         for name, value in losses.items():
-            self.board.add_scalar(f"losses/{name}", value, done)  # type: ignore[no-untyped-call]
-        self.board.add_scalar("lr", rate, done)  # type: ignore[no-untyped-call]
+            self.board.add_scalar(f"losses/{name}", value, done)
+        self.board.add_scalar("lr", rate, done)
 
     @torch.no_grad()
     def _sample(self, done: int) -> None:
@@ -351,53 +378,12 @@ class _Training:
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
         pictures.encode(pictures.from_tensor(sheet), folder / f"step-{done:08d}.png")
-        self.board.add_image("samples", (sheet + 1) / 2, done)  # type: ignore[no-untyped-call]
+        self.board.add_image("samples", (sheet + 1) / 2, done)
 
     def _save(self, done: int) -> None:
         self.checkpoints.mkdir(exist_ok=True)
         checkpoint.save_training(self.checkpoints, done, self.method, self.updater.optimizers, self.updater.ema)
         checkpoint.save_model(self.run.path / "model", self.config, done, self.method, self.updater.ema)
-
-
-# ---- what the person sees
-
-
-class _Display:
-    """A live bar in a terminal; a line now and then in a file."""
-
-    LINE_EVERY = 30.0  # seconds
-
-    def __init__(self, console: Console, run: Run, start: int) -> None:
-        assert run.settings.steps is not None
-        self.console, self.batch_size, self.start, self.steps = console, run.settings.batch_size, start, run.settings.steps
-        self.done, self.text, self.began, self.last_line = start, "", time.monotonic(), 0.0
-        self.bar = Progress(
-            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[speed]:.1f} pictures/s"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[losses]}"),
-            console=console, disable=not console.is_terminal,
-        )
-
-    def __enter__(self) -> "_Display":
-        self.bar.start()
-        self.task = self.bar.add_task("", total=self.steps, completed=self.start, speed=0.0, losses="")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
-
-    def losses(self, losses: dict[str, float]) -> None:
-        self.text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-
-    def advance(self) -> None:
-        self.done += 1
-        now = time.monotonic()
-        speed = (self.done - self.start) * self.batch_size / (now - self.began)
-        self.bar.update(self.task, completed=self.done, speed=speed, losses=self.text)
-        if not self.console.is_terminal and now - self.last_line > self.LINE_EVERY and self.text:
-            self.last_line = now
-            left = (self.steps - self.done) * self.batch_size / speed / 60
-            self.console.print(f"step {self.done}/{self.steps}  {speed:.1f} pictures/s  {left:.0f} min left  {self.text}",
-                               highlight=False)
 
 
 @contextmanager

@@ -40,17 +40,22 @@ class Model:
             self.method.get_submodule(name).to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
 
     @overload
-    def __call__(self, picture: Path | str, *, out: Path | str, stochastic: bool = False,
-                 working_size: int | None = None) -> Path: ...
+    def __call__(
+        self, picture: Path | str, *, out: Path | str, stochastic: bool = False, working_size: int | None = None
+    ) -> Path: ...
     @overload
-    def __call__(self, picture: Path | str, *, stochastic: bool = False,
-                 working_size: int | None = None) -> Image.Image: ...
+    def __call__(
+        self, picture: Path | str, *, stochastic: bool = False, working_size: int | None = None
+    ) -> Image.Image: ...
     @overload
-    def __call__(self, picture: Picture, *, stochastic: bool = False,
-                 working_size: int | None = None) -> Picture: ...
+    def __call__(self, picture: Picture, *, stochastic: bool = False, working_size: int | None = None) -> Picture: ...
 
     def __call__(
-        self, picture: Path | str | Image.Image | Array, *, out: Path | str | None = None, stochastic: bool = False,
+        self,
+        picture: Path | str | Image.Image | Array,
+        *,
+        out: Path | str | None = None,
+        stochastic: bool = False,
         working_size: int | None = None,
     ) -> Path | Image.Image | Array:
         """Translates a picture of any size and mode; what goes in comes out.
@@ -141,9 +146,17 @@ class _dropout:  # noqa: N801 -- used like a function
 
 
 def translate(
-    run: Path | str, inputs: Iterable[Path | str], *, out: Path | str, overwrite: bool = False,
-    stochastic: bool = False, seed: int = 0, working_size: int | None = None, device: Device = "auto",
-    precision: Precision = "auto", progress: Callable[[int, int], None] | None = None,
+    run: Path | str,
+    inputs: Iterable[Path | str],
+    *,
+    out: Path | str,
+    overwrite: bool = False,
+    stochastic: bool = False,
+    seed: int = 0,
+    working_size: int | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Translates files and folders: one file to the file `out`, anything else into the folder `out`.
 

@@ -50,7 +50,7 @@ class PictureStore:
         return pair
 
     def _decode(self, index: int) -> Tensor:
-        sides = self.source.load(index)
+        sides: tuple[Tensor, ...] = self.source.load(index)
         height, width = sides[0].shape[1:]
         if min(height, width) * SMALLEST_SHARE < self.size:
             raise ValueError(

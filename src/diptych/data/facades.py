@@ -87,8 +87,8 @@ def paint_labels(house: House, size: int) -> Image.Image:
 
 
 def paint_photo(house: House, size: int, generator: np.random.Generator) -> Image.Image:
-    """The photograph, painted at twice the size and scaled down, with light, shade and grain."""
-    big = 2 * size
+    """The photograph, painted at twice the size or more and scaled down, with light, shade and grain."""
+    big = size * max(2, -(-64 // size))  # under 64 pixels a door has no room for its panels
     picture = Image.new("RGB", (big, big))
     brush = ImageDraw.Draw(picture)
     for kind, box in house.parts:
@@ -157,7 +157,7 @@ def _balcony(picture: Image.Image, brush: ImageDraw.ImageDraw, box: Pixel, house
 
 
 def _cornice(picture: Image.Image, brush: ImageDraw.ImageDraw, box: Pixel, house: House) -> None:
-    left, top, right, bottom = box
+    left, _, right, bottom = box
     brush.rectangle(box, fill=_scaled(house.wall, 1.18))
     brush.rectangle((left, bottom, right, bottom + max(picture.width // 128, 1)), fill=_scaled(house.wall, 0.62))
 

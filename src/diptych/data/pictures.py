@@ -72,7 +72,9 @@ def decode(path: Path) -> Pixels:
 
 def _decode_jpeg_fast(data: bytes) -> Pixels | None:
     """The same numbers as Pillow's, sooner; None where Pillow has to look (rotation, CMYK, no simplejpeg, no JPEG)."""
-    if simplejpeg is None or not data.startswith(b"\xff\xd8") or b"Exif\x00" in data[:65536]:
+    if simplejpeg is None or not data.startswith(b"\xff\xd8"):
+        return None
+    if b"Exif\x00" in data or b"tiff:Orientation" in data:  # the second in XMP; both may lie behind a large ICC profile
         return None
     _, _, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     if colorspace not in ("Gray", "YCbCr"):
@@ -114,7 +116,8 @@ def _decode_deep_colour(image: Image.Image, data: bytes) -> Pixels:
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if values is None or values.dtype != np.uint16:
         raise ValueError("16-bit colour in a form that cannot be read; save it as a plain 16-bit PNG")
-    values = _turn_upright(values, image.getexif().get(0x0112, 1))
+    if image.format != "TIFF":  # OpenCV turns a TIFF upright whatever it is told, and leaves a PNG as it lies
+        values = _turn_upright(values, image.getexif().get(0x0112, 1))
     if values.ndim == 2:
         return Pixels(values[..., None])
     if values.shape[-1] == 4:
@@ -163,7 +166,7 @@ def to_bytes(pixels: Pixels, channels: int) -> Tensor:
     values = to_channels(pixels, channels)
     if values.dtype == np.uint16:
         values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return torch.from_numpy(np.ascontiguousarray(values)).permute(2, 0, 1)
+    return torch.from_numpy(np.require(values, requirements=["C", "W"])).permute(2, 0, 1)  # Pillow's memory is read-only
 
 
 def to_tensor(pixels: Pixels, channels: int) -> Tensor:
@@ -193,7 +196,7 @@ def from_tensor(picture: Tensor, bits: int = 8, alpha: Array | None = None) -> P
     kind = np.uint8 if bits == 8 else np.uint16
     values = levels.permute(1, 2, 0).cpu().numpy().astype(kind)
     if alpha is not None and alpha.dtype != kind:
-        alpha = (alpha.astype(np.uint32) * full // np.iinfo(alpha.dtype).max).astype(kind)
+        alpha = np.rint(alpha * (full / np.iinfo(alpha.dtype).max)).astype(kind)
     return Pixels(values, alpha)
 
 

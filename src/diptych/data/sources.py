@@ -25,7 +25,9 @@ LAYOUTS = (
 class Paired(Protocol):
     """Samples that are a pair of pictures, A and B, of one size."""
 
-    channels: tuple[int, int]
+    @property
+    def channels(self) -> tuple[int, int]:
+        """How A and B are read: 3 for RGB, 1 for grey."""
 
     def __len__(self) -> int:
         """How many pairs."""
@@ -65,7 +67,7 @@ class SideBySide:
 
     def load(self, index: int) -> tuple[Tensor, Tensor]:  # noqa: D102
         pixels = pictures.decode(self.paths[index])
-        height, width = pixels.size
+        width = pixels.size[1]
         if width % 2:
             raise ValueError(
                 f"{self.paths[index]}: {width} pixels wide, so it has no two equal halves; a side-by-side pair is one "
@@ -128,7 +130,8 @@ def find_paired(data: Path, split: Split, channels: tuple[int, int] = (3, 3)) ->
     if split_folder is None:
         if split != "train":
             return None
-        if any(_first(folders, names) for names in SPLIT_FOLDERS.values()):
+        splits = [name for names in SPLIT_FOLDERS.values() for name in names]
+        if any(name + side in folders for name in splits for side in ("", "a", "b")):
             raise ValueError(f"{data}: has no train folder, only {_listed(folders)}; the layouts are: {LAYOUTS}")
         split_folder = data
     paths = list_pictures(split_folder)
@@ -176,15 +179,14 @@ def _first(folders: dict[str, Path], names: Sequence[str]) -> Path | None:
 def _two_sides(data: Path, folders: dict[str, Path], split: Split) -> tuple[Path, Path] | None:
     """Where A and B of this split lie, if they lie in two folders."""
     candidates = [({**folders}, f"{name}{{}}") for name in SPLIT_FOLDERS[split]]  # trainA + trainB
-    if split_folder := _first(folders, SPLIT_FOLDERS[split]):
+    split_folder = _first(folders, SPLIT_FOLDERS[split])
+    if split_folder:
         candidates.append((_folders(split_folder), "{}"))  # train/A + train/B
     if "a" in folders and "b" in folders:
-        inside = {side: _folders(folders[side]) for side in "ab"}
-        by_split = {side: _first(inside[side], SPLIT_FOLDERS[split]) for side in "ab"}
-        if by_split["a"] and by_split["b"]:
-            return by_split["a"], by_split["b"]  # A/train + B/train
-        if split == "train":
-            candidates.append((folders, "{}"))  # A + B
+        inside = {side: _first(_folders(folders[side]), SPLIT_FOLDERS[split]) for side in "ab"}
+        candidates.append(({side: folder for side, folder in inside.items() if folder}, "{}"))  # A/train + B/train
+    if split == "train" and not split_folder:
+        candidates.append((folders, "{}"))  # A + B
     for places, pattern in candidates:
         a, b = places.get(pattern.format("a")), places.get(pattern.format("b"))
         if a and b:

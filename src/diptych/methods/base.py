@@ -23,7 +23,11 @@ class StrictModel(BaseModel):
     """Frozen, named as on the command line, and refusing every key that it does not know."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=kebab, populate_by_name=True, serialize_by_alias=True,
+        frozen=True,
+        extra="forbid",
+        alias_generator=kebab,
+        populate_by_name=True,
+        serialize_by_alias=True,
         allow_inf_nan=False,
     )
 

@@ -22,14 +22,18 @@ class Pix2PixSettings(MethodSettings):
     width: int = Field(64, ge=1, description="Channels of the first layer of G and D (section 6.1).")
     norm: Norm = Field("batch", description="Normalisation in G and D (section 6.1).")
     upsampling: Upsampling = Field(
-        "transposed", description="How G doubles its maps: the paper's transposed convolution, or nearest resize + "
+        "transposed",
+        description="How G doubles its maps: the paper's transposed convolution, or nearest resize + "
         "convolution, which leaves no checkerboard (Odena et al. 2016).",
     )
-    dropout: bool = Field(True, description="Dropout of one half on the first three layers of G's decoder (section 6.1.1).")
+    dropout: bool = Field(
+        True, description="Dropout of one half on the first three layers of G's decoder (section 6.1.1)."
+    )
     patch: patchgan.Patch = Field(70, description="Receptive field of D in pixels (sections 3.2.2 and 6.1.2).")
     conditional: bool = Field(True, description="D sees the input beside the output (equations 1 and 2).")
     adversarial: Literal["vanilla", "lsgan", "none"] = Field(
-        "vanilla", description="The GAN loss: the paper's cross-entropy (equation 1), least squares, or none.",
+        "vanilla",
+        description="The GAN loss: the paper's cross-entropy (equation 1), least squares, or none.",
     )
     pixel: Literal["l1", "l2", "none"] = Field("l1", description="The pixel loss (equation 3).")
     lambda_l1: float = Field(100.0, ge=0, description="Weight of the pixel loss (equation 4; section 6.2).")
@@ -50,8 +54,13 @@ class Pix2Pix(Method):
         self.settings = settings
         self.multiple = shape.size
         self.G = unet.UNet(
-            shape.x_channels, shape.y_channels, size=shape.size, width=settings.width, norm=settings.norm,
-            upsampling=settings.upsampling, dropout=settings.dropout,
+            shape.x_channels,
+            shape.y_channels,
+            size=shape.size,
+            width=settings.width,
+            norm=settings.norm,
+            upsampling=settings.upsampling,
+            dropout=settings.dropout,
         )
         seen_by_D = shape.y_channels + (shape.x_channels if settings.conditional else 0)
         self.D = patchgan.PatchGAN(seen_by_D, patch=settings.patch, width=settings.width, norm=settings.norm)
@@ -73,7 +82,9 @@ class Pix2Pix(Method):
             update("discriminator", loss_D)
 
             with frozen(self.D):
-                loss_G_GAN = losses.adversarial(self.D(self._seen(x, fake_y)), True, kind)  # "maximize log D(x, G(x, z))"
+                loss_G_GAN = losses.adversarial(
+                    self.D(self._seen(x, fake_y)), True, kind
+                )  # "maximize log D(x, G(x, z))"
             loss_G = loss_G + loss_G_GAN
             scalars |= {"D_real": loss_D_real, "D_fake": loss_D_fake, "G_GAN": loss_G_GAN}
 

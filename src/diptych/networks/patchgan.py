@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from diptych.networks.layers import Norm, needs_bias, normalisation
@@ -50,7 +49,8 @@ class PatchGAN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, in_channels, H, W]` -> logits `[B, 1, h, w]`."""
-        return self.layers(x)
+        logits: Tensor = self.layers(x)
+        return logits
 
 
 def smallest_picture(patch: Patch) -> int:

@@ -20,8 +20,15 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, size: int = 256, width: int = 64, norm: Norm = "batch",
-        upsampling: Upsampling = "transposed", dropout: bool = True,
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        size: int = 256,
+        width: int = 64,
+        norm: Norm = "batch",
+        upsampling: Upsampling = "transposed",
+        dropout: bool = True,
     ) -> None:
         super().__init__()
         assert size in SIZES
@@ -42,9 +49,7 @@ class UNet(nn.Module):
             before = from_below if i == 0 else 2 * from_below  # beside the skip
             drop = [nn.Dropout(0.5)] if dropout and i < 3 else []
             self.up.append(
-                nn.Sequential(
-                    nn.ReLU(), upsample(before, after, upsampling, bias), *normalisation(norm, after), *drop
-                )
+                nn.Sequential(nn.ReLU(), upsample(before, after, upsampling, bias), *normalisation(norm, after), *drop)
             )
         self.out = nn.Sequential(nn.ReLU(), upsample(2 * width, out_channels, upsampling, bias=True), nn.Tanh())
 
@@ -57,4 +62,5 @@ class UNet(nn.Module):
         x = self.up[0](skips.pop())
         for up in self.up[1:]:
             x = up(torch.cat([skips.pop(), x], dim=1))
-        return self.out(torch.cat([skips.pop(), x], dim=1))
+        y: Tensor = self.out(torch.cat([skips.pop(), x], dim=1))
+        return y

@@ -1,0 +1,178 @@
+"""Steps a second of Diptych's training step, and how that compares with the plain step of research code.
+
+Both run in turns in one process, from the same weights, on the same batch, which lies on the device already. The plain
+step is eager float32 in the contiguous layout, one forward pass for each picture, Adam as `torch.optim.Adam` comes, and
+`.item()` on every loss at every step. Like junyanz/pytorch-CycleGAN-and-pix2pix, it does freeze D while G learns.
+
+    python benchmarks/train_step.py --size 256
+"""
+
+import argparse
+import copy
+import math
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diptych.devices import autocast, choose_device, choose_precision, memory_format
+from diptych.methods import METHODS
+from diptych.methods.base import Method
+from diptych.run import Settings, settings_from
+from diptych.train import Updater
+from interleave import interleave, provenance, times_as_fast
+
+Batch = dict[str, Tensor]
+Step = Callable[[Batch], dict[str, float]]  # gives the losses, named as the method names them
+
+TURN_SECONDS = 0.25  # a turn has as many steps as fit: one on a CPU, many on a GPU, whose queue should stay filled
+
+
+# ---- the plain steps: networks and settings -> a step
+
+
+def plain_pix2pix(method: Method, settings: Settings) -> Step:
+    """Isola et al. 2017 at the paper's losses: D on real and fake, then G on cross-entropy + 100 L1."""
+    G, D = method.get_submodule("G"), method.get_submodule("D")
+    optimizer_G, optimizer_D = _adam(G, settings), _adam(D, settings)
+
+    def step(batch: Batch) -> dict[str, float]:
+        x, y = batch["x"], batch["y"]
+        fake_y = G(x)
+
+        _set_requires_grad(D, True)
+        optimizer_D.zero_grad()
+        fake = D(torch.cat((x, fake_y.detach()), 1))
+        loss_D_fake = F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+        real = D(torch.cat((x, y), 1))
+        loss_D_real = F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
+        _backward((loss_D_fake + loss_D_real) * 0.5)
+        optimizer_D.step()
+
+        _set_requires_grad(D, False)
+        optimizer_G.zero_grad()
+        judged = D(torch.cat((x, fake_y), 1))
+        loss_G_GAN = F.binary_cross_entropy_with_logits(judged, torch.ones_like(judged))
+        loss_G_L1 = F.l1_loss(fake_y, y)
+        loss_G = loss_G_GAN + loss_G_L1 * 100.0
+        _backward(loss_G)
+        optimizer_G.step()
+        named = {"D_real": loss_D_real, "D_fake": loss_D_fake, "G_GAN": loss_G_GAN, "G_L1": loss_G_L1, "G": loss_G}
+        return {name: loss.item() for name, loss in named.items()}
+
+    return step
+
+
+PLAIN: dict[str, Callable[[Method, Settings], Step]] = {
+    "pix2pix": plain_pix2pix,
+}
+
+
+def _adam(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    return torch.optim.Adam(network.parameters(), lr=settings.lr, betas=(settings.beta1, 0.999))
+
+
+def _backward(loss: Tensor) -> None:
+    loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _set_requires_grad(network: nn.Module, requires_grad: bool) -> None:
+    for parameter in network.parameters():
+        parameter.requires_grad = requires_grad
+
+
+# ---- Diptych's step
+
+
+class DiptychStep:
+    """One turn of the loop in `diptych.train`, the same lines in the same order, without pictures, log and samples."""
+
+    def __init__(self, method: Method, settings: Settings, device: torch.device) -> None:
+        self.method = method.to(memory_format=memory_format(device))  # type: ignore[call-overload]
+        self.settings, self.device = settings, device
+        self.precision = choose_precision(settings.precision, device)
+        self.updater = Updater(self.method, settings, device)
+        self.done = 0
+        self.sums: dict[str, Tensor] = {}
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        torch.manual_seed(self.done)
+        self.updater.begin(self.done)
+        with autocast(self.precision, self.device):
+            scalars: dict[str, Tensor] = self.method.train_step(batch, self.updater, self.done)
+        for name, value in scalars.items():
+            self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach()
+        self.done += 1
+        if self.done % self.settings.log_every == 0:  # the only wait for the device
+            self.updater.require_finite("nothing was kept")
+            torch.stack([value.float() for value in self.sums.values()]).tolist()
+            self.sums = {}
+        return scalars
+
+
+def require_same_losses(name: str, method: Method, settings: Settings, batch: Batch, device: torch.device) -> float:
+    """The largest relative difference of the first step's losses; raises a `ValueError` when it is not equal work."""
+    ours, theirs = copy.deepcopy(method), copy.deepcopy(method)
+    for layer in (*ours.modules(), *theirs.modules()):
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0  # two steps that draw in another order cannot be compared
+    exact = settings.model_copy(update={"precision": "fp32"})
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        got = {key: value.item() for key, value in DiptychStep(ours, exact, device)(batch).items()}
+        expected = PLAIN[name](theirs, exact)(batch)
+    if got.keys() != expected.keys() or any(not math.isclose(got[k], expected[k], rel_tol=1e-4) for k in got):
+        raise ValueError(f"{name}: the two steps differ, so their times mean nothing: {got} and {expected}")
+    return max(abs(got[key] - expected[key]) / abs(expected[key]) for key in got)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    name, device = arguments.method, choose_device(arguments.device)
+    asked = {key: getattr(arguments, key) for key in ("size", "batch_size", "precision")}
+    settings = settings_from(name, {**asked, "steps": 1_000_000, "method": {"width": arguments.width}})
+    torch.manual_seed(0)
+    method = METHODS[name](settings.method, settings.shape).to(device)
+    sides = {"x": settings.shape.x_channels, "y": settings.shape.y_channels}
+    shape = (settings.size, settings.size)
+    batch = {side: torch.rand(settings.batch_size, c, *shape, device=device) * 2 - 1 for side, c in sides.items()}
+    difference = require_same_losses(name, method, settings, batch, device)
+    print(f"equal work: losses of the first step, dropout off, differ by at most {difference:.1e} of their value")
+
+    plain = PLAIN[name](copy.deepcopy(method), settings)
+    ours = DiptychStep(method, settings, device)
+
+    def turn(step: Callable[[Batch], object], steps: int) -> None:
+        for _ in range(steps):
+            step(batch)
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
+
+    for step in (plain, ours):
+        turn(step, 3)  # the first steps choose kernels and allocate
+    began = time.perf_counter()
+    turn(plain, 3)
+    per_turn = max(1, round(TURN_SECONDS * 3 / (time.perf_counter() - began)))
+    turns = max(1, arguments.steps // per_turn)
+    seconds = interleave({"plain": partial(turn, plain, per_turn), "Diptych": partial(turn, ours, per_turn)}, turns)
+    for way, measured in seconds.items():
+        print(
+            f"{way}: {per_turn / statistics.median(measured):.2f} steps/s (median of {turns} turns of {per_turn} steps)"
+        )
+    print(f"ratio: Diptych is {times_as_fast(seconds['plain'], seconds['Diptych'])}")
+    print(f"{name}, {settings.size} px, width {arguments.width}, batch {settings.batch_size}, {ours.precision}")
+    print(provenance(device))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", choices=sorted(PLAIN), default="pix2pix")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=20, help="steps of each kind (default 20; take 1000 on a GPU)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    measure(parser.parse_args())

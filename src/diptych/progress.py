@@ -1,0 +1,71 @@
+"""What a person sees of long work: a live bar in a terminal, a line now and then in a file."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LINE_EVERY = 30.0  # seconds between lines in a file
+
+
+def say(console: Console, text: str) -> None:
+    """One line as it is: not wrapped, not coloured, nothing in it taken for markup."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that is counted; gives the function to call with what is done and the total."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class TrainingProgress:
+    """Steps, pictures a second, time left, losses."""
+
+    def __init__(self, console: Console, start: int, steps: int, batch_size: int) -> None:
+        self.console, self.start, self.steps, self.batch_size = console, start, steps, batch_size
+        self.done, self.losses = start, ""
+        self.began = self.last_line = time.monotonic()
+        self.bar = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[speed]:.1f} pictures/s"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> "TrainingProgress":
+        self.bar.start()
+        self.task = self.bar.add_task("", total=self.steps, completed=self.start, speed=0.0, losses="")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def show_losses(self, losses: dict[str, float]) -> None:
+        """The newest losses."""
+        self.losses = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+
+    def advance(self) -> None:
+        """One step is done."""
+        self.done += 1
+        now = time.monotonic()
+        speed = (self.done - self.start) * self.batch_size / (now - self.began)
+        self.bar.update(self.task, completed=self.done, speed=speed, losses=self.losses)
+        if not self.console.is_terminal and now - self.last_line > LINE_EVERY:
+            self.last_line = now
+            left = (self.steps - self.done) * self.batch_size / speed / 60
+            say(
+                self.console,
+                f"step {self.done}/{self.steps}  {speed:.1f} pictures/s  {left:.0f} min left  {self.losses}",
+            )

@@ -1,0 +1,44 @@
+"""The PatchGAN judges patches of the size it says."""
+
+import pytest
+import torch
+
+from diptych.networks.patchgan import Patch, PatchGAN, smallest_picture
+
+
+@pytest.mark.parametrize("patch", [1, 16, 70, 286])
+def test_receptive_field_by_gradients(patch: Patch) -> None:
+    size = 448
+    network = PatchGAN(1, patch=patch, width=1, norm="none").double()
+    for p in network.parameters():  # positive weights: no path cancels another
+        torch.nn.init.uniform_(p, 0.1, 1.0)
+    x = torch.ones(1, 1, size, size, dtype=torch.double, requires_grad=True)
+    y = network(x)
+    y[0, 0, y.shape[2] // 2, y.shape[3] // 2].backward()
+    assert x.grad is not None
+    seen = x.grad[0, 0].abs() > 0
+    assert int(seen.any(0).sum()) == patch
+    assert int(seen.any(1).sum()) == patch
+
+
+def test_map_of_30_at_256() -> None:
+    assert PatchGAN(6, width=1)(torch.zeros(1, 6, 256, 256)).shape == (1, 1, 30, 30)
+
+
+def test_parameter_counts() -> None:
+    # REQUIREMENTS 001-2 (three channels, instance norm), and the authors' 2.769 M for pix2pix (six, batch norm)
+    count = {
+        (channels, norm): sum(p.numel() for p in PatchGAN(channels, norm=norm).parameters())  # type: ignore[arg-type]
+        for channels, norm in ((3, "instance"), (6, "batch"))
+    }
+    assert count == {(3, "instance"): 2_764_737, (6, "batch"): 2_768_705}
+
+
+@pytest.mark.parametrize("patch", [1, 16, 70, 286])
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+def test_smallest_picture_is_enough(patch: Patch, norm: str) -> None:
+    side = smallest_picture(patch)
+    network = PatchGAN(3, patch=patch, width=1, norm=norm)  # type: ignore[arg-type]
+    y = network(torch.randn(1, 3, side, side))
+    assert y.shape[2] >= 2
+    assert torch.isfinite(y).all()

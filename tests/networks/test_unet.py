@@ -1,0 +1,95 @@
+"""The U-Net is the paper's: its size, its skips, its dropout."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from diptych.networks.unet import SIZES, UNet
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def test_parameter_count_at_256() -> None:
+    # 54.414 million, as the authors' PyTorch code prints for unet_256 with batch norm
+    assert parameters(UNet(3, 3, size=256)) == 54_413_955
+
+
+@pytest.mark.parametrize(("size", "millions"), [(128, 41.829)])
+def test_parameter_count_at_128(size: int, millions: float) -> None:
+    # the authors' unet_128: 41.829 M
+    assert round(parameters(UNet(3, 3, size=size)) / 1e6, 3) == millions
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+def test_shape_and_range(size: int, norm: str, upsampling: str) -> None:
+    network = UNet(1, 3, size=size, width=1, norm=norm, upsampling=upsampling)  # type: ignore[arg-type]
+    y = network(torch.randn(1, 1, size, size))
+    assert y.shape == (1, 3, size, size)
+    assert y.abs().max() <= 1
+
+
+def test_halves_down_to_one_pixel() -> None:
+    network = UNet(3, 3, size=64, width=2)
+    shapes = []
+    for down in network.down:
+        down.register_forward_hook(lambda _, __, y: shapes.append(tuple(y.shape[1:])))
+    network(torch.zeros(1, 3, 64, 64))
+    assert shapes == [(2, 32, 32), (4, 16, 16), (8, 8, 8), (16, 4, 4), (16, 2, 2), (16, 1, 1)]
+
+
+def test_every_step_up_sees_the_step_down_of_its_size() -> None:
+    """Change one skip at a time: the output must change, so every skip is used."""
+    torch.manual_seed(0)
+    network = UNet(3, 3, size=32, width=2).eval()
+    x = torch.randn(1, 3, 32, 32)
+    want = network(x)
+    for down in network.down[:-1]:
+        # the next step down is given the untouched map, so that only the skip differs
+        calls: list[Tensor] = []
+
+        def add(_: nn.Module, __: object, y: Tensor, calls: list[Tensor] = calls) -> Tensor:
+            calls.append(y)
+            return y + 1.0
+
+        handle = down.register_forward_hook(add)
+        following = network.down[list(network.down).index(down) + 1]
+        restore = following.register_forward_pre_hook(lambda _, args: (args[0] - 1.0,))
+        changed = network(x)
+        handle.remove()
+        restore.remove()
+        assert len(calls) == 1
+        assert not torch.allclose(changed, want)
+
+
+def test_decoder_widths_are_doubled_by_the_skips() -> None:
+    network = UNet(3, 3, size=256, width=64)
+    transposed = [layer for layer in network.modules() if isinstance(layer, nn.ConvTranspose2d)]
+    # the paper's U-Net decoder: CD512-CD1024-CD1024-C1024-C1024-C512-C256-C128 as seen by the next layer
+    assert [layer.in_channels for layer in transposed] == [512, 1024, 1024, 1024, 1024, 512, 256, 128]
+    assert [layer.out_channels for layer in transposed] == [512, 512, 512, 512, 256, 128, 64, 3]
+
+
+def test_dropout_on_the_first_three_steps_up_and_nowhere_else() -> None:
+    network = UNet(3, 3, size=256, width=1)
+    with_dropout = [any(isinstance(layer, nn.Dropout) for layer in step) for step in network.up]
+    assert with_dropout == [True, True, True, False, False, False, False]
+    assert not any(isinstance(layer, nn.Dropout) for layer in [*network.down.modules(), *network.out.modules()])
+
+
+def test_no_norm_on_the_first_and_the_innermost_step() -> None:
+    network = UNet(3, 3, size=64, width=2)
+    normed = [any(isinstance(layer, nn.BatchNorm2d) for layer in step) for step in network.down]
+    assert normed == [False, True, True, True, True, False]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+def test_any_multiple_of_the_size(batch: int, rows: int, columns: int) -> None:
+    x = torch.zeros(batch, 3, 16 * rows, 16 * columns)
+    assert UNet(3, 1, size=16, width=1).eval()(x).shape == (batch, 1, 16 * rows, 16 * columns)

@@ -1,0 +1,221 @@
+"""The command line: every mistake is one clear line and status 2, before anything is written."""
+
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from diptych import cli
+from diptych.data import facades
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Call:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = cli.run([str(argument) for argument in arguments])
+        printed = capfd.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    facades.write(tmp_path / "pairs", size=32, train=3, val=1)
+    return tmp_path / "pairs"
+
+
+def train(call: Call, data: Path, out: Path, *more: object) -> tuple[int, str, str]:
+    tiny = {"--size": 32, "--method.width": 2, "--method.patch": 16, "--steps": 2, "--device": "cpu"}
+    flags = [part for flag, value in tiny.items() if flag not in more for part in (flag, value)]
+    return call("train", "pix2pix", "--data", data, "--out", out, *flags, *more)
+
+
+def refused(answer: tuple[int, str, str], *parts: str) -> None:
+    """One line on stderr that holds every part, status 2."""
+    status, _, errors = answer
+    assert status == 2
+    assert errors.startswith("diptych: ")
+    assert errors.count("\n") == 1
+    for part in parts:
+        assert part in errors
+
+
+# ---- bad data
+
+
+def test_no_such_folder(call: Call, tmp_path: Path) -> None:
+    refused(train(call, tmp_path / "none", tmp_path / "run"), "none: no such folder")
+
+
+def test_empty_folder(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(train(call, tmp_path / "empty", tmp_path / "run"), "empty: no pictures found", ".png", "side-by-side")
+
+
+def test_an_a_without_its_b(call: Call, tmp_path: Path) -> None:
+    for name in ("A/1.png", "B/1.png", "A/2.png"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32)).save(path)
+    refused(train(call, tmp_path / "data", tmp_path / "run"), "A/2.png: has no partner named '2'")
+
+
+def test_sides_of_different_sizes(call: Call, tmp_path: Path) -> None:
+    for side, size in (("A", (32, 32)), ("B", (32, 30))):
+        (tmp_path / "data" / side).mkdir(parents=True)
+        Image.new("RGB", size).save(tmp_path / "data" / side / "1.png")
+    refused(train(call, tmp_path / "data", tmp_path / "run"), "A/1.png is 32x32", "B/1.png is 32x30", "same size")
+
+
+def bad_jpeg(path: Path) -> None:
+    Image.effect_noise((128, 64), 50).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def bad_png(path: Path) -> None:
+    path.write_text("this is text", encoding="utf-8")
+
+
+def one_pixel(path: Path) -> None:
+    Image.new("RGB", (2, 1)).save(path)
+
+
+def odd(path: Path) -> None:
+    Image.new("RGB", (63, 32)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "parts"),
+    [
+        ("half.jpg", bad_jpeg, ("half.jpg", "half written")),
+        ("text.png", bad_png, ("text.png", "not a picture")),
+        ("one.png", one_pixel, ("one.png", "1x1 pixels is too small")),
+        ("odd.png", odd, ("odd.png", "63 pixels wide")),
+    ],
+)
+def test_one_bad_picture_is_named_before_training(
+    call: Call, pairs: Path, tmp_path: Path, name: str, make: Callable[[Path], None], parts: tuple[str, ...]
+) -> None:
+    make(pairs / "train" / name)
+    refused(train(call, pairs, tmp_path / "run"), *parts)
+    assert not (tmp_path / "run").exists()
+
+
+# ---- bad settings
+
+
+@pytest.mark.parametrize(
+    ("more", "parts"),
+    [
+        (("--size", "100"), ("--size 100", "power of two", "64 and 128")),
+        (("--method.lamda-l1", "10"), ("--method.lamda-l1", "Did you mean --method.lambda-l1?")),
+        (("--sise", "64"), ("--sise", "Did you mean --size?")),
+        (("--lr", "fast"), ("--lr", "valid number", "'fast'")),
+        (("--batch-size", "1.5"), ("--batch-size", "valid integer", "1.5")),
+        (("--method.norm", "layer"), ("--method.norm", "'batch', 'instance' or 'none'", "'layer'")),
+        (("--method.conditional", "maybe"), ("--method.conditional", "valid boolean")),
+        (("--epochs", "3"), ("--steps and --epochs",)),
+        (("--device", "cuda:9"), ("--device", "'cuda:9'")),
+        (("--recipe", "none.toml"), ("none.toml", "cannot be read")),
+        (("--direction",), ("--direction",)),
+    ],
+)
+def test_a_bad_setting(call: Call, pairs: Path, tmp_path: Path, more: tuple[str, ...], parts: tuple[str, ...]) -> None:
+    refused(train(call, pairs, tmp_path / "run", *more), *parts)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_method_or_command(call: Call) -> None:
+    refused(call("train", "pix2pics", "--data", "x", "--out", "y"), "pix2pics", "pix2pix")
+    refused(call("translat", "x"), "translat", "translate")
+
+
+# ---- what goes well
+
+
+def test_dry_run_tells_what_was_found_and_every_setting(call: Call, pairs: Path, tmp_path: Path) -> None:
+    status, out, _ = train(call, pairs, tmp_path / "run", "--dry-run", "--method.conditional", "false")
+    assert status == 0
+    assert "3 side-by-side pairs, 64x32, A left" in out
+    assert {"size = 32", "steps = 2", "method.lambda-l1 = 100.0", "method.conditional = False"} <= set(out.splitlines())
+    assert not (tmp_path / "run").exists()
+
+
+def test_from_training_to_a_page(call: Call, pairs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert train(call, pairs, run)[0] == 0
+    status, out, _ = train(call, pairs, run)
+    assert (status, "finished at step 2" in out) == (0, True)
+    refused(train(call, pairs, run, "--seed", 1), "holds another run", "--fresh")
+    assert call("evaluate", run, "--data", pairs, "--baselines")[0] == 0
+    assert call("report", run)[1].strip() == str(run / "index.html")
+    assert (run / "index.html").exists()
+    assert call("translate", run, pairs / "val", "--out", tmp_path / "out")[0] == 0
+    with Image.open(tmp_path / "out/facade-0003.png") as picture:
+        assert picture.size == (64, 32)
+
+
+def test_translate_skips_a_bad_picture_with_status_1(call: Call, tiny_run: Path, pairs: Path, tmp_path: Path) -> None:
+    bad_png(pairs / "val/bad.png")
+    status, _, errors = call("translate", tiny_run, pairs / "val", "--out", tmp_path / "out")
+    assert status == 1
+    assert "skipped" in errors
+    assert "bad.png" in errors
+    assert (tmp_path / "out/facade-0003.png").exists()
+
+
+def test_help_names_every_setting_of_a_method(call: Call) -> None:
+    status, out, _ = call("train", "pix2pix", "--help")
+    assert status == 0
+    for flag in ("--size", "--direction", "--method.width", "--method.lambda-l1", "--dry-run", "--fresh", "--recipe"):
+        assert flag in out
+
+
+def test_methods(call: Call) -> None:
+    status, out, _ = call("methods")
+    assert status == 0
+    assert "pix2pix" in out
+    assert "paired" in out
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    """Start-up stays quick because nothing heavy is imported; the seconds are in benchmarks/."""
+    code = (
+        "import sys; from diptych import cli; assert cli.run(['--help']) == 0;"
+        "print({'torch', 'numpy', 'pydantic', 'PIL', 'cv2', 'jinja2'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "set()\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the resource module to play a full disk")
+def test_a_full_disk(pairs: Path, tmp_path: Path) -> None:
+    """A limit on file size stands in for the disk: the checkpoint is refused by the system, not by a mock."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({20_000}, {20_000}));"
+        "from diptych import cli; sys.exit(cli.run(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "pix2pix", "--data", str(pairs), "--out", str(tmp_path / "run"), "--size", "32",
+         "--steps", "2", "--method.width", "4", "--method.patch", "16", "--device", "cpu"],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "could not be written" in done.stderr
+    assert list((tmp_path / "run/checkpoints").iterdir()) == []
+
+
+def test_truncated_png_of_a_crashed_writer(call: Call, pairs: Path, tmp_path: Path) -> None:
+    path = sorted((pairs / "train").iterdir())[0]
+    data = path.read_bytes()
+    path.write_bytes(data[:16] + struct.pack(">II", 64, 32) + data[24:60])
+    refused(train(call, pairs, tmp_path / "run"), path.name, "damaged or only half written")

@@ -1,0 +1,99 @@
+"""Numbers are of the held-out pairs, carry their specification, and have baselines beside them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diptych import metrics
+from diptych.data import facades
+from diptych.evaluate import evaluate
+from diptych.run import Run, read_json_lines
+from diptych.translate import load
+
+Train = Callable[..., Run]
+
+
+@pytest.fixture
+def run(tiny_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_run, tmp_path / "run"))
+
+
+def picture(path: Path) -> torch.Tensor:
+    with Image.open(path) as image:
+        return torch.from_numpy(np.asarray(image, np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+
+
+def test_results_are_kept_and_the_mean_is_theirs(run: Path, tiny_pairs: Path) -> None:
+    [line] = evaluate(run, data=tiny_pairs, device="cpu")
+    assert line == read_json_lines(run / "metrics.jsonl")[-1]
+    assert (line["who"], line["split"], line["count"], line["step"]) == ("model", "val", 2, 12)
+    assert set(line["metrics"]) == {"l1/8-bit/32px", "psnr/8-bit/32px", "ssim/8-bit/32px"}
+    results = read_json_lines(run / "results/val/results.jsonl")
+    assert [entry["name"] for entry in results] == ["facade-0006", "facade-0007"]
+    for entry in results:
+        panels = {panel: picture(run / f"results/val/{panel}/{entry['name']}.png") for panel in entry["panels"]}
+        # the numbers are those of the pictures on disk, measured again
+        for name, metric in metrics.PAIRED.items():
+            assert entry["metrics"][f"{name}/8-bit/32px"] == pytest.approx(
+                metric(panels["output"], panels["target"]).item(), rel=1e-5
+            )
+        with Image.open(run / f"results/val/thumbnails/{entry['name']}.jpg") as thumbnail:
+            assert thumbnail.size == (3 * 96, 96)
+    for name, mean in line["metrics"].items():
+        assert mean == pytest.approx(np.mean([entry["metrics"][name] for entry in results]))
+
+
+def test_what_goes_in_is_what_the_direction_says(run: Path, tiny_pairs: Path) -> None:
+    evaluate(run, data=tiny_pairs, device="cpu")
+    pair = picture(tiny_pairs / "val/facade-0006.png")
+    assert torch.equal(picture(run / "results/val/input/facade-0006.png"), pair[..., 32:])  # BtoA
+    assert torch.equal(picture(run / "results/val/target/facade-0006.png"), pair[..., :32])
+
+
+def test_output_is_the_model_s(run: Path, tiny_pairs: Path) -> None:
+    evaluate(run, data=tiny_pairs, device="cpu")
+    want = load(run, device="cpu")(run / "results/val/input/facade-0006.png")
+    with Image.open(run / "results/val/output/facade-0006.png") as output:
+        assert np.abs(np.asarray(output, int) - np.asarray(want, int)).max() <= 1
+
+
+def test_baselines_by_hand(run: Path, tiny_pairs: Path) -> None:
+    lines = {line["who"]: line["metrics"] for line in evaluate(run, data=tiny_pairs, baselines=True, device="cpu")}
+    train = [picture(path) for path in sorted((tiny_pairs / "train").iterdir())]
+    val = [picture(path) for path in sorted((tiny_pairs / "val").iterdir())]
+    photos, labels = torch.cat([p[..., :32] for p in train]), torch.cat([p[..., 32:] for p in train])
+    mean = photos.mean(0, keepdim=True)
+    want_mean, want_nearest = [], []
+    for pair in val:
+        nearest = int((labels - pair[..., 32:]).square().sum((1, 2, 3)).argmin())
+        want_mean.append(metrics.l1(mean, pair[..., :32]).item())
+        want_nearest.append(metrics.l1(photos[nearest][None], pair[..., :32]).item())
+    assert lines["mean training target"]["l1/8-bit/32px"] == pytest.approx(np.mean(want_mean), abs=1e-5)
+    assert lines["target of the nearest training input"]["l1/8-bit/32px"] == pytest.approx(np.mean(want_nearest), abs=1e-5)
+
+
+def test_metrics_are_added_not_replaced(run: Path, tiny_pairs: Path) -> None:
+    evaluate(run, data=tiny_pairs, names=["l1"], device="cpu")
+    evaluate(run, data=tiny_pairs, names=["psnr"], device="cpu")
+    assert [list(line["metrics"]) for line in read_json_lines(run / "metrics.jsonl")] == [
+        ["l1/8-bit/32px"], ["psnr/8-bit/32px"],
+    ]
+    json.dumps(read_json_lines(run / "metrics.jsonl"), allow_nan=False)  # a browser reads it
+
+
+def test_unknown_metric(run: Path, tiny_pairs: Path) -> None:
+    with pytest.raises(ValueError, match=r"--metrics psrn: .*l1, psnr, ssim"):
+        evaluate(run, data=tiny_pairs, names=["psrn"])
+
+
+def test_nothing_held_out(run: Path, tmp_path: Path) -> None:
+    facades.write(tmp_path / "data", size=32, train=2, val=0)
+    shutil.rmtree(tmp_path / "data/val")
+    with pytest.raises(ValueError, match="no val or test split"):
+        evaluate(run, data=tmp_path / "data")

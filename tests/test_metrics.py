@@ -1,0 +1,49 @@
+"""The metrics against scikit-image, on pictures as they are seen: 8 bits."""
+
+import pytest
+import skimage.metrics
+import torch
+
+from diptych import metrics
+
+
+@pytest.fixture
+def two() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(2, 3, 32, 40, generator=generator) * 2 - 1
+    return (target + 0.3 * torch.randn(target.shape, generator=generator)).clamp(-1.2, 1.2), target
+
+
+def seen(picture: torch.Tensor) -> "metrics.Tensor":
+    return ((picture + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def test_psnr(two: tuple[torch.Tensor, torch.Tensor]) -> None:
+    want = [
+        skimage.metrics.peak_signal_noise_ratio(seen(t).numpy(), seen(o).numpy(), data_range=255)
+        for o, t in zip(*two, strict=True)
+    ]
+    assert metrics.psnr(*two).tolist() == pytest.approx(want, rel=1e-5)
+
+
+def test_ssim(two: tuple[torch.Tensor, torch.Tensor]) -> None:
+    want = [
+        skimage.metrics.structural_similarity(
+            seen(t).numpy(), seen(o).numpy(), data_range=255, channel_axis=0, gaussian_weights=True, sigma=1.5,
+            use_sample_covariance=False,
+        )
+        for o, t in zip(*two, strict=True)
+    ]
+    assert metrics.ssim(*two).tolist() == pytest.approx(want, abs=1e-5)
+
+
+def test_l1(two: tuple[torch.Tensor, torch.Tensor]) -> None:
+    want = [(seen(o).int() - seen(t).int()).abs().double().mean().item() / 255 for o, t in zip(*two, strict=True)]
+    assert metrics.l1(*two).tolist() == pytest.approx(want, rel=1e-5)
+
+
+def test_equal_pictures(two: tuple[torch.Tensor, torch.Tensor]) -> None:
+    _, target = two
+    assert metrics.l1(target, target).tolist() == [0, 0]
+    assert metrics.psnr(target, target).tolist() == pytest.approx([100, 100])
+    assert metrics.ssim(target, target).tolist() == pytest.approx([1, 1])

@@ -1,0 +1,344 @@
+"""DESIGN's promises, across the parts: resume, imports, the map, the README's commands, recipes."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import diptych
+from diptych import checkpoint
+from diptych.data import facades
+from diptych.methods import METHODS
+from diptych.methods.base import Method
+from diptych.metrics import l1
+from diptych.run import Run, settings_from
+from diptych.train import Interrupted
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src/diptych"
+Train = Callable[..., Run]
+
+
+def last_state(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(checkpoint.list_checkpoints(run / "checkpoints")[-1][1] / "training.safetensors")
+
+
+# ---- promise 3: resume is starting at another number
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as in the paper": {},
+    "several workers and a batch": {"workers": 3, "batch_size": 2},
+    "nothing kept in memory": {"memory_gib": 0.0},
+    "moving average": {"ema": 0.9},
+    "least squares, instance norm": {
+        "method": {"width": 2, "patch": 16, "adversarial": "lsgan", "norm": "instance", "upsampling": "resize"}
+    },
+    "bf16": {"precision": "bf16"},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_12_steps_are_5_and_7_bit_for_bit(train_tiny: Train, tmp_path: Path, variant: str) -> None:
+    settings = VARIANTS[variant]
+    train_tiny(tmp_path / "whole", **settings)
+    stopped_after(5, train_tiny, tmp_path / "parts", **settings)
+    assert [step for step, _ in checkpoint.list_checkpoints(tmp_path / "parts/checkpoints")][-1] == 5
+    train_tiny(tmp_path / "parts", **settings)
+    whole, parts = last_state(tmp_path / "whole"), last_state(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    assert any(name.startswith("optimizer/") for name in whole)
+    different = [name for name in whole if not torch.equal(whole[name], parts[name])]
+    assert different == []
+    for sheet in (tmp_path / "whole/samples").iterdir():
+        assert sheet.read_bytes() == (tmp_path / "parts/samples" / sheet.name).read_bytes() or "00000005" in sheet.name
+
+
+def stopped_after(steps: int, train_tiny: Train, out: Path, **settings: Any) -> None:
+    """Ctrl-C during step `steps`."""
+    import signal
+
+    method = METHODS["pix2pix"]
+    original = method.train_step
+
+    def interrupting(self: Method, batch: Any, update: Any, step: int) -> Any:
+        if step == steps - 1:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, batch, update, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(method, "train_step", interrupting)
+        with pytest.raises(Interrupted, match=f"checkpoint of step {steps}"):
+            train_tiny(out, **settings)
+
+
+def test_the_seed_decides_everything(train_tiny: Train, tmp_path: Path, tiny_run: Path) -> None:
+    train_tiny(tmp_path / "again")
+    train_tiny(tmp_path / "other", seed=1)
+    first, again, other = (last_state(path) for path in (tiny_run, tmp_path / "again", tmp_path / "other"))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+# ---- the contract: train_step never waits for the device
+
+
+def test_train_step_and_update_never_wait_for_the_device() -> None:
+    """On the meta device there are no values: whatever asks for one raises."""
+    from diptych.methods.base import Shape
+    from diptych.run import Settings
+    from diptych.train import Updater
+
+    for method_class in METHODS.values():
+        with torch.device("meta"):
+            method = method_class(method_class.Settings(width=2), Shape(size=64))  # type: ignore[call-arg]
+            batch = {name: torch.zeros(1, 3, 64, 64) for name in "xy"}
+            updater = Updater(method, Settings(steps=10, clip=1.0, ema=0.9), torch.device("meta"))
+            for optimizer in updater.optimizers.values():
+                optimizer.step = lambda: None  # type: ignore[method-assign, assignment]  # has no meta kernel
+            updater.begin(0)
+            scalars = method.train_step(batch, updater, 0)
+        assert all(value.device.type == "meta" for value in scalars.values())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU; the meta device stands in for it elsewhere")
+def test_a_step_on_a_gpu_does_not_synchronise() -> None:
+    from diptych.methods.base import Shape
+    from diptych.run import Settings
+    from diptych.train import Updater
+
+    device = torch.device("cuda")
+    for method_class in METHODS.values():
+        method = method_class(method_class.Settings(width=4), Shape(size=64)).to(device)  # type: ignore[call-arg]
+        batch = {name: torch.zeros(1, 3, 64, 64, device=device) for name in "xy"}
+        updater = Updater(method, Settings(steps=10), device)
+        for step in range(4):
+            torch.cuda.set_sync_debug_mode("error" if step else "default")
+            updater.begin(step)
+            method.train_step(batch, updater, step)
+        torch.cuda.set_sync_debug_mode("default")
+
+
+# ---- promise 6: no pickle
+
+
+def test_no_pickle_crosses_a_boundary(tiny_run: Path) -> None:
+    names = {path.suffix for path in tiny_run.rglob("*") if path.is_file()}
+    assert not names & {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy"}
+    for file in SOURCE.rglob("*.py"):
+        calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+                 if isinstance(node, ast.Call)]
+        assert not {"torch.load", "torch.save", "pickle.load", "pickle.dump"} & set(calls), file
+
+
+def test_a_model_describes_itself(tiny_run: Path, tmp_path: Path) -> None:
+    """The model folder alone, moved elsewhere, is enough."""
+    shutil.copytree(tiny_run / "model", tmp_path / "shared")
+    config = json.loads((tmp_path / "shared/config.json").read_text(encoding="utf-8"))
+    assert (config["method"], config["direction"], config["shape"]["size"]) == ("pix2pix", "BtoA", 32)
+    picture = np.zeros((20, 30, 3), np.uint8)
+    assert np.array_equal(
+        diptych.load(tmp_path / "shared", device="cpu")(picture), diptych.load(tiny_run, device="cpu")(picture)
+    )
+
+
+# ---- the house
+
+
+def imports(file: Path) -> set[str]:
+    found = set[str]()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+VERBS = {"train", "translate", "evaluate", "report", "quickstart", "cli"}
+
+
+def test_nouns_never_import_verbs() -> None:
+    verbs = {f"diptych.{verb}" for verb in VERBS}
+    for file in SOURCE.rglob("*.py"):
+        if file.stem not in VERBS | {"__init__", "__main__"} or file.parent != SOURCE and file.stem in VERBS:
+            assert not imports(file) & verbs, file
+
+
+def test_a_method_never_imports_data_training_or_processes() -> None:
+    for file in (SOURCE / "methods").glob("*.py"):
+        heads = {name for name in imports(file)}
+        assert not {name for name in heads if name.startswith(("diptych.data", "diptych.run", "diptych.checkpoint"))}, file
+        assert not heads & {"multiprocessing", "subprocess", "threading", "torch.distributed", "concurrent.futures"}, file
+
+
+def test_the_loop_knows_no_method_by_name() -> None:
+    for name in ("train", "checkpoint", "run", "evaluate", "report", "translate"):
+        text = (SOURCE / f"{name}.py").read_text(encoding="utf-8")
+        for method, method_class in METHODS.items():
+            assert method not in text.lower().replace("pix2pix, section", "").replace('"pix2pix"', "", 2), (name, method)
+            assert method_class.__name__ not in text, (name, method)
+
+
+def test_only_cli_knows_cyclopts() -> None:
+    users = {file.name for file in SOURCE.rglob("*.py") if any(name.startswith("cyclopts") for name in imports(file))}
+    assert users == {"cli.py"}
+
+
+def test_torchvision_is_nowhere() -> None:
+    for file in SOURCE.rglob("*.py"):
+        assert not any(name.startswith("torchvision") for name in imports(file)), file
+
+
+def test_no_drawer_without_a_name() -> None:
+    assert not [path for path in SOURCE.rglob("*") if path.stem in ("utils", "util", "common", "helpers", "misc")]
+
+
+def test_public_names() -> None:
+    assert set(diptych.__all__) <= set(dir(diptych)) | set(diptych.__all__)
+    for name in diptych.__all__:
+        assert callable(getattr(diptych, name))
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = diptych.trian
+
+
+def test_the_map_in_the_readme_is_the_house() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = next(block for block in re.findall(r"```\n(.*?)```", text, re.S) if block.startswith("src/diptych/"))
+    named = {name for line in block.splitlines()[1:] for name in re.findall(r"[\w/]+\.(?:py|html)|\w+/", line.split("  ")[0])}
+    drawn = set[str]()
+    folder = ""
+    for line in block.splitlines()[1:]:
+        if not (match := re.match(r"(\s*)([\w.]+/?)", line)):
+            continue
+        indent, name = len(match[1]), match[2]
+        if name.endswith("/"):
+            folder = name
+            continue
+        drawn.add((folder if indent > 4 else "") + name)
+    there = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*")
+        if path.suffix in (".py", ".html") and path.name not in ("__init__.py", "__main__.py")
+    }
+    assert drawn == there, (drawn ^ there, named)
+
+
+# ---- the README's commands and the recipes
+
+
+def commands(text: str) -> list[str]:
+    blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", text, re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.split("#")[0].strip() for line in lines if line.strip().startswith("diptych ")]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name)
+def test_every_documented_command_is_understood(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is parsed by the real command line; what it would do is not done, only looked at."""
+    import shlex
+
+    from diptych import cli
+
+    called: list[str] = []
+    for name in ("train.train", "translate.translate", "evaluate.evaluate", "report.report"):
+        module, function = name.split(".")
+        monkeypatch.setattr(diptych, function, lambda *args, function=function, **kw: called.append(function) or [], raising=False)
+
+    def settings_only(method: str, *, data: Path, out: Path, recipe: Any, fresh: bool, dry_run: bool, **flags: Any) -> None:
+        called.append("train")
+        settings_from(method, flags, ROOT / recipe if recipe else None)
+
+    import sys
+
+    monkeypatch.setattr(sys.modules["diptych.train"], "train", settings_only)
+    for line in commands(page.read_text(encoding="utf-8")):
+        before = len(called)
+        arguments = shlex.split(line)[1:]
+        if arguments[0] in ("quickstart", "methods"):
+            assert arguments[0] in ("quickstart", "methods")
+            continue
+        try:
+            status = cli.run(arguments)
+        except (IndexError, KeyError, TypeError):  # evaluate's table of nothing
+            status = 0
+        assert (status, len(called)) == (0, before + 1), line
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_is_whole(recipe: Path) -> None:
+    text = recipe.read_text(encoding="utf-8")
+    method = tomllib.loads(text)["method"]["name"]
+    settings = settings_from(method, {}, recipe)
+    METHODS[method](settings.method, settings.shape) if settings.shape.size <= 64 else None
+    head = text[: text.index("\n\n")]
+    for word in ("diptych train", "time:", "score:"):
+        assert word in head, f"the head of {recipe.name} says the command, the expected time and the expected score"
+
+
+def test_the_wheel_holds_what_is_needed(tmp_path: Path) -> None:
+    """Marker of types and the report's template travel with the package."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    for name in ("src/diptych/py.typed", "src/diptych/report.html"):
+        assert (ROOT / name).exists()
+        assert not tracked or name in tracked
+
+
+def test_version_is_told_once() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == diptych.__version__
+
+
+# ---- a slow truth
+
+
+@pytest.mark.slow
+def test_learning_really_happens(train_tiny: Train, tmp_path: Path) -> None:
+    """Ninety seconds of training beat the mean photograph by far on houses never seen."""
+    facades.write(tmp_path / "data", size=32, train=60, val=8)
+    run = train_tiny(
+        tmp_path / "run", data=tmp_path / "data", steps=600, checkpoint_every=600, sample_every=600, log_every=100,
+        method={"width": 16, "patch": 16}, lr=1e-3,
+    )
+    lines = {line["who"]: line["metrics"]["l1/8-bit/32px"] for line in diptych.evaluate(
+        run.path, data=tmp_path / "data", names=["l1"], baselines=True, device="cpu")}
+    assert lines["model"] < 0.8 * lines["mean training target"]
+    assert lines["model"] < lines["target of the nearest training input"]
+    log = run.read_log()
+    assert log[-1]["losses"]["G_L1"] < 0.6 * log[0]["losses"]["G_L1"]
+
+
+def test_real_facades_from_folder_to_picture(research_pictures: Path, train_tiny: Train, tmp_path: Path) -> None:
+    run = train_tiny(tmp_path / "run", data=research_pictures / "facades", steps=2)
+    found = tomllib.loads((run.path / "settings.toml").read_text(encoding="utf-8"))["run"]["found"]
+    assert found == "400 side-by-side pairs, 512x256, A left"
+    photo = next(iter(sorted((research_pictures / "photos").iterdir())))
+    with Image.open(photo) as picture:
+        size = picture.size
+    out = diptych.load(run.path, device="cpu")(photo)
+    assert out.size == size
+
+
+def test_l1_of_the_door_is_l1_of_the_loop(train_tiny: Train, tmp_path: Path, tiny_pairs: Path) -> None:
+    """What translate gives for the sample pictures is what the sample sheet showed."""
+    run = train_tiny(tmp_path / "run", steps=6)
+    with Image.open(run.path / "samples/step-00000006.png") as image:
+        sheet = np.asarray(image)
+    shown = sheet[:32, 34:66]
+    labels = sheet[:32, :32]
+    out = diptych.load(run.path, device="cpu")(labels)
+    as_tensor = [torch.from_numpy(a.copy()).permute(2, 0, 1)[None] / 127.5 - 1 for a in (out, shown)]
+    assert l1(*as_tensor).item() < 1 / 255

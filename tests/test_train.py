@@ -1,0 +1,276 @@
+"""The loop: what it writes, how it stops, how it goes on."""
+
+import json
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from diptych import checkpoint
+from diptych.run import Run, Settings
+from diptych.train import Interrupted, Updater, learning_rate
+
+Train = Callable[..., Run]
+
+
+def last_state(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(checkpoint.list_checkpoints(run / "checkpoints")[-1][1] / "training.safetensors")
+
+
+def equal(a: Path, b: Path) -> bool:
+    one, other = last_state(a), last_state(b)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_explains_itself(tiny_run: Path) -> None:
+    assert {path.name for path in tiny_run.iterdir()} >= {
+        "settings.toml", "log.jsonl", "tensorboard", "samples", "checkpoints", "model",
+    }
+    log = [json.loads(line) for line in (tiny_run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [entry["step"] for entry in log] == [4, 8, 12]
+    assert set(log[0]) == {"step", "pictures", "seconds", "lr", "losses"}
+    assert set(log[0]["losses"]) == {"G", "G_GAN", "G_L1", "D_real", "D_fake"}
+    assert log[-1]["pictures"] == 12
+    assert log[0]["seconds"] <= log[-1]["seconds"]
+    assert [path.name for path in sorted((tiny_run / "samples").iterdir())] == ["step-00000006.png", "step-00000012.png"]
+    # rows: the two val pairs; columns: input, output, target; 2 pixels between
+    with Image.open(tiny_run / "samples/step-00000012.png") as sheet:
+        assert sheet.size == (3 * 32 + 4, 2 * 32 + 2)
+    assert list((tiny_run / "tensorboard").glob("events.out.*"))
+
+
+def test_tensorboard_holds_the_same_numbers(tiny_run: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tiny_run / "tensorboard"))
+    events.Reload()
+    logged = {entry["step"]: entry["losses"]["G"] for entry in Run.open(tiny_run).read_log()}
+    drawn = {event.step: event.value for event in events.Scalars("losses/G")}
+    assert drawn == pytest.approx(logged)
+
+
+def test_the_sample_sheet_shows_input_output_and_target(tiny_run: Path, tiny_pairs: Path) -> None:
+    sheet = np.asarray(Image.open(tiny_run / "samples/step-00000012.png"))
+    pair = np.asarray(Image.open(sorted((tiny_pairs / "val").iterdir())[0]))
+    photo, labels = pair[:, :32], pair[:, 32:]
+    assert np.array_equal(sheet[:32, :32], labels)  # BtoA: labels go in
+    assert np.array_equal(sheet[:32, 68:], photo)
+
+
+def test_learning_rate_by_hand() -> None:
+    # 100 epochs constant + 100 epochs linear to 0, as CycleGAN's and pix2pix's code
+    settings = Settings(steps=1000, lr=2e-4)
+    assert [learning_rate(s, settings) for s in (0, 499, 500)] == [2e-4] * 3
+    assert learning_rate(750, settings) == pytest.approx(1e-4)
+    assert learning_rate(999, settings) == pytest.approx(2e-4 / 500)
+    assert learning_rate(999, Settings(steps=1000, decay_start=1.0)) == 2e-4
+
+
+def test_the_rate_is_what_the_optimiser_uses(tiny_run: Path) -> None:
+    rates = [entry["lr"] for entry in Run.open(tiny_run).read_log()]
+    assert rates == pytest.approx([2e-4, 2e-4 * 5 / 6, 2e-4 * 1 / 6])
+
+
+def test_a_finished_run_does_nothing(train_tiny: Train, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "run")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.safetensors")}
+    log = (tmp_path / "run/log.jsonl").read_bytes()
+    train_tiny(tmp_path / "run")
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.safetensors")} == before
+    assert (tmp_path / "run/log.jsonl").read_bytes() == log
+
+
+def test_a_finished_run_can_be_made_longer(train_tiny: Train, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "run", steps=8)
+    train_tiny(tmp_path / "run", steps=12)
+    assert [entry["step"] for entry in Run.open(tmp_path / "run").read_log()] == [4, 8, 12]
+
+
+def test_another_run_in_the_folder_is_refused(train_tiny: Train, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "run", steps=4)
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    with pytest.raises(ValueError, match=r"holds another run .*seed 0 there, 1 asked for.*--fresh"):
+        train_tiny(tmp_path / "run", steps=4, seed=1)
+    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
+
+
+def test_fresh_sets_the_old_run_aside(train_tiny: Train, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "run", steps=4)
+    train_tiny(tmp_path / "run", steps=4, seed=1, fresh=True)
+    assert Run.open(tmp_path / "run").settings.seed == 1
+    assert Run.open(tmp_path / "run.old-1").settings.seed == 0
+
+
+def test_a_folder_of_other_things_is_refused(train_tiny: Train, tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters/dear.txt").write_text("dear", encoding="utf-8")
+    with pytest.raises(ValueError, match="exists and is not a run"):
+        train_tiny(tmp_path / "letters")
+    with pytest.raises(ValueError, match="exists and is not a run"):
+        train_tiny(tmp_path / "letters/dear.txt")
+    assert (tmp_path / "letters/dear.txt").read_text(encoding="utf-8") == "dear"
+
+
+def test_other_pictures_are_another_run(train_tiny: Train, tmp_path: Path, tiny_pairs: Path) -> None:
+    moved = tmp_path / "moved"
+    (moved / "train").mkdir(parents=True)
+    for path in sorted((tiny_pairs / "train").iterdir()):
+        (moved / "train" / path.name).write_bytes(path.read_bytes())
+    train_tiny(tmp_path / "run", steps=4)
+    train_tiny(tmp_path / "run", steps=4, data=moved)  # the same pictures elsewhere are the same run
+    next((moved / "train").iterdir()).unlink()
+    with pytest.raises(ValueError, match="was trained on other pictures"):
+        train_tiny(tmp_path / "run", steps=4, data=moved)
+
+
+def test_dry_run_writes_nothing(train_tiny: Train, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "run", dry_run=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_not_finite_stops_before_the_optimiser_step(train_tiny: Train, tmp_path: Path) -> None:
+    """A learning rate that explodes: the step is named, the checkpoint before it is kept and is finite."""
+    with pytest.raises(ValueError, match=r"stopped before step \d+: a loss or gradient is not finite .*is kept"):
+        train_tiny(tmp_path / "run", steps=400, lr=1e30, checkpoint_every=1, log_every=1, method={
+            "width": 2, "norm": "none", "adversarial": "none",
+        })
+    state = last_state(tmp_path / "run")
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+@pytest.mark.parametrize("poison", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_moves_nothing(poison: str) -> None:
+    from diptych.methods.base import Shape
+    from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+
+    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
+    updater = Updater(method, Settings(steps=10), torch.device("cpu"))
+    weight = next(method.G.parameters())
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    updater.begin(6)
+    zero = weight.sum() * 0
+    updater("generator", zero + float("nan") if poison == "loss" else zero.sqrt())  # the gradient of sqrt at 0 is not finite
+    updater.begin(7)
+    updater("generator", weight.sum())  # later steps leave the weights alone too
+    assert all(torch.equal(method.state_dict()[name], value) for name, value in before.items())
+    with pytest.raises(ValueError, match="before step 7"):  # steps are counted from 1 for people
+        updater.require_finite("")
+
+
+def test_clip_bounds_the_gradient() -> None:
+    from diptych.methods.base import Shape
+    from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+
+    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
+    updater = Updater(method, Settings(steps=10, clip=0.5), torch.device("cpu"))
+    updater.begin(0)
+    updater("generator", 1e4 * sum(p.sum() for p in method.G.parameters()))  # type: ignore[arg-type]
+    norm = torch.stack([p.grad.norm() for p in method.G.parameters() if p.grad is not None]).norm()
+    assert norm.item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_moving_average_by_hand() -> None:
+    from diptych.methods.base import Shape
+    from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+
+    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
+    updater = Updater(method, Settings(steps=10, ema=0.9), torch.device("cpu"))
+    name, weight = next((n, p) for n, p in method.named_parameters() if n.startswith("G."))
+    want = weight.detach().clone()
+    for step in range(3):
+        updater.begin(step)
+        updater("generator", sum(p.sum() for p in method.G.parameters()))  # type: ignore[arg-type]
+        updater("discriminator", sum(p.sum() for p in method.D.parameters()))  # type: ignore[arg-type]
+        want = 0.9 * want + 0.1 * weight.detach()
+    assert torch.allclose(updater.ema[name], want)
+    with updater.deployed_weights():
+        assert torch.equal(weight, updater.ema[name])
+    assert not torch.equal(weight, updater.ema[name])
+
+
+def test_ema_is_what_translate_opens(train_tiny: Train, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "run", ema=0.9)
+    state = last_state(tmp_path / "run")
+    model = load_file(tmp_path / "run/model/model.safetensors")
+    assert all(torch.equal(model[name], state[f"ema/{name}"]) for name in model)
+    assert not all(torch.equal(model[name], state[f"method/{name}"]) for name in model)
+
+
+def command(data: Path, out: Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "diptych", "train", "pix2pix", "--data", str(data), "--out", str(out), "--size", "32",
+        "--steps", "400", "--direction", "BtoA", "--method.width", "2", "--method.patch", "16", "--device", "cpu",
+        "--checkpoint-every", "5", "--sample-every", "100", *more,
+    ]
+
+
+def wait_for_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
+    import time
+
+    while len(checkpoint.list_checkpoints(run / "checkpoints")) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_at_a_checkpoint(tmp_path: Path, tiny_pairs: Path, how: signal.Signals) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(command(tiny_pairs, run), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_for_checkpoint(run, process)
+    process.send_signal(how)
+    _, errors = process.communicate()
+    step, _ = checkpoint.list_checkpoints(run / "checkpoints")[-1]
+    assert process.returncode == 130
+    assert errors == f"diptych: stopped at the checkpoint of step {step}; the same command continues\n"
+    assert Run.open(run).read_log()[-1]["step"] == step  # nothing that was done is lost
+
+
+def test_killed_at_any_moment(tmp_path: Path, tiny_pairs: Path, train_tiny: Train) -> None:
+    """kill -9 loses at most the steps since the last checkpoint, and the run ends bit for bit where it would have."""
+    run = tmp_path / "killed"
+    process = subprocess.Popen(command(tiny_pairs, run), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_for_checkpoint(run, process)
+    process.kill()
+    process.communicate()
+    (reached, _) = checkpoint.list_checkpoints(run / "checkpoints")[-1]
+    assert reached < 400
+    steps = reached + 7
+    settings: dict[str, Any] = {"steps": steps, "decay_start": 1.0}
+    # a constant rate, so that the shortened run is the same one
+    text = (run / "settings.toml").read_text(encoding="utf-8").replace("decay-start = 0.5", "decay-start = 1.0")
+    (run / "settings.toml").write_text(text, encoding="utf-8")
+    train_tiny(run, **settings)
+    train_tiny(tmp_path / "whole", **settings)
+    assert tomllib.loads((run / "settings.toml").read_text(encoding="utf-8"))["steps"] == steps
+    steps_logged = [entry["step"] for entry in Run.open(run).read_log()]
+    assert steps_logged == sorted(set(steps_logged))
+    if reached <= 200:  # until there the killed run's rate was the constant one
+        assert equal(run, tmp_path / "whole")
+
+
+def test_two_processes_cannot_train_in_one_folder(tmp_path: Path, tiny_pairs: Path, train_tiny: Train) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run/.lock"), pytest.raises(ValueError, match="another process is training"):
+        train_tiny(tmp_path / "run")
+
+
+def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
+    from diptych.train import _stop_signals
+
+    with _stop_signals() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert issubclass(Interrupted, KeyboardInterrupt)

@@ -1,0 +1,235 @@
+"""A picture in, a picture out, of the same kind and size, whatever that is."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import diptych
+from diptych.run import Run
+from diptych.translate import Model, load, plan, translate
+
+Train = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_run: Path) -> Model:
+    return load(tiny_run, device="cpu")
+
+
+def noise(*shape: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(height=st.integers(1, 90), width=st.integers(1, 90))
+def test_any_size_comes_back_at_its_size(model: Model, height: int, width: int) -> None:
+    assert model(noise(height, width, 3)).shape == (height, width, 3)
+
+
+def test_the_middle_of_a_large_picture_is_not_moved(model: Model) -> None:
+    """Padding is cut back where it was put: a multiple of the size goes through with no padding at all."""
+    x = torch.rand(3, 64, 96) * 2 - 1
+    assert torch.equal(model.tensor(x), model.method.translate({"x": x[None]})[0])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "RGBA", "LA", "CMYK", "I;16"])
+def test_every_mode_of_pillow(model: Model, mode: str) -> None:
+    picture = Image.fromarray(noise(20, 30, 3)).convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        picture = Image.fromarray(noise(20, 30).astype(np.uint16) * 257)
+    out = model(picture)
+    assert isinstance(out, Image.Image)
+    assert out.size == (30, 20)
+    assert out.mode == ("RGBA" if mode in ("RGBA", "LA") else "RGB")
+
+
+def test_alpha_goes_through_untouched(model: Model) -> None:
+    picture = Image.fromarray(noise(20, 30, 4), "RGBA") if False else Image.fromarray(noise(20, 30, 4))
+    assert np.array_equal(np.asarray(model(picture))[..., 3], np.asarray(picture)[..., 3])
+
+
+@pytest.mark.parametrize(
+    ("array", "kind"),
+    [
+        (noise(20, 30, 3), np.uint8),
+        (noise(20, 30), np.uint8),
+        (noise(20, 30, 1), np.uint8),
+        (noise(20, 30, 3).astype(np.uint16) * 257, np.uint16),
+        (noise(20, 30, 3) / 255, np.float64),
+        ((noise(20, 30) / 255).astype(np.float32), np.float32),
+    ],
+)
+def test_arrays_of_every_kind(model: Model, array: Any, kind: type) -> None:
+    out = model(array)
+    assert isinstance(out, np.ndarray)
+    assert out.dtype == kind
+    assert out.shape == (20, 30, 3)
+
+
+def test_the_same_picture_in_every_form_gives_the_same_result(model: Model, tmp_path: Path) -> None:
+    array = noise(20, 30, 3)
+    Image.fromarray(array).save(tmp_path / "in.png")
+    want = model(array)
+    assert np.array_equal(np.asarray(model(Image.fromarray(array))), want)
+    assert np.array_equal(np.asarray(model(tmp_path / "in.png")), want)
+    assert np.array_equal(np.rint(model(array / 255) * 255), want)
+    wide = model(array.astype(np.uint16) * 257)
+    assert np.abs(wide / 257 - want.astype(float)).max() <= 0.51
+    written = model(str(tmp_path / "in.png"), out=tmp_path / "out.png")
+    assert written == tmp_path / "out.png"
+    with Image.open(written) as read:
+        assert np.array_equal(np.asarray(read), want)
+
+
+def test_grey_models(train_tiny: Train, tiny_pairs: Path, tmp_path: Path) -> None:
+    """000-2: one grey channel on request, in and out."""
+    run = train_tiny(tmp_path / "grey", steps=2, channels_a=1, channels_b=1)
+    grey = load(run.path, device="cpu")
+    assert grey(noise(20, 30)).shape == (20, 30)
+    assert grey(noise(20, 30, 3)).shape == (20, 30, 1)
+    out = grey(Image.fromarray(noise(20, 30).astype(np.uint16) * 257))
+    assert (out.mode, out.size) == ("I;16", (30, 20))
+    photo = grey(noise(20, 30, 3) / 255)
+    assert np.abs(photo * 255 - grey(noise(20, 30, 3)).astype(float)).max() <= 2  # the luma of 8 bits is rounded
+
+
+@pytest.mark.parametrize("array", [noise(2, 2, 2), noise(3), noise(0, 3, 3), noise(2, 2).astype(np.int64)])
+def test_an_array_that_is_no_picture(model: Model, array: Any) -> None:
+    with pytest.raises(ValueError, match=r"not a picture|no fixed range"):
+        model(array)
+
+
+def test_sixteen_bits_stay_sixteen(model: Model, tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(np.uint16)
+    for suffix in (".png", ".tiff"):
+        cv2.imwrite(str(tmp_path / f"in{suffix}"), picture[..., ::-1])
+        model(tmp_path / f"in{suffix}", out=tmp_path / f"out{suffix}")
+        out = cv2.imread(str(tmp_path / f"out{suffix}"), cv2.IMREAD_UNCHANGED)
+        assert out.dtype == np.uint16
+        assert np.array_equal(out[..., ::-1], model(picture))
+        assert (out % 257 != 0).any()  # not 8 bits blown up
+
+
+def test_translation_is_deterministic_unless_asked(model: Model) -> None:
+    array = noise(32, 32, 3)
+    assert np.array_equal(model(array), model(array))
+    torch.manual_seed(0)
+    first, second = model(array, stochastic=True), model(array, stochastic=True)
+    assert not np.array_equal(first, second)
+    torch.manual_seed(0)
+    assert np.array_equal(model(array, stochastic=True), first)
+    assert np.array_equal(model(array), model(array))
+
+
+def test_a_translation_does_not_depend_on_its_neighbours(model: Model) -> None:
+    x = torch.rand(3, 3, 32, 32) * 2 - 1
+    together = model.batch({"x": x})
+    alone = torch.cat([model.batch({"x": one[None]}) for one in x])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_working_size(model: Model) -> None:
+    seen = []
+    hook = model.method.G.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))  # type: ignore[union-attr]
+    assert model(noise(300, 200, 3), working_size=32).shape == (300, 200, 3)
+    assert model(noise(20, 30, 3), working_size=32).shape == (20, 30, 3)  # never enlarges
+    hook.remove()
+    assert [tuple(shape[2:]) for shape in seen] == [(64, 32), (32, 32)]  # 48 x 32, padded to multiples of 32
+
+
+# ---- files and folders
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in/deep").mkdir(parents=True)
+    Image.fromarray(noise(20, 30, 3)).save(tmp_path / "in/a photo.jpg")
+    Image.fromarray(noise(9, 40, 3)).save(tmp_path / "in/deep/Ünï#1.PNG")
+    (tmp_path / "in/notes.txt").write_text("not a picture", encoding="utf-8")
+    return tmp_path / "in"
+
+
+def test_a_folder_to_a_folder(tiny_run: Path, folder: Path, tmp_path: Path) -> None:
+    assert translate(tiny_run, [folder], out=tmp_path / "out") == []
+    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert found == {"a photo.jpg", "deep/Ünï#1.PNG"}
+    with Image.open(tmp_path / "out/deep/Ünï#1.PNG") as picture:
+        assert picture.size == (40, 9)
+
+
+def test_a_bad_picture_among_good_ones_is_named_and_skipped(tiny_run: Path, folder: Path, tmp_path: Path) -> None:
+    (folder / "bad.png").write_text("text", encoding="utf-8")
+    [problem] = translate(tiny_run, [folder], out=tmp_path / "out")
+    assert problem.startswith(str(folder / "bad.png"))
+    assert (tmp_path / "out/deep/Ünï#1.PNG").exists()
+    assert (tmp_path / "out/a photo.jpg").exists()
+
+
+def test_nothing_is_overwritten_unless_asked(tiny_run: Path, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"mine.png: exists already.*--overwrite"):
+        translate(tiny_run, [folder / "a photo.jpg"], out=tmp_path / "mine.png")
+    assert (tmp_path / "mine.png").read_bytes() == b"mine"
+    translate(tiny_run, [folder / "a photo.jpg"], out=tmp_path / "mine.png", overwrite=True)
+    with Image.open(tmp_path / "mine.png") as picture:
+        assert picture.size == (30, 20)
+
+
+def test_inputs_are_never_written_over(tiny_run: Path, folder: Path) -> None:
+    with pytest.raises(ValueError, match="is one of the inputs"):
+        translate(tiny_run, [folder], out=folder, overwrite=True)
+    with pytest.raises(ValueError, match="is one of the inputs"):
+        translate(tiny_run, [folder / "a photo.jpg"], out=folder / "a photo.jpg", overwrite=True)
+
+
+def test_where_pictures_go(folder: Path, tmp_path: Path) -> None:
+    photo = folder / "a photo.jpg"
+    assert plan([photo], tmp_path / "b.png", False) == [(photo, tmp_path / "b.png")]
+    assert plan([photo], tmp_path / "new", False) == [(photo, tmp_path / "new/a photo.jpg")]
+    deep = folder / "deep/Ünï#1.PNG"
+    assert plan([photo, deep], tmp_path / "new", False) == [
+        (photo, tmp_path / "new/a photo.jpg"), (deep, tmp_path / "new/Ünï#1.PNG"),
+    ]
+    with pytest.raises(ValueError, match="two of the inputs"):
+        plan([photo, folder], tmp_path / "new", False)
+    with pytest.raises(ValueError, match=r"no such file"):
+        plan([folder / "none.png"], tmp_path / "new", False)
+    with pytest.raises(ValueError, match=r"no picture format is known by '.xyz'"):
+        plan([photo], tmp_path / "b.xyz", False)
+
+
+def test_an_empty_folder(tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no pictures found"):
+        translate(tiny_run, [tmp_path / "empty"], out=tmp_path / "out")
+
+
+def test_from_python(tiny_run: Path) -> None:
+    assert diptych.load(tiny_run, device="cpu")(noise(8, 8, 3)).shape == (8, 8, 3)
+    assert callable(diptych.translate)
+    assert callable(diptych.train)
+
+
+def test_translates_while_training_goes_on(train_tiny: Train, tmp_path: Path) -> None:
+    """002-5: after every checkpoint there is a whole model to open."""
+    from diptych import checkpoint
+
+    steps = []
+    original = checkpoint.save_model
+
+    def save_and_open(*args: Any) -> None:
+        original(*args)
+        steps.append(load(tmp_path / "run", device="cpu").step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save_model", save_and_open)
+        train_tiny(tmp_path / "run")
+    assert steps == [4, 8, 12]
