@@ -72,7 +72,9 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     assert (tmp_path / "step-00000001/training.safetensors").read_bytes() == before
 
 
-def test_a_half_written_folder_of_a_killed_process_is_no_checkpoint(tmp_path: Path, trained: tuple[Pix2Pix, Any]) -> None:
+def test_a_half_written_folder_of_a_killed_process_is_no_checkpoint(
+    tmp_path: Path, trained: tuple[Pix2Pix, Any]
+) -> None:
     partial = tmp_path / ".partial-step-00000002"
     partial.mkdir()
     (partial / "training.safetensors").write_bytes(b"half")
@@ -91,8 +93,11 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, trained: tuple[Pix2Pix, A
 
 
 CONFIG = checkpoint.ModelConfig(
-    method="pix2pix", direction="AtoB", shape=Shape(size=16),
-    settings=Pix2PixSettings(width=1, patch=16).model_dump(mode="json", by_alias=True), diptych="0",
+    method="pix2pix",
+    direction="AtoB",
+    shape=Shape(size=16),
+    settings=Pix2PixSettings(width=1, patch=16).model_dump(mode="json", by_alias=True),
+    diptych="0",
 )
 
 

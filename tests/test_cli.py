@@ -204,9 +204,30 @@ def test_a_full_disk(pairs: Path, tmp_path: Path) -> None:
         "from diptych import cli; sys.exit(cli.run(sys.argv[1:]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "train", "pix2pix", "--data", str(pairs), "--out", str(tmp_path / "run"), "--size", "32",
-         "--steps", "2", "--method.width", "4", "--method.patch", "16", "--device", "cpu"],
-        capture_output=True, text=True, check=False,
+        [
+            sys.executable,
+            "-c",
+            code,
+            "train",
+            "pix2pix",
+            "--data",
+            str(pairs),
+            "--out",
+            str(tmp_path / "run"),
+            "--size",
+            "32",
+            "--steps",
+            "2",
+            "--method.width",
+            "4",
+            "--method.patch",
+            "16",
+            "--device",
+            "cpu",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1

@@ -75,14 +75,17 @@ def test_baselines_by_hand(run: Path, tiny_pairs: Path) -> None:
         want_mean.append(metrics.l1(mean, pair[..., :32]).item())
         want_nearest.append(metrics.l1(photos[nearest][None], pair[..., :32]).item())
     assert lines["mean training target"]["l1/8-bit/32px"] == pytest.approx(np.mean(want_mean), abs=1e-5)
-    assert lines["target of the nearest training input"]["l1/8-bit/32px"] == pytest.approx(np.mean(want_nearest), abs=1e-5)
+    assert lines["target of the nearest training input"]["l1/8-bit/32px"] == pytest.approx(
+        np.mean(want_nearest), abs=1e-5
+    )
 
 
 def test_metrics_are_added_not_replaced(run: Path, tiny_pairs: Path) -> None:
     evaluate(run, data=tiny_pairs, names=["l1"], device="cpu")
     evaluate(run, data=tiny_pairs, names=["psnr"], device="cpu")
     assert [list(line["metrics"]) for line in read_json_lines(run / "metrics.jsonl")] == [
-        ["l1/8-bit/32px"], ["psnr/8-bit/32px"],
+        ["l1/8-bit/32px"],
+        ["psnr/8-bit/32px"],
     ]
     json.dumps(read_json_lines(run / "metrics.jsonl"), allow_nan=False)  # a browser reads it
 

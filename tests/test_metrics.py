@@ -14,7 +14,7 @@ def two() -> tuple[torch.Tensor, torch.Tensor]:
     return (target + 0.3 * torch.randn(target.shape, generator=generator)).clamp(-1.2, 1.2), target
 
 
-def seen(picture: torch.Tensor) -> "metrics.Tensor":
+def seen(picture: torch.Tensor) -> torch.Tensor:
     return ((picture + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -29,7 +29,12 @@ def test_psnr(two: tuple[torch.Tensor, torch.Tensor]) -> None:
 def test_ssim(two: tuple[torch.Tensor, torch.Tensor]) -> None:
     want = [
         skimage.metrics.structural_similarity(
-            seen(t).numpy(), seen(o).numpy(), data_range=255, channel_axis=0, gaussian_weights=True, sigma=1.5,
+            seen(t).numpy(),
+            seen(o).numpy(),
+            data_range=255,
+            channel_axis=0,
+            gaussian_weights=True,
+            sigma=1.5,
             use_sample_covariance=False,
         )
         for o, t in zip(*two, strict=True)

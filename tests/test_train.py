@@ -33,7 +33,12 @@ def equal(a: Path, b: Path) -> bool:
 
 def test_a_run_explains_itself(tiny_run: Path) -> None:
     assert {path.name for path in tiny_run.iterdir()} >= {
-        "settings.toml", "log.jsonl", "tensorboard", "samples", "checkpoints", "model",
+        "settings.toml",
+        "log.jsonl",
+        "tensorboard",
+        "samples",
+        "checkpoints",
+        "model",
     }
     log = [json.loads(line) for line in (tiny_run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [entry["step"] for entry in log] == [4, 8, 12]
@@ -41,7 +46,10 @@ def test_a_run_explains_itself(tiny_run: Path) -> None:
     assert set(log[0]["losses"]) == {"G", "G_GAN", "G_L1", "D_real", "D_fake"}
     assert log[-1]["pictures"] == 12
     assert log[0]["seconds"] <= log[-1]["seconds"]
-    assert [path.name for path in sorted((tiny_run / "samples").iterdir())] == ["step-00000006.png", "step-00000012.png"]
+    assert [path.name for path in sorted((tiny_run / "samples").iterdir())] == [
+        "step-00000006.png",
+        "step-00000012.png",
+    ]
     # rows: the two val pairs; columns: input, output, target; 2 pixels between
     with Image.open(tiny_run / "samples/step-00000012.png") as sheet:
         assert sheet.size == (3 * 32 + 4, 2 * 32 + 2)
@@ -140,9 +148,18 @@ def test_dry_run_writes_nothing(train_tiny: Train, tmp_path: Path) -> None:
 def test_not_finite_stops_before_the_optimiser_step(train_tiny: Train, tmp_path: Path) -> None:
     """A learning rate that explodes: the step is named, the checkpoint before it is kept and is finite."""
     with pytest.raises(ValueError, match=r"stopped before step \d+: a loss or gradient is not finite .*is kept"):
-        train_tiny(tmp_path / "run", steps=400, lr=1e30, checkpoint_every=1, log_every=1, method={
-            "width": 2, "norm": "none", "adversarial": "none",
-        })
+        train_tiny(
+            tmp_path / "run",
+            steps=400,
+            lr=1e30,
+            checkpoint_every=1,
+            log_every=1,
+            method={
+                "width": 2,
+                "norm": "none",
+                "adversarial": "none",
+            },
+        )
     state = last_state(tmp_path / "run")
     assert all(torch.isfinite(value).all() for value in state.values())
 
@@ -158,7 +175,9 @@ def test_a_step_that_is_not_finite_moves_nothing(poison: str) -> None:
     before = {name: value.clone() for name, value in method.state_dict().items()}
     updater.begin(6)
     zero = weight.sum() * 0
-    updater("generator", zero + float("nan") if poison == "loss" else zero.sqrt())  # the gradient of sqrt at 0 is not finite
+    updater(
+        "generator", zero + float("nan") if poison == "loss" else zero.sqrt()
+    )  # the gradient of sqrt at 0 is not finite
     updater.begin(7)
     updater("generator", weight.sum())  # later steps leave the weights alone too
     assert all(torch.equal(method.state_dict()[name], value) for name, value in before.items())
@@ -207,9 +226,32 @@ def test_ema_is_what_translate_opens(train_tiny: Train, tmp_path: Path) -> None:
 
 def command(data: Path, out: Path, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "diptych", "train", "pix2pix", "--data", str(data), "--out", str(out), "--size", "32",
-        "--steps", "400", "--direction", "BtoA", "--method.width", "2", "--method.patch", "16", "--device", "cpu",
-        "--checkpoint-every", "5", "--sample-every", "100", *more,
+        sys.executable,
+        "-m",
+        "diptych",
+        "train",
+        "pix2pix",
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--size",
+        "32",
+        "--steps",
+        "400",
+        "--direction",
+        "BtoA",
+        "--method.width",
+        "2",
+        "--method.patch",
+        "16",
+        "--device",
+        "cpu",
+        "--checkpoint-every",
+        "5",
+        "--sample-every",
+        "100",
+        *more,
     ]
 
 

@@ -52,7 +52,7 @@ def test_every_mode_of_pillow(model: Model, mode: str) -> None:
 
 
 def test_alpha_goes_through_untouched(model: Model) -> None:
-    picture = Image.fromarray(noise(20, 30, 4), "RGBA") if False else Image.fromarray(noise(20, 30, 4))
+    picture = Image.fromarray(noise(20, 30, 4))
     assert np.array_equal(np.asarray(model(picture))[..., 3], np.asarray(picture)[..., 3])
 
 
@@ -112,7 +112,7 @@ def test_sixteen_bits_stay_sixteen(model: Model, tmp_path: Path) -> None:
     for suffix in (".png", ".tiff"):
         cv2.imwrite(str(tmp_path / f"in{suffix}"), picture[..., ::-1])
         model(tmp_path / f"in{suffix}", out=tmp_path / f"out{suffix}")
-        out = cv2.imread(str(tmp_path / f"out{suffix}"), cv2.IMREAD_UNCHANGED)
+        out: Any = cv2.imread(str(tmp_path / f"out{suffix}"), cv2.IMREAD_UNCHANGED)
         assert out.dtype == np.uint16
         assert np.array_equal(out[..., ::-1], model(picture))
         assert (out % 257 != 0).any()  # not 8 bits blown up
@@ -196,7 +196,8 @@ def test_where_pictures_go(folder: Path, tmp_path: Path) -> None:
     assert plan([photo], tmp_path / "new", False) == [(photo, tmp_path / "new/a photo.jpg")]
     deep = folder / "deep/Ünï#1.PNG"
     assert plan([photo, deep], tmp_path / "new", False) == [
-        (photo, tmp_path / "new/a photo.jpg"), (deep, tmp_path / "new/Ünï#1.PNG"),
+        (photo, tmp_path / "new/a photo.jpg"),
+        (deep, tmp_path / "new/Ünï#1.PNG"),
     ]
     with pytest.raises(ValueError, match="two of the inputs"):
         plan([photo, folder], tmp_path / "new", False)

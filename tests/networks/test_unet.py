@@ -77,14 +77,14 @@ def test_decoder_widths_are_doubled_by_the_skips() -> None:
 
 def test_dropout_on_the_first_three_steps_up_and_nowhere_else() -> None:
     network = UNet(3, 3, size=256, width=1)
-    with_dropout = [any(isinstance(layer, nn.Dropout) for layer in step) for step in network.up]
+    with_dropout = [any(isinstance(layer, nn.Dropout) for layer in step.modules()) for step in network.up]
     assert with_dropout == [True, True, True, False, False, False, False]
     assert not any(isinstance(layer, nn.Dropout) for layer in [*network.down.modules(), *network.out.modules()])
 
 
 def test_no_norm_on_the_first_and_the_innermost_step() -> None:
     network = UNet(3, 3, size=64, width=2)
-    normed = [any(isinstance(layer, nn.BatchNorm2d) for layer in step) for step in network.down]
+    normed = [any(isinstance(layer, nn.BatchNorm2d) for layer in step.modules()) for step in network.down]
     assert normed == [False, True, True, True, True, False]
 
 
