@@ -33,20 +33,13 @@ from diptych.devices import Device, Precision
 from diptych.methods import METHODS
 from diptych.methods.base import MethodSettings, Shape, StrictModel, kebab
 
-DEFAULT_EPOCHS = 200
-
 
 class Settings(StrictModel):
     """Everything that decides a training run, but the method's own settings, which stand in the method's file."""
 
     size: int = Field(256, ge=1, description="Height and width at training, in pixels.")
-    steps: int | None = Field(None, ge=1, description="Length of the run in steps, instead of --epochs.")
-    epochs: float | None = Field(
-        None,
-        gt=0,
-        description=f"Length of the run in passes over the data; {DEFAULT_EPOCHS} if neither it nor --steps is "
-        "given (pix2pix, section 6.2).",
-    )
+    steps: int = Field(0, ge=0, description="Length of the run in steps; 0 leaves it to --epochs.")
+    epochs: float = Field(200.0, ge=0, description="Length of the run in passes over the data (pix2pix, section 6.2).")
     batch_size: int = Field(1, ge=1, description="Samples a step (pix2pix, section 6.2: 1 to 10, 1 for facades).")
     direction: Direction = Field("AtoB", description="What is learnt: from A to B, or from B to A.")
     lr: float = Field(2e-4, gt=0, description="Learning rate (pix2pix, section 3.3).")
@@ -88,20 +81,20 @@ class Settings(StrictModel):
         description="Decoded pictures are kept in memory when all of them fit in this many GiB.",
     )
     log_every: int = Field(20, ge=1, description="Steps between lines of log.jsonl.")
-    sample_every: int | None = Field(
-        None, ge=1, description="Steps between sample sheets; a twentieth of the run, at least 100, if not given."
+    sample_every: int = Field(
+        0, ge=0, description="Steps between sample sheets; 0 is a twentieth of the run, 100 or more."
     )
-    checkpoint_every: int | None = Field(
-        None,
-        ge=1,
-        description="Steps between checkpoints; a twentieth of the run, 100 to 5000, if not given.",
+    checkpoint_every: int = Field(
+        0, ge=0, description="Steps between checkpoints; 0 is a twentieth of the run, 100 to 5000."
     )
     method: SerializeAsAny[MethodSettings] = MethodSettings()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.steps is not None and self.epochs is not None:
+        if self.steps and self.epochs and {"steps", "epochs"} <= self.model_fields_set:
             raise ValueError("--steps and --epochs say the same thing twice; give one of them")
+        if not self.steps and not self.epochs:
+            raise ValueError("--steps 0 and --epochs 0 leave nothing to do; give one of them")
         for side, channels in (("a", self.channels_a), ("b", self.channels_b)):
             if channels not in (1, 3):
                 raise ValueError(f"--channels-{side} {channels}: pictures are read as RGB (3) or grey (1)")
@@ -121,12 +114,12 @@ class Settings(StrictModel):
 
     def resolved(self, samples: int) -> Self:
         """The same settings with the length of the run and its rhythm worked out for so many samples."""
-        steps = self.steps or max(1, math.ceil((self.epochs or DEFAULT_EPOCHS) * samples / self.batch_size))
+        steps = self.steps or math.ceil(self.epochs * samples / self.batch_size)
         twentieth = max(100, steps // 20)
         return self.model_copy(
             update={
                 "steps": steps,
-                "epochs": None,
+                "epochs": 0.0,
                 "sample_every": self.sample_every or twentieth,
                 "checkpoint_every": self.checkpoint_every or min(twentieth, 5000),
             }
@@ -251,7 +244,7 @@ class Run:
 
     def values(self) -> dict[str, Any]:
         """The settings as they stand in settings.toml, the method's own ones nested."""
-        values = self.settings.model_dump(mode="json", exclude_none=True)
+        values = self.settings.model_dump(mode="json")
         values["method"] = {"name": self.method, **values["method"]}
         return values
 

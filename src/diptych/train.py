@@ -65,6 +65,13 @@ def train(
     run = Run(out, method, asked.resolved(len(source)), data)
     if not fresh:
         _require_place(run, source)
+        if (done := _steps_done(run)) >= run.settings.steps:
+            say(
+                console,
+                f"{out}: finished at step {done}; nothing to do (a larger --steps or --epochs goes on, "
+                "--fresh starts anew)",
+            )
+            return run
     store = PictureStore(source, asked.load_size, asked.fit, asked.memory_gib)
     with counting(console, "looking at every picture") as progress:
         store.check(asked.workers, progress)
@@ -109,6 +116,11 @@ def _require_place(run: Run, source: sources.Paired) -> None:
             )
     elif run.path.exists() and (not run.path.is_dir() or any(f for f in run.path.iterdir() if f.name != ".lock")):
         raise ValueError(f"{run.path}: exists and is not a run; choose another --out, nothing of yours is overwritten")
+
+
+def _steps_done(run: Run) -> int:
+    found = checkpoint.list_checkpoints(run.path / "checkpoints")
+    return found[-1][0] if found else 0
 
 
 def _digest(source: sources.Paired) -> str:
@@ -158,7 +170,6 @@ def learning_rate(step: int, settings: Settings) -> float:
     >>> [learning_rate(step, settings) for step in (0, 99, 100, 150, 199)]
     [1.0, 1.0, 1.0, 0.5, 0.01]
     """
-    assert settings.steps is not None
     decay_steps = settings.steps * (1 - settings.decay_start)
     return settings.lr * min(1.0, (settings.steps - step) / decay_steps) if decay_steps else settings.lr
 
@@ -280,14 +291,6 @@ class _Training:
     def go(self) -> None:
         """From the last checkpoint to the last step."""
         steps, run = self.settings.steps, self.run
-        assert steps is not None
-        if self.start >= steps:
-            say(
-                self.console,
-                f"{run.path}: finished at step {self.start}; nothing to do (a larger --steps or --epochs "
-                "goes on, --fresh starts anew)",
-            )
-            return
         say(
             self.console,
             f"{run.path}: {run.method} at {self.settings.size} px on {self.device} ({self.precision}), "
@@ -313,9 +316,6 @@ class _Training:
 
     def _steps(self, stop: threading.Event, display: TrainingProgress) -> None:
         settings, began = self.settings, time.monotonic()
-        assert settings.steps is not None
-        assert settings.sample_every is not None
-        assert settings.checkpoint_every is not None
         sums: dict[str, Tensor] = {}
         summed = 0
         stream = self.batches.stream(self.start, settings.steps, self.device, settings.workers)
