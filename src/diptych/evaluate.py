@@ -21,7 +21,7 @@ from diptych.translate import Model, load
 
 PANELS = ("input", "output", "target")
 THUMBNAIL_HEIGHT = 96
-AT_ONCE = 8
+AT_ONCE = 16
 
 Progress = Callable[[str, int, int], None]
 

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from random import Random
 from typing import Literal
 
 import numpy as np
@@ -21,35 +22,37 @@ from diptych.data.sources import Paired
 Direction = Literal["AtoB", "BtoA"]
 Fit = Literal["stretch", "crop"]
 Progress = Callable[[int, int], None]
+Cut = Callable[[Tensor], Tensor]
 
 SMALLEST_SHARE = 8  # a picture whose side is under 1/8 of the load size would be mostly invented
 
 
 class PictureStore:
-    """The pictures of a source at one size, A above B in one uint8 `[C_A + C_B, size, size]` array per pair.
-
-    A pair that travels as one array cannot be cropped or flipped in two ways.
-    """
+    """The pictures of a source at one size, decoded when they are first asked for, kept where all of them fit."""
 
     def __init__(self, source: Paired, size: int, fit: Fit = "stretch", memory_gib: float = 0.0) -> None:
         self.source, self.size, self.fit = source, size, fit
         fits = len(source) * sum(source.channels) * size * size <= memory_gib * 2**30
-        self.kept: dict[int, Tensor] | None = {} if fits else None
+        self.kept: dict[int, list[Tensor]] | None = {} if fits else None
         self.sizes: Counter[tuple[int, int]] = Counter()
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def get(self, index: int) -> Tensor:
-        """Pair `index`; decoded on the first call, from memory after that where the set fits."""
+    def get(self, index: int, cut: Cut | None = None) -> Tensor:
+        """Pair `index` as one uint8 array, A above B: `[C_A + C_B, size, size]`, or what `cut` takes of each side."""
+        sides = self._sides(index)
+        return geometry.join([cut(side) for side in sides] if cut else sides)
+
+    def _sides(self, index: int) -> list[Tensor]:
         if self.kept is not None and index in self.kept:
             return self.kept[index]
-        pair = self._decode(index)
+        sides = self._decode(index)
         if self.kept is not None:
-            self.kept[index] = pair
-        return pair
+            self.kept[index] = sides
+        return sides
 
-    def _decode(self, index: int) -> Tensor:
+    def _decode(self, index: int) -> list[Tensor]:
         sides: tuple[Tensor, ...] = self.source.load(index)
         height, width = sides[0].shape[1:]
         if min(height, width) * SMALLEST_SHARE < self.size:
@@ -60,7 +63,7 @@ class PictureStore:
         self.sizes[height, width] += 1
         if self.fit == "crop":
             sides = tuple(geometry.centre_square(side) for side in sides)
-        return torch.cat([geometry.resize(side, self.size, self.size) for side in sides])
+        return [geometry.resize(side, self.size, self.size) for side in sides]
 
     def check(self, threads: int, progress: Progress | None = None) -> None:
         """Looks at every picture once, so that a bad one is named before training and not in its third hour."""
@@ -68,7 +71,7 @@ class PictureStore:
 
         def look(index: int) -> None:
             try:
-                self.get(index)
+                self._sides(index)
             except ValueError as error:
                 problems.append(str(error))
 
@@ -110,14 +113,18 @@ class TrainingBatches:
 
     @lru_cache(maxsize=4)  # noqa: B019 -- a batch needs the order of one epoch, two at its seam
     def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.store))
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.store))
 
     def sample(self, number: int) -> Tensor:
         """Sample `number`, counted over the whole training: uint8 `[C_A + C_B, size, size]`."""
         epoch, position = divmod(number, len(self.store))
-        generator = np.random.default_rng([self.seed, 1, number])
-        pair = geometry.random_crop(self.store.get(int(self._order(epoch)[position])), self.size, generator)
-        return geometry.random_flip(pair, generator) if self.flip else pair
+
+        def cut(side: Tensor) -> Tensor:
+            generator = Random(f"{self.seed} {number}")  # the same for A and B, so they share one geometry
+            side = geometry.random_crop(side, self.size, generator)
+            return geometry.random_flip(side, generator) if self.flip else side
+
+        return self.store.get(int(self._order(epoch)[position]), cut)
 
     def batch(self, step: int) -> Tensor:
         """Batch number `step`: uint8 `[B, C_A + C_B, size, size]`."""

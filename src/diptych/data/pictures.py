@@ -177,12 +177,12 @@ def to_tensor(pixels: Pixels, channels: int) -> Tensor:
     """
     values = to_channels(pixels, channels)
     half = np.iinfo(values.dtype).max / 2
-    return torch.from_numpy(np.ascontiguousarray(values.astype(np.float32) / half - 1)).permute(2, 0, 1)
+    return torch.from_numpy((values.astype(np.float32) - half) / half).permute(2, 0, 1)
 
 
 def from_bytes(pictures: Tensor) -> Tensor:
     """uint8 of any shape -> float32 in [-1, 1]."""
-    return pictures.float().div_(127.5).sub_(1)
+    return torch.sub(pictures, 127.5).div_(127.5)
 
 
 def from_tensor(picture: Tensor, bits: int = 8, alpha: Array | None = None) -> Pixels:
