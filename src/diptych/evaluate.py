@@ -62,13 +62,14 @@ def evaluate(
         assert training is not None
         judges |= _baselines(_Pairs(training, run_folder), progress)
 
+    time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     folder = run_folder.path / "results" / split
     lines = []
     for who, answer in judges.items():
         values = _measure(who, answer, held_out, names, folder if who == "model" else None, progress)
         lines.append(
             {
-                "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+                "time": time,
                 "command": command_line(),
                 "step": model.step,
                 "data": str(data),

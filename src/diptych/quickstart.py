@@ -23,12 +23,12 @@ SETTINGS: dict[str, Any] = {
 
 
 def quickstart(out: Path, console: Console | None = None) -> Path:
-    """Writes the facades to `out/facades`, trains in `out/run`, measures, draws the report; gives the report's path.
+    """Writes the facades to `out/facades`, trains in `out/pix2pix`, measures, draws the report; gives the report's path.
 
     The same call again continues what was interrupted.
     """
     console = console or Console()
-    data, run = out / "facades", out / "run"
+    data, run = out / "facades", out / "pix2pix"
     say(console, f"{data}: drawing the built-in facades")
     facades.write(data)
     train("pix2pix", data=data, out=run, console=console, **SETTINGS)

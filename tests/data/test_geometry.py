@@ -41,11 +41,39 @@ def test_resize_is_pillows_bicubic(before: tuple[int, int], after: tuple[int, in
     np.testing.assert_allclose(geometry.resize(torch.from_numpy(floats)[None], *after)[0].numpy(), want, atol=1e-4)
 
 
-def test_the_channels_are_scaled_one_by_one() -> None:
-    picture = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 20, 30)).astype(np.uint8))
-    together = geometry.resize(picture, 13, 17)
-    for i in range(6):
-        assert int((together[i].int() - geometry.resize(picture[i : i + 1], 13, 17)[0].int()).abs().max()) <= 1
+@pytest.mark.parametrize("channels", [3, 6])
+@pytest.mark.parametrize("together", [True, False])
+def test_the_channels_are_scaled_one_by_one(channels: int, together: bool) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (20, 30, channels)).astype(np.uint8)
+    picture = torch.from_numpy(levels).permute(2, 0, 1)
+    seen = geometry.resize(picture if together else picture.contiguous(), 13, 17)
+    for i in range(channels):
+        alone = geometry.resize(torch.from_numpy(levels[..., i].copy())[None], 13, 17)[0]
+        assert int((seen[i].int() - alone.int()).abs().max()) <= 1
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(
+    channels=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    together=st.booleans(),
+    cut=st.integers(0, 2),
+    flip=st.booleans(),
+)
+def test_sides_are_joined_in_order_however_they_lie(
+    channels: tuple[int, int], height: int, width: int, together: bool, cut: int, flip: bool
+) -> None:
+    # Decoders leave the channels together, crops and flips are views: the numbers must not depend on it.
+    sides = []
+    for count in channels:
+        side = torch.from_numpy(np.random.default_rng(count).integers(0, 256, (height + 2, width + 2, count), np.uint8))
+        side = side.permute(2, 0, 1) if together else side.permute(2, 0, 1).contiguous()
+        side = side[:, cut : cut + height, cut : cut + width]
+        sides.append(side.flip(-1) if flip else side)
+    joined = geometry.join(sides)
+    assert torch.equal(joined, torch.cat(sides))
+    assert joined.is_contiguous()
 
 
 @settings(deadline=None, derandomize=True, max_examples=40)

@@ -129,7 +129,8 @@ class TrainingBatches:
     def batch(self, step: int) -> Tensor:
         """Batch number `step`: uint8 `[B, C_A + C_B, size, size]`."""
         first = step * self.batch_size
-        return torch.stack([self.sample(number) for number in range(first, first + self.batch_size)])
+        samples = [self.sample(number) for number in range(first, first + self.batch_size)]
+        return samples[0][None] if self.batch_size == 1 else torch.stack(samples)
 
     def stream(self, start: int, stop: int, device: torch.device, workers: int) -> Iterator[dict[str, Tensor]]:
         """Batches `start` to `stop`, prepared ahead by `workers` threads, moved to `device` in one transfer each."""

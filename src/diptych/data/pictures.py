@@ -166,7 +166,7 @@ def to_bytes(pixels: Pixels, channels: int) -> Tensor:
     values = to_channels(pixels, channels)
     if values.dtype == np.uint16:
         values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return torch.from_numpy(np.require(values, requirements=["C", "W"])).permute(2, 0, 1)  # Pillow's memory is read-only
+    return torch.from_numpy(np.require(values, requirements="W")).permute(2, 0, 1)  # Pillow's memory is read-only
 
 
 def to_tensor(pixels: Pixels, channels: int) -> Tensor:
@@ -182,7 +182,7 @@ def to_tensor(pixels: Pixels, channels: int) -> Tensor:
 
 def from_bytes(pictures: Tensor) -> Tensor:
     """uint8 of any shape -> float32 in [-1, 1]."""
-    return torch.sub(pictures, 127.5).div_(127.5)
+    return pictures.float().sub_(127.5).div_(127.5)
 
 
 def from_tensor(picture: Tensor, bits: int = 8, alpha: Array | None = None) -> Pixels:
