@@ -24,6 +24,9 @@ From Python:
     photo = model(labels)
 """
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -37,15 +40,19 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when one of them is first used: torch takes seconds."""
+    """The public names, imported when they are first used: torch takes seconds."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from diptych.evaluate import evaluate
-    from diptych.report import report
-    from diptych.train import train
-    from diptych.translate import Model, load, translate
+    file = "translate" if name in ("Model", "load") else name
+    return getattr(import_module(f"diptych.{file}"), name)
 
-    # All at once: importing the file train.py later would put the file in the place of the function.
-    for public in (Model, evaluate, load, report, train, translate):
-        globals()[public.__name__] = public
-    return globals()[name]
+
+class _Package(ModuleType):
+    """Keeps `diptych.train` the function: Python would put the file train.py in its place when that is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -91,8 +91,6 @@ class Settings(StrictModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.steps and self.epochs and {"steps", "epochs"} <= self.model_fields_set:
-            raise ValueError("--steps and --epochs say the same thing twice; give one of them")
         if not self.steps and not self.epochs:
             raise ValueError("--steps 0 and --epochs 0 leave nothing to do; give one of them")
         for side, channels in (("a", self.channels_a), ("b", self.channels_b)):
@@ -151,7 +149,10 @@ def settings_from(method: str, flags: Values, recipe: Path | None = None) -> Set
     if "steps" in given or "epochs" in given:  # the flag says how long, whichever way the recipe said it
         values = {key: value for key, value in values.items() if key not in ("steps", "epochs")}
     own = {kebab(key): value for key, value in dict(given.pop("method", {})).items()}
-    return parse_settings(method, {**values, **given}, {**values.get("method", {}), **own})
+    values |= given
+    if values.get("steps") and values.get("epochs"):
+        raise ValueError("--steps and --epochs say the same thing twice; give one of them")
+    return parse_settings(method, values, {**values.get("method", {}), **own})
 
 
 def parse_settings(method: str, values: Values, own: Values) -> Settings:

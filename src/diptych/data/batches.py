@@ -106,7 +106,14 @@ class TrainingBatches:
     """Endless training batches: every epoch a new order, every sample its own crop and flip."""
 
     def __init__(
-        self, store: PictureStore, *, size: int, batch_size: int, flip: bool, seed: int, direction: Direction,
+        self,
+        store: PictureStore,
+        *,
+        size: int,
+        batch_size: int,
+        flip: bool,
+        seed: int,
+        direction: Direction,
     ) -> None:
         self.store, self.size, self.batch_size, self.flip, self.seed = store, size, batch_size, flip, seed
         self.direction = direction

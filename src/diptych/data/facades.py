@@ -59,7 +59,9 @@ def draw_house(generator: np.random.Generator) -> House:
             lower = upper + height * floor_height
             parts.append(("window", (centre - half, upper, centre + half, lower)))
             if with_balcony[floor]:
-                parts.append(("balcony", (centre - 1.25 * half, lower - 0.25 * floor_height, centre + 1.25 * half, lower)))
+                parts.append(
+                    ("balcony", (centre - 1.25 * half, lower - 0.25 * floor_height, centre + 1.25 * half, lower))
+                )
     parts.append(("cornice", (left, ground - 0.012, right, ground + 0.012)))
     door = left + (int(generator.integers(columns)) + 0.5) * column_width
     for column in range(columns):
@@ -178,7 +180,13 @@ def _shop(picture: Image.Image, brush: ImageDraw.ImageDraw, box: Pixel, house: H
 
 
 _PAINTERS = {
-    "sky": _sky, "wall": _wall, "roof": _roof, "window": _window, "balcony": _balcony, "cornice": _cornice, "door": _door,
+    "sky": _sky,
+    "wall": _wall,
+    "roof": _roof,
+    "window": _window,
+    "balcony": _balcony,
+    "cornice": _cornice,
+    "door": _door,
     "shop": _shop,
 }
 
@@ -210,4 +218,3 @@ def write(folder: Path, *, size: int = 128, train: int = 200, val: int = 24, see
                 both.paste(photo, (0, 0))
                 both.paste(labels, (size, 0))
                 encode(from_image(both), path)
-

@@ -236,8 +236,10 @@ def _write_deep_colour(pixels: Pixels, path: Path) -> None:
 def require_writable_suffix(path: Path) -> None:
     """Raises a `ValueError` that lists the formats when the path's suffix is not one of them."""
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path}: no picture format is known by {path.suffix or 'a name without suffix'!r}; "
-                         f"use one of {', '.join(SUFFIXES)}")
+        raise ValueError(
+            f"{path}: no picture format is known by {path.suffix or 'a name without suffix'!r}; "
+            f"use one of {', '.join(SUFFIXES)}"
+        )
 
 
 def to_image(pixels: Pixels) -> Image.Image:

@@ -16,6 +16,7 @@ class PatchGAN(nn.Module):
     1: C64-C128 of 1x1 convolutions; 16: C64-C128; 70: C64-C128-C256-C512; 286: C64-C128-C256-C512-C512-C512.
     Shapes: `[B, in_channels, H, W]` -> `[B, 1, h, w]`, 30 x 30 for 256 px and a patch of 70.
 
+    >>> import torch
     >>> PatchGAN(3, width=4)(torch.zeros(1, 3, 256, 256)).shape
     torch.Size([1, 1, 30, 30])
     """
