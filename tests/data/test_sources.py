@@ -305,3 +305,11 @@ def test_a_text_file_named_png_is_named(tmp_path: Path, bad: str) -> None:
         draw(tmp_path / "B" / "x.png", 1)
     (tmp_path / bad).write_text("Dear diary")
     assert bad_pair(tmp_path).startswith(f"{tmp_path / bad}: not a picture")
+
+
+def test_two_side_by_side_pictures_of_one_stem_are_refused(tmp_path: Path) -> None:
+    """Results are kept by stem: one would be lost under the other."""
+    for name in ("house.png", "house.jpg"):
+        Image.new("RGB", (8, 4)).save(tmp_path / name)
+    with pytest.raises(ValueError, match=r"house.png: house.jpg has the same stem"):
+        find_paired(tmp_path, "train")

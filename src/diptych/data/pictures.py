@@ -66,7 +66,9 @@ def decode(path: Path) -> Pixels:
         return _decode_jpeg_fast(data) or from_image(Image.open(io.BytesIO(data)), data)
     except UnidentifiedImageError as error:
         raise ValueError(f"{path}: not a picture that can be read, whatever its name says; remove it") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: too large to be opened safely ({error}); scale it down or cut it up") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise ValueError(f"{path}: damaged or only half written ({error}); remove it or copy it again") from error
 
 
@@ -113,6 +115,7 @@ def _is_deep_colour(image: Image.Image) -> bool:
 def _decode_deep_colour(image: Image.Image, data: bytes) -> Pixels:
     import cv2
 
+    cv2.setLogLevel(0)  # it would print lines of its own beside the one that names the file
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if values is None or values.dtype != np.uint16:
         raise ValueError("16-bit colour in a form that cannot be read; save it as a plain 16-bit PNG")

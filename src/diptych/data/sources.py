@@ -134,12 +134,7 @@ def find_paired(data: Path, split: Split, channels: tuple[int, int] = (3, 3)) ->
         if any(name + side in folders for name in splits for side in ("", "a", "b")):
             raise ValueError(f"{data}: has no train folder, only {_listed(folders)}; the layouts are: {LAYOUTS}")
         split_folder = data
-    paths = list_pictures(split_folder)
-    if not paths:
-        raise ValueError(
-            f"{split_folder}: no pictures found ({', '.join(pictures.SUFFIXES)}); the layouts are: {LAYOUTS}"
-        )
-    return SideBySide(split_folder, paths, channels)
+    return SideBySide(split_folder, list(_by_stem(split_folder).values()), channels)
 
 
 def held_out(data: Path, channels: tuple[int, int] = (3, 3)) -> tuple[Split, Paired] | None:
@@ -210,14 +205,17 @@ def _match_stems(folder_a: Path, folder_b: Path, channels: tuple[int, int]) -> T
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
+    """The pictures in a folder by name without suffix: what partners find each other by, and results are kept by."""
     by_stem: dict[str, Path] = {}
     for path in list_pictures(folder):
         stem = _stem(path, folder)
         if stem in by_stem:
-            raise ValueError(f"{path}: {by_stem[stem].name} has the same stem, so its partner is not clear; rename one")
+            raise ValueError(
+                f"{path}: {by_stem[stem].name} has the same stem, and pairs are told apart by it; rename one"
+            )
         by_stem[stem] = path
     if not by_stem:
-        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)})")
+        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)}); the layouts are: {LAYOUTS}")
     return by_stem
 
 
