@@ -115,7 +115,7 @@ def _is_deep_colour(image: Image.Image) -> bool:
 def _decode_deep_colour(image: Image.Image, data: bytes) -> Pixels:
     import cv2
 
-    cv2.setLogLevel(0)  # it would print lines of its own beside the one that names the file
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it would print lines of its own beside the one that names the file
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if values is None or values.dtype != np.uint16:
         raise ValueError("16-bit colour in a form that cannot be read; save it as a plain 16-bit PNG")
