@@ -6,6 +6,7 @@ written back in kind.
 """
 
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from diptych.atomic import atomic_file
+
+# OpenCV reads this once, when it is imported; it would print lines of its own beside the one that names the file.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 try:
     import simplejpeg
@@ -115,7 +119,6 @@ def _is_deep_colour(image: Image.Image) -> bool:
 def _decode_deep_colour(image: Image.Image, data: bytes) -> Pixels:
     import cv2
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it would print lines of its own beside the one that names the file
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if values is None or values.dtype != np.uint16:
         raise ValueError("16-bit colour in a form that cannot be read; save it as a plain 16-bit PNG")
