@@ -145,6 +145,7 @@ def test_no_pickle_crosses_a_boundary(tiny_run: Path) -> None:
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
             if isinstance(node, ast.Call)
         ]
+        assert not {"pickle", "dill", "joblib", "shelve"} & imports(file), file
         assert not {"torch.load", "torch.save", "pickle.load", "pickle.dump"} & set(calls), file
 
 
