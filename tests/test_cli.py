@@ -144,7 +144,7 @@ def test_dry_run_tells_what_was_found_and_every_setting(call: Call, pairs: Path,
     status, out, _ = train(call, pairs, tmp_path / "run", "--dry-run", "--method.conditional", "false")
     assert status == 0
     assert "3 side-by-side pairs, 64x32, A left" in out
-    assert {"size = 32", "steps = 2", "method.lambda-l1 = 100.0", "method.conditional = False"} <= set(out.splitlines())
+    assert {"size = 32", "steps = 2", "lambda-l1 = 100.0", "conditional = false"} <= set(out.splitlines())
     assert not (tmp_path / "run").exists()
 
 

@@ -9,6 +9,9 @@ The map, in the order in which a picture meets the parts:
     data/batches      samples -> endless, seeded, resumable batches
     methods           one paper = one file, between data and networks
     networks, losses  the parts that papers are made of
+    metrics           how far a picture is from the true one
+    devices           which device, precision and memory layout
+    atomic, progress  files that appear whole; what a person sees of long work
     checkpoint        training state, and the deployed model cut from it
     run               what a run is: settings, the folder, its log
     train             the only place where gradients exist

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 
 def _flush_file(path: Path) -> None:
@@ -37,7 +38,7 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
     'whole'
     """
     # The suffix stays last, because writers choose the format by it.
-    beside = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    beside = path.with_name(f".partial-{uuid4().hex[:8]}{path.suffix}")
     try:
         yield beside
         if durable:

@@ -5,7 +5,7 @@ import re
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, ValidationError
@@ -94,7 +94,7 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 class ModelConfig(StrictModel):
     """config.json: a model describes itself, so nobody retypes a width, a size or a direction at test time."""
 
-    format: int = 1
+    format: Literal[1] = 1
     method: str
     direction: str
     shape: Shape
@@ -122,6 +122,15 @@ def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema
         ) from error
 
 
+def model_step(folder: Path) -> int | None:
+    """The step at which the model in this folder was cut, or None where there is none."""
+    try:
+        with safe_open(folder / "model.safetensors", framework="pt") as file:
+            return int(file.metadata()["step"])
+    except (OSError, SafetensorError):
+        return None
+
+
 def load_model(folder: Path, device: torch.device) -> tuple[Method, ModelConfig, int]:
     """The method with its deployed networks alone, in eval mode; its description; the step that it was cut at.
 
@@ -143,9 +152,12 @@ def load_model(folder: Path, device: torch.device) -> tuple[Method, ModelConfig,
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
     except (OSError, SafetensorError, ValidationError, json.JSONDecodeError, KeyError) as error:
         raise ValueError(f"{folder}: the model is damaged or from another version of diptych ({error})") from error
-    with torch.device("meta"):  # nothing is allocated for what is not deployed
-        method = method_class(settings, config.shape)
-    for name in method.deployed:
-        network = method.get_submodule(name)
-        network.load_state_dict(_below(f"{name}.", weights), assign=True)
+    try:
+        with torch.device("meta"):  # nothing is allocated for what is not deployed
+            method = method_class(settings, config.shape)
+        for name in method.deployed:
+            network = method.get_submodule(name)
+            network.load_state_dict(_below(f"{name}.", weights), assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"{folder}: config.json and model.safetensors do not belong together ({error})") from error
     return method.eval(), config, step

@@ -243,6 +243,7 @@ def evaluate(
         Where to run.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     import diptych
@@ -261,7 +262,7 @@ def evaluate(
         "",
         *lines[0]["metrics"],
         box=None,
-        title=f"{run} at step {lines[0]['step']}, {lines[0]['count']} {lines[0]['split']} pairs",
+        title=escape(f"{run} at step {lines[0]['step']}, {lines[0]['count']} {lines[0]['split']} pairs"),
         title_justify="left",
     )
     for line in lines:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from diptych import metrics
-from diptych.atomic import atomic_file
 from diptych.data import pictures, sources
 from diptych.data.batches import PictureStore, split_sides
 from diptych.data.geometry import resize
@@ -148,24 +147,28 @@ def _measure(
     """The metrics of every pair; with a folder, the pictures and the numbers are kept there."""
     values: dict[str, list[float]] = {name: [] for name in names}
     entries = []
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)  # an older evaluation's pictures, made by this command
+    beside = folder and folder.with_name(f".partial-{folder.name}")
+    if beside:
+        shutil.rmtree(beside, ignore_errors=True)  # left by an evaluation that was stopped
+        beside.mkdir(parents=True)
     for indices, batch in held_out.batches():
         output = answer(batch["x"])
         measured = {name: metrics.PAIRED[name](output, batch["y"]).tolist() for name in names}
         for name in names:
             values[name] += measured[name]
-        if folder is not None:
+        if beside:
             for row, index in enumerate(indices):
                 name = held_out.source.name(index)
-                _keep(folder, name, dict(zip(PANELS, (batch["x"][row], output[row], batch["y"][row]), strict=True)))
+                _keep(beside, name, dict(zip(PANELS, (batch["x"][row], output[row], batch["y"][row]), strict=True)))
                 numbers = {_specified(n, output.shape[-1]): measured[n][row] for n in names}
                 entries.append({"name": name, "metrics": numbers, "panels": PANELS})
         if progress:
             progress(who, indices.stop, len(held_out))
-    if folder is not None:
-        with atomic_file(folder / "results.jsonl") as beside:
-            beside.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    if folder and beside:
+        lines = "".join(json.dumps(entry) + "\n" for entry in entries)
+        (beside / "results.jsonl").write_text(lines, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)  # an older evaluation's results, now that there are new ones
+        beside.rename(folder)
     return values
 
 

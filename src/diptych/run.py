@@ -117,7 +117,7 @@ class Settings(StrictModel):
         return self.model_copy(
             update={
                 "steps": steps,
-                "epochs": 0.0,
+                "epochs": steps * self.batch_size / samples,
                 "sample_every": self.sample_every or twentieth,
                 "checkpoint_every": self.checkpoint_every or min(twentieth, 5000),
             }
@@ -183,14 +183,17 @@ def read_recipe(path: Path, method: str) -> dict[str, Any]:
         raise ValueError(f"--recipe {path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"--recipe {path}: is not TOML ({error})") from error
-    values.pop("run", None)  # the settings.toml of a run is a recipe too
+    values = {kebab(key): value for key, value in values.items()}
+    if values.pop("run", None):  # the settings.toml of a run is a recipe too; it tells its length both ways
+        values.pop("epochs", None)
     own = values.get("method", {})
     if not isinstance(own, dict):
         raise ValueError(f"--recipe {path}: method is a table ([method]), found {own!r}")
+    own = {kebab(key): value for key, value in own.items()}
     named = own.pop("name", method)
     if named != method:
         raise ValueError(f"--recipe {path}: is for {named}, not for {method}")
-    return values
+    return {**values, "method": own}
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
@@ -238,7 +241,7 @@ class Run:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
             about, own = values.pop("run"), values.pop("method")
             method, data, digest = own.pop("name"), Path(about["data"]), about["names"]
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}: is damaged ({error}); restore it or start anew with --fresh") from error
         require_method(method)
         return cls(path, method, parse_settings(method, values, own), data, digest)

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, Literal
 
 import numpy as np
+import tomli_w
 import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -63,9 +64,11 @@ def train(
     source = sources.find_paired(data, "train", channels)
     assert source is not None
     run = Run(out, method, asked.resolved(len(source)), data)
-    if not fresh:
+    aside = fresh and (out / "settings.toml").exists()
+    if not aside:
         _require_place(run, source)
-        if (done := _steps_done(run)) >= run.settings.steps:
+        done = _steps_done(run)
+        if not dry_run and done >= run.settings.steps and checkpoint.model_step(out / "model") == done:
             say(
                 console,
                 f"{out}: finished at step {done}; nothing to do (a larger --steps or --epochs goes on, "
@@ -81,7 +84,7 @@ def train(
         _print_settings(run, console)
         return run
 
-    if fresh and (out / "settings.toml").exists():
+    if aside:
         with _locked(out):
             pass
         say(console, f"{out}: set aside as {set_aside(out)}")
@@ -97,7 +100,10 @@ def train(
             seed=asked.seed,
             direction=asked.direction,
         )
-        _Training(run, batches, samples, device, precision, console).go()
+        try:
+            _Training(run, batches, samples, device, precision, console).go()
+        except Interrupted as stopped:
+            raise Interrupted(f"{stopped}{', without --fresh' if fresh else ''}") from None
     return run
 
 
@@ -113,6 +119,11 @@ def _require_place(run: Run, source: sources.Paired) -> None:
             raise ValueError(
                 f"{run.path}: was trained on other pictures (the names in {run.data} differ from those it began with); "
                 "give the same --data, choose another --out, or add --fresh to set it aside and start anew"
+            )
+        if not _steps_done(run) and checkpoint.model_step(run.path / "model"):
+            raise ValueError(
+                f"{run.path}: has a model but no checkpoints to continue from; put its checkpoints back, choose another "
+                "--out, or add --fresh to set it aside and start anew"
             )
     elif run.path.exists() and (not run.path.is_dir() or any(f for f in run.path.iterdir() if f.name != ".lock")):
         raise ValueError(f"{run.path}: exists and is not a run; choose another --out, nothing of yours is overwritten")
@@ -144,9 +155,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _print_settings(run: Run, console: Console) -> None:
     values = run.values()
     own = values.pop("method")
-    lines = [f"{key} = {value}" for key, value in values.items()]
-    lines += [f"method.{key} = {value}" for key, value in own.items()]
-    say(console, "\n".join(lines))
+    say(console, tomli_w.dumps({**values, "method": own}).rstrip())
 
 
 def _sample_batch(run: Run, train_source: sources.Paired) -> dict[str, Tensor]:
@@ -155,6 +164,7 @@ def _sample_batch(run: Run, train_source: sources.Paired) -> dict[str, Tensor]:
     held_out = sources.held_out(run.data, train_source.channels)
     source = held_out[1] if held_out else train_source
     store = PictureStore(source, settings.size, settings.fit)
+    store.check(settings.workers)
     count = min(SAMPLES, len(source))
     pairs = torch.stack([store.get(index * len(source) // count) for index in range(count)])
     return split_sides(pairs, source.channels[0], settings.direction)
@@ -297,6 +307,8 @@ class _Training:
             + (f"continuing at step {self.start} of {steps}" if self.start else f"{steps} steps"),
         )
         run.cut_log(self.start)
+        if self.start:  # a kill between checkpoint and model leaves an older model
+            checkpoint.save_model(run.path / "model", self.config, self.start, self.method, self.updater.ema)
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
 
         self.board = SummaryWriter(str(run.path / "tensorboard"), purge_step=self.start + 1)

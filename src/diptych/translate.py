@@ -1,5 +1,6 @@
 """The only door to a trained model: a picture in, a picture out, of the same kind and size."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar, overload
@@ -41,7 +42,13 @@ class Model:
 
     @overload
     def __call__(
-        self, picture: Path | str, *, out: Path | str, stochastic: bool = False, working_size: int | None = None
+        self,
+        picture: Path | str,
+        *,
+        out: Path | str,
+        overwrite: bool = False,
+        stochastic: bool = False,
+        working_size: int | None = None,
     ) -> Path: ...
     @overload
     def __call__(
@@ -55,6 +62,7 @@ class Model:
         picture: Path | str | Image.Image | Array,
         *,
         out: Path | str | None = None,
+        overwrite: bool = False,
         stochastic: bool = False,
         working_size: int | None = None,
     ) -> Path | Image.Image | Array:
@@ -62,18 +70,22 @@ class Model:
 
         A Pillow image gives a Pillow image; an array `[H, W]`, `[H, W, 1]` or `[H, W, 3]` of uint8, uint16 or float in
         [0, 1] gives an array of that type; a path gives the path `out` that was written, or, without `out`, a Pillow image,
-        since nothing is written where nobody asked. Alpha goes through untouched.
+        since nothing is written where nobody asked. A file at `out` is kept unless `overwrite` allows to write over it,
+        and an input is never written over. Alpha goes through untouched.
 
         `stochastic` leaves the dropout on, the paper's only source of variety (pix2pix, section 2.1). `working_size`
         shrinks the picture so that its shorter side has that many pixels before the networks see it, and scales the
         result back: for pictures much larger than those of the training.
         """
         if isinstance(picture, Path | str):
-            pixels = self.pixels(pictures.decode(Path(picture)), stochastic, working_size)
-            if out is None:
+            source = Path(picture)
+            [(_, target)] = plan([source], Path(out), overwrite) if out is not None else [(source, None)]
+            pixels = self.pixels(pictures.decode(source), stochastic, working_size)
+            if target is None:
                 return pictures.to_image(pixels)
-            pictures.encode(pixels, Path(out))
-            return Path(out)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            pictures.encode(pixels, target)
+            return target
         if isinstance(picture, Image.Image):
             return pictures.to_image(self.pixels(pictures.from_image(picture), stochastic, working_size))
         return self._array(picture, stochastic, working_size)
@@ -85,6 +97,10 @@ class Model:
         if array.dtype in (np.uint8, np.uint16):
             result: Array = self.pixels(Pixels(values), stochastic, working_size).values
         elif np.issubdtype(array.dtype, np.floating):
+            if not (array.min() >= 0 and array.max() <= 1):  # false for NaN too
+                raise ValueError(
+                    f"an array of {array.dtype} from {array.min()} to {array.max()}: floats are read in [0, 1]; divide first"
+                )
             x = torch.from_numpy(np.ascontiguousarray(values)).float().permute(2, 0, 1) * 2 - 1
             y = self.tensor(self._to_input_channels(x), stochastic, working_size)
             result = ((y.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy().astype(array.dtype)
@@ -109,6 +125,7 @@ class Model:
     def tensor(self, x: Tensor, stochastic: bool = False, working_size: int | None = None) -> Tensor:
         """float `[C, H, W]` in [-1, 1] -> float `[C', H, W]` in [-1, 1], on the CPU."""
         height, width = x.shape[-2:]
+        require_working_size(working_size)
         if working_size is not None and working_size < min(height, width):
             scale = working_size / min(height, width)
             small = geometry.resize(x, round(height * scale), round(width * scale))
@@ -120,7 +137,8 @@ class Model:
         """The tensors that the method reads, each `[B, C, H, W]` of any H and W -> `[B, C', H, W]` on the CPU."""
         height, width = batch["x"].shape[-2:]
         padded = {
-            name: geometry.pad_to_multiple(value.to(self.device), self.method.multiple) for name, value in batch.items()
+            name: geometry.pad_to_multiple(batch[name].to(self.device), self.method.multiple)
+            for name in self.method.inputs
         }
         with _dropout(self.method, stochastic), autocast(self.precision, self.device):
             y = self.method.translate(padded)
@@ -147,7 +165,7 @@ class _dropout:  # noqa: N801 -- used like a function
 
 def translate(
     run: Path | str,
-    inputs: Iterable[Path | str],
+    inputs: Path | str | Iterable[Path | str],
     *,
     out: Path | str,
     overwrite: bool = False,
@@ -161,24 +179,33 @@ def translate(
     """Translates files and folders: one file to the file `out`, anything else into the folder `out`.
 
     Folders are walked; a picture keeps its place and name below its folder. Gives one line for each picture that could
-    not be read; the others are translated all the same. Raises a `ValueError` before the first picture for what concerns
+    not be read or written; the others are translated all the same. Raises a `ValueError` before the first picture for what concerns
     them all: no model, no pictures, an output that exists (`overwrite` allows that) or that is one of the inputs.
     """
     model = load(run, device=device, precision=precision)
-    jobs = plan([Path(path) for path in inputs], Path(out), overwrite)
+    given = [inputs] if isinstance(inputs, Path | str) else inputs
+    jobs = plan([Path(path) for path in given], Path(out), overwrite)
+    require_working_size(working_size)
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"--seed {seed}: a number from 0 to 2^63 - 1 is expected")
     torch.manual_seed(seed)
     problems = []
     for done, (source, target) in enumerate(jobs, start=1):
         try:
             pixels = pictures.decode(source)
-        except ValueError as error:
-            problems.append(str(error))
-        else:
             target.parent.mkdir(parents=True, exist_ok=True)
             pictures.encode(model.pixels(pixels, stochastic, working_size), target)
+        except ValueError as error:
+            problems.append(str(error))
         if progress:
             progress(done, len(jobs))
     return problems
+
+
+def require_working_size(working_size: int | None) -> None:
+    """Raises a `ValueError` when a picture cannot be shrunk to it."""
+    if working_size is not None and working_size < 1:
+        raise ValueError(f"--working-size {working_size}: a number of pixels, 1 or more, is expected")
 
 
 def plan(inputs: list[Path], out: Path, overwrite: bool) -> list[tuple[Path, Path]]:
@@ -198,7 +225,7 @@ def plan(inputs: list[Path], out: Path, overwrite: bool) -> list[tuple[Path, Pat
             pictures.require_writable_suffix(path)
             jobs.append((path, out / path.name))
     targets = [target for _, target in jobs]
-    if twice := next((target for target in targets if targets.count(target) > 1), None) if len(inputs) > 1 else None:
+    if twice := next((target for target, count in Counter(targets).items() if count > 1), None):
         raise ValueError(f"{twice}: two of the inputs would be written to it; translate them into different folders")
     sources = {source.resolve() for source, _ in jobs}
     if own := next((target for target in targets if target.resolve() in sources), None):

@@ -5,6 +5,7 @@ known. Wall, windows, balconies, cornices, door, shop and roof have flat colours
 brick, glass, shade and light that follow from the labels up to the colour of the house and the hour of the day.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,8 +207,14 @@ def draw_pair(number: int, size: int, seed: int = 0) -> tuple[Image.Image, Image
 def write(folder: Path, *, size: int = 128, train: int = 200, val: int = 24, seed: int = 0) -> None:
     """Writes side-by-side pairs, photograph left (A), labels right (B), as `folder/train` and `folder/val`.
 
-    Files that are there already are left alone, so that an interrupted call can be repeated.
+    Files that are there already are left alone, so that an interrupted call can be repeated. Raises a `ValueError` when
+    the folder holds anything else: it is somebody's data.
     """
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not re.fullmatch(r"(\.partial-.*|facade-\d{4})\.png", path.name):
+            raise ValueError(
+                f"{path}: is not one of the built-in facades; choose another --out, nothing of yours is touched"
+            )
     for split, first, count in (("train", 0, train), ("val", train, val)):
         (folder / split).mkdir(parents=True, exist_ok=True)
         for number in range(first, first + count):

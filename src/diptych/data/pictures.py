@@ -94,7 +94,10 @@ def from_image(image: Image.Image, data: bytes | None = None) -> Pixels:
     >>> from_image(Image.new("LA", (4, 2), (7, 128))).values.shape
     (2, 4, 1)
     """
+    if 0 in image.size:
+        raise ValueError(f"a picture of {image.width}x{image.height} pixels has none")
     if data is not None and _is_deep_colour(image):
+        image.load()  # Pillow refuses damage quietly, where OpenCV's libraries would print lines of their own
         return _decode_deep_colour(image, data)
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F"):
@@ -212,20 +215,25 @@ def from_tensor(picture: Tensor, bits: int = 8, alpha: Array | None = None) -> P
 def encode(pixels: Pixels, path: Path) -> None:
     """Writes a picture in the format of the path's suffix, whole or not at all.
 
-    What a format cannot hold is given up: JPEG and BMP have no alpha channel, only PNG and TIFF have 16 bits.
+    What a format cannot hold is given up: JPEG and BMP have no alpha channel, only PNG and TIFF have 16 bits. Raises a
+    `ValueError` that names the file when it cannot be written.
     """
     require_writable_suffix(path)
     suffix = path.suffix.lower()
-    if pixels.bits == 16 and suffix not in DEEP_SUFFIXES:
-        pixels = from_tensor(to_tensor(Pixels(pixels.values), pixels.values.shape[-1]), 8, pixels.alpha)
+    if suffix not in DEEP_SUFFIXES:
+        pixels = _to_8_bits(pixels)
     if suffix not in ALPHA_SUFFIXES:
         pixels = Pixels(pixels.values)
-    with atomic_file(path, durable=False) as beside:
-        if pixels.bits == 16 and (pixels.values.shape[-1] == 3 or pixels.alpha is not None):
-            _write_deep_colour(pixels, beside)
-        else:
-            options: dict[str, Any] = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"quality": 95}}
-            to_image(pixels).save(beside, **options.get(suffix, {}))
+    options: dict[str, Any] = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
+    try:
+        with atomic_file(path, durable=False) as beside:
+            if pixels.bits == 16 and (pixels.values.shape[-1] == 3 or pixels.alpha is not None):
+                _write_deep_colour(pixels, beside)
+            else:
+                to_image(pixels).save(beside, **options)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path}: could not be written ({reason})") from error
 
 
 def _write_deep_colour(pixels: Pixels, path: Path) -> None:
@@ -248,10 +256,16 @@ def require_writable_suffix(path: Path) -> None:
         )
 
 
+def _to_8_bits(pixels: Pixels) -> Pixels:
+    if pixels.bits == 8:
+        return pixels
+    return from_tensor(to_tensor(Pixels(pixels.values), pixels.values.shape[-1]), 8, pixels.alpha)
+
+
 def to_image(pixels: Pixels) -> Image.Image:
     """A Pillow image: L, LA, RGB, RGBA or I;16. Pillow has no 16-bit colour, so that comes out with 8 bits."""
-    if pixels.bits == 16 and (pixels.values.shape[-1] == 3 or pixels.alpha is not None):
-        pixels = from_tensor(to_tensor(Pixels(pixels.values), pixels.values.shape[-1]), 8, pixels.alpha)
+    if pixels.values.shape[-1] == 3 or pixels.alpha is not None:
+        pixels = _to_8_bits(pixels)
     values = pixels.values
     if pixels.alpha is not None:
         values = np.concatenate([values, pixels.alpha[..., None]], axis=-1)

@@ -147,9 +147,12 @@ def held_out(data: Path, channels: tuple[int, int] = (3, 3)) -> tuple[Split, Pai
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """All picture files in `folder` and below, by name; hidden files and folders are passed over."""
+    """All picture files in `folder` and below, by name; hidden files, hidden folders and runs are passed over."""
     found: list[str] = []
     for parent, folders, files in os.walk(folder):
+        if "settings.toml" in files:  # a run inside the data: its samples and results are no data
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             os.path.join(parent, name)  # noqa: PTH118 -- a Path for each of 100,000 files takes seconds
@@ -173,7 +176,7 @@ def _first(folders: dict[str, Path], names: Sequence[str]) -> Path | None:
 
 def _two_sides(data: Path, folders: dict[str, Path], split: Split) -> tuple[Path, Path] | None:
     """Where A and B of this split lie, if they lie in two folders."""
-    candidates = [({**folders}, f"{name}{{}}") for name in SPLIT_FOLDERS[split]]  # trainA + trainB
+    candidates = [(folders, f"{name}{{}}") for name in SPLIT_FOLDERS[split]]  # trainA + trainB
     split_folder = _first(folders, SPLIT_FOLDERS[split])
     if split_folder:
         candidates.append((_folders(split_folder), "{}"))  # train/A + train/B

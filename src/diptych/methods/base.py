@@ -25,6 +25,7 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
+        strict=True,
         alias_generator=kebab,
         populate_by_name=True,
         serialize_by_alias=True,
