@@ -153,6 +153,7 @@ def test_from_training_to_a_page(call: Call, pairs: Path, tmp_path: Path) -> Non
     assert train(call, pairs, run)[0] == 0
     status, out, _ = train(call, pairs, run)
     assert (status, "finished at step 2" in out) == (0, True)
+    assert "side-by-side" in train(call, pairs, run, "--dry-run")[1]
     refused(train(call, pairs, run, "--seed", 1), "holds another run", "--fresh")
     assert call("evaluate", run, "--data", pairs, "--baselines")[0] == 0
     assert call("report", run)[1].strip() == str(run / "index.html")

@@ -14,7 +14,7 @@ from diptych import metrics
 from diptych.data import facades
 from diptych.evaluate import evaluate
 from diptych.run import Run, read_json_lines
-from diptych.translate import load
+from diptych.translate import Model, load
 
 Train = Callable[..., Run]
 
@@ -100,3 +100,18 @@ def test_nothing_held_out(run: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "data/val")
     with pytest.raises(ValueError, match="no val or test split"):
         evaluate(run, data=tmp_path / "data")
+
+
+def test_an_evaluation_that_stops_leaves_the_older_results(
+    run: Path, tiny_pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(run, data=tiny_pairs, device="cpu")
+    before = {path: path.read_bytes() for path in (run / "results/val").rglob("*") if path.is_file()}
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Model, "batch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(run, data=tiny_pairs, device="cpu")
+    assert {path: path.read_bytes() for path in (run / "results/val").rglob("*") if path.is_file()} == before

@@ -25,6 +25,12 @@ def test_flag_then_recipe_then_default(tmp_path: Path) -> None:
     assert (own.width, own.patch, own.norm) == (8, 16, "batch")
 
 
+def test_a_recipe_may_spell_its_names_as_python_does(tmp_path: Path) -> None:
+    path = recipe(tmp_path, "batch_size = 2\n[method]\nlambda_l1 = 5\n")
+    settings = settings_from("pix2pix", {"method": {"lambda-l1": 7}}, path)
+    assert (settings.batch_size, settings.method.model_dump(by_alias=True)["lambda-l1"]) == (2, 7)
+
+
 def test_the_flag_says_how_long_whichever_way_the_recipe_said_it(tmp_path: Path) -> None:
     settings = settings_from("pix2pix", {"steps": 7}, recipe(tmp_path, "epochs = 3\n"))
     assert settings.resolved(10).steps == 7
@@ -38,6 +44,8 @@ def test_the_flag_says_how_long_whichever_way_the_recipe_said_it(tmp_path: Path)
         ({"size": 1.5}, "--size: .* whole|--size: .*integer.* found 1.5"),
         ({"size": "big"}, "--size: .*integer.* found 'big'"),
         ({"batch_size": 0}, "--batch-size: .*greater than or equal to 1, found 0"),
+        ({"batch_size": True}, "--batch-size: .*integer.* found True"),
+        ({"size": "64"}, "--size: .*integer.* found '64'"),
         ({"lr": float("nan")}, "--lr: .*finite"),
         ({"steps": 3, "epochs": 2}, "--steps and --epochs"),
         ({"epochs": 0}, "leave nothing to do"),

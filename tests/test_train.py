@@ -1,6 +1,7 @@
 """The loop: what it writes, how it stops, how it goes on."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from diptych import checkpoint
+from diptych.data import facades
 from diptych.run import Run, Settings
 from diptych.train import Interrupted, Updater, learning_rate
 
@@ -95,6 +97,56 @@ def test_a_finished_run_does_nothing(train_tiny: Train, tmp_path: Path) -> None:
     train_tiny(tmp_path / "run")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.safetensors")} == before
     assert (tmp_path / "run/log.jsonl").read_bytes() == log
+
+
+@pytest.mark.parametrize("lost", ["never written", "older"])
+def test_a_finished_run_gets_the_model_that_a_kill_kept_from_it(train_tiny: Train, tmp_path: Path, lost: str) -> None:
+    """Killed between the last checkpoint and its model: the same command cuts the model."""
+    run = tmp_path / "run"
+    train_tiny(run, steps=8)
+    older = (run / "model/model.safetensors").read_bytes()
+    train_tiny(run, steps=12)
+    whole = (run / "model/model.safetensors").read_bytes()
+    (run / "model/model.safetensors").unlink()
+    if lost == "older":
+        (run / "model/model.safetensors").write_bytes(older)
+    train_tiny(run, steps=12)
+    assert (run / "model/model.safetensors").read_bytes() == whole
+
+
+def test_a_model_without_checkpoints_is_not_trained_over(train_tiny: Train, tmp_path: Path) -> None:
+    run = train_tiny(tmp_path / "run", steps=4).path
+    shutil.rmtree(run / "checkpoints")
+    before = (run / "model/model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="has a model but no checkpoints"):
+        train_tiny(run, steps=4)
+    assert (run / "model/model.safetensors").read_bytes() == before
+
+
+def test_a_bad_val_picture_is_named_before_training(train_tiny: Train, tmp_path: Path) -> None:
+    facades.write(tmp_path / "data", size=32, train=2, val=6)
+    bad = tmp_path / "data/val/facade-0003.png"
+    bad.write_bytes(bad.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"facade-0003.png: damaged or only half written"):
+        train_tiny(tmp_path / "run", data=tmp_path / "data")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_inside_its_data_goes_on(train_tiny: Train, tmp_path: Path) -> None:
+    """The sample sheets of a run are no training pictures."""
+    facades.write(tmp_path / "data", size=32, train=3, val=0)
+    flat = tmp_path / "data/train"
+    for steps in (6, 12):
+        train_tiny(flat / "run", data=flat, steps=steps)
+    assert "3 side-by-side pairs" in (flat / "run/settings.toml").read_text(encoding="utf-8")
+
+
+def test_a_foreign_folder_is_left_as_it_was_by_fresh_too(train_tiny: Train, tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters/dear.txt").touch()
+    with pytest.raises(ValueError, match="exists and is not a run"):
+        train_tiny(tmp_path / "letters", fresh=True)
+    assert [path.name for path in (tmp_path / "letters").iterdir()] == ["dear.txt"]
 
 
 def test_a_finished_run_can_be_made_longer(train_tiny: Train, tmp_path: Path) -> None:

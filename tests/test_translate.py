@@ -145,6 +145,30 @@ def test_working_size(model: Model) -> None:
     assert [tuple(shape[2:]) for shape in seen] == [(64, 32), (32, 32)]  # 48 x 32, padded to multiples of 32
 
 
+@pytest.mark.parametrize("array", [noise(4, 4, 3).astype(np.float32), np.full((4, 4), np.nan)])
+def test_floats_out_of_range_are_refused(model: Model, array: Any) -> None:
+    with pytest.raises(ValueError, match=r"floats are read in \[0, 1\]"):
+        model(array)
+
+
+def test_a_picture_without_pixels(model: Model) -> None:
+    with pytest.raises(ValueError, match="0x4 pixels"):
+        model(Image.new("RGB", (0, 4)))
+
+
+def test_the_python_door_overwrites_nothing_either(model: Model, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.png"
+    Image.fromarray(noise(8, 8, 3)).save(mine)
+    before = mine.read_bytes()
+    with pytest.raises(ValueError, match="is one of the inputs"):
+        model(mine, out=mine, overwrite=True)
+    model(mine, out=tmp_path / "new/out.png")
+    with pytest.raises(ValueError, match="exists already"):
+        model(mine, out=tmp_path / "new/out.png")
+    model(mine, out=tmp_path / "new/out.png", overwrite=True)
+    assert mine.read_bytes() == before
+
+
 # ---- files and folders
 
 
@@ -171,6 +195,24 @@ def test_a_bad_picture_among_good_ones_is_named_and_skipped(tiny_run: Path, fold
     assert problem.startswith(str(folder / "bad.png"))
     assert (tmp_path / "out/deep/Ünï#1.PNG").exists()
     assert (tmp_path / "out/a photo.jpg").exists()
+
+
+def test_flags_out_of_range(tiny_run: Path, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--working-size 0"):
+        translate(tiny_run, folder, out=tmp_path / "out", working_size=0)
+    with pytest.raises(ValueError, match="--seed 9999"):
+        translate(tiny_run, folder, out=tmp_path / "out", seed=99999999999999999999)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_cannot_be_written_is_named_and_skipped(tiny_run: Path, folder: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 4)).save(folder / "b.webp")
+    long = f"{'n' * 240}.png"
+    Image.new("RGB", (4, 4)).save(folder / long)
+    (tmp_path / "out/b.webp").mkdir(parents=True)  # a folder stands where the picture should go
+    [problem] = translate(tiny_run, folder, out=tmp_path / "out", overwrite=True)
+    assert problem.startswith(f"{tmp_path / 'out/b.webp'}: could not be written")
+    assert (tmp_path / "out" / long).exists()
 
 
 def test_nothing_is_overwritten_unless_asked(tiny_run: Path, folder: Path, tmp_path: Path) -> None:

@@ -179,8 +179,9 @@ def translate(
     """Translates files and folders: one file to the file `out`, anything else into the folder `out`.
 
     Folders are walked; a picture keeps its place and name below its folder. Gives one line for each picture that could
-    not be read or written; the others are translated all the same. Raises a `ValueError` before the first picture for what concerns
-    them all: no model, no pictures, an output that exists (`overwrite` allows that) or that is one of the inputs.
+    not be read or written; the others are translated all the same. Raises a `ValueError` before the first picture for
+    what concerns them all: no model, no pictures, an output that exists (`overwrite` allows that) or that is one of the
+    inputs.
     """
     model = load(run, device=device, precision=precision)
     given = [inputs] if isinstance(inputs, Path | str) else inputs

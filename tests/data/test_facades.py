@@ -85,3 +85,11 @@ def test_writing_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     assert second.read_bytes() == whole
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (first, third)} == kept
     assert sum(path.is_file() for path in tmp_path.rglob("*")) == 4
+
+
+def test_facades_of_somebody_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "cmp_b0001.jpg").touch()
+    with pytest.raises(ValueError, match=r"cmp_b0001.jpg: is not one of the built-in facades"):
+        facades.write(tmp_path, size=32, train=1, val=1)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["cmp_b0001.jpg"]
