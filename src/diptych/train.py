@@ -67,13 +67,8 @@ def train(
     aside = fresh and (out / "settings.toml").exists()
     if not aside:
         _require_place(run, source)
-        done = _steps_done(run)
-        if not dry_run and done >= run.settings.steps and checkpoint.model_step(out / "model") == done:
-            say(
-                console,
-                f"{out}: finished at step {done}; nothing to do (a larger --steps or --epochs goes on, "
-                "--fresh starts anew)",
-            )
+        if not dry_run and _is_finished(run):
+            say(console, f"{out}: finished; nothing to do (a larger --steps or --epochs goes on, --fresh starts anew)")
             return run
     store = PictureStore(source, asked.load_size, asked.fit, asked.memory_gib)
     with counting(console, "looking at every picture") as progress:
@@ -132,6 +127,11 @@ def _require_place(run: Run, source: sources.Paired) -> None:
 def _steps_done(run: Run) -> int:
     found = checkpoint.list_checkpoints(run.path / "checkpoints")
     return found[-1][0] if found else 0
+
+
+def _is_finished(run: Run) -> bool:
+    done = _steps_done(run)
+    return done >= run.settings.steps and checkpoint.model_step(run.path / "model") == done
 
 
 def _digest(source: sources.Paired) -> str:
