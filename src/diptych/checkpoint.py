@@ -96,7 +96,7 @@ class ModelConfig(StrictModel):
 
     format: Literal[1] = 1
     method: str
-    direction: str
+    direction: Literal["AtoB", "BtoA"]
     shape: Shape
     settings: dict[str, Any]
     diptych: str = Field(default_factory=lambda: version("diptych"))

@@ -107,8 +107,12 @@ def _default(field: "FieldInfo") -> Callable[[Any], str] | bool:
 def _train_command(name: str) -> Callable[..., None]:
     def command(
         *,
-        data: Annotated[Path, Parameter(help="The folder of pictures.")],
         out: Annotated[Path, Parameter(help="The folder of the run.")],
+        data: Annotated[Path | None, Parameter(help="The folder of pictures.")] = None,
+        data_a: Annotated[
+            Path | None, Parameter(help="The folder of A, where A and B lie apart; with --data-b.")
+        ] = None,
+        data_b: Annotated[Path | None, Parameter(help="The folder of B.")] = None,
         recipe: Annotated[Path | None, Parameter(help="Settings from a TOML file; flags come first.")] = None,
         fresh: Annotated[bool, Parameter(help="Set an older run in --out aside and start anew.")] = False,
         dry_run: Annotated[bool, Parameter(help="Print the data found and every setting, and stop.")] = False,
@@ -118,7 +122,8 @@ def _train_command(name: str) -> Callable[..., None]:
 
         given = {key: value for key, value in flags.items() if value is not None}
         own = {key.removeprefix("method__"): given.pop(key) for key in list(given) if key.startswith("method__")}
-        train(name, data=data, out=out, recipe=recipe, fresh=fresh, dry_run=dry_run, method=own, **given)
+        given |= {"data": data, "data_a": data_a, "data_b": data_b}
+        train(name, out=out, recipe=recipe, fresh=fresh, dry_run=dry_run, method=own, **given)
 
     return command
 
@@ -163,6 +168,7 @@ def translate(
     run: Path,
     *inputs: Path,
     out: Path,
+    direction: Literal["AtoB", "BtoA"] | None = None,
     overwrite: bool = False,
     stochastic: bool = False,
     seed: int = 0,
@@ -180,6 +186,8 @@ def translate(
         Pictures, or folders of them.
     out
         The file or folder to write.
+    direction
+        Which way, for a model that knows both; without it, the way of its training.
     overwrite
         Write over older results. Inputs are never written over.
     stochastic
@@ -205,6 +213,7 @@ def translate(
             run,
             inputs,
             out=out,
+            direction=direction,
             overwrite=overwrite,
             stochastic=stochastic,
             seed=seed,
@@ -219,15 +228,54 @@ def translate(
 
 
 @app.command
-def evaluate(
+def submit(
     run: Path,
     *,
     data: Path,
-    metrics: str = "l1,psnr,ssim",
+    out: Path,
+    direction: Literal["AtoB", "BtoA"] | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+) -> None:
+    """Translate photographs into images.zip for Kaggle's "I'm Something of a Painter Myself", checked before it is called ready.
+
+    An interrupted command goes on where it stopped when it is given again.
+
+    Parameters
+    ----------
+    run
+        The folder of a run, or a model folder.
+    data
+        The photographs: a folder of 7,000 to 10,000 pictures, or of TFRecord files.
+    out
+        The zip file to write; Kaggle wants the name images.zip.
+    direction
+        Which way leads from photographs to paintings; without it, the way of the training.
+    device
+        Where to run.
+    precision
+        bf16 or fp32.
+    """
+    from rich.console import Console
+
+    from diptych.submit import submit
+
+    submit(run, data=data, out=out, direction=direction, device=device, precision=precision, console=Console())
+
+
+@app.command
+def evaluate(
+    run: Path,
+    *,
+    data: Path | None = None,
+    data_a: Path | None = None,
+    data_b: Path | None = None,
+    metrics: str = "",
     baselines: bool = False,
+    direction: Literal["AtoB", "BtoA"] | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> None:
-    """Measure a model on the held-out pairs, and keep every result in the run.
+    """Measure a model on held-out pictures, and keep every result in the run.
 
     Parameters
     ----------
@@ -235,10 +283,16 @@ def evaluate(
         The folder of a run.
     data
         The folder of pictures; its val (or test) split is measured.
+    data_a
+        The folder of A, where A and B lie apart; with --data-b.
+    data_b
+        The folder of B.
     metrics
-        Names, separated by commas.
+        Names, separated by commas; without it, all that the pictures allow. They compare with targets: l1, psnr, ssim.
     baselines
-        Measure two answers without a model too: the mean training target, and the target of the nearest training input.
+        Measure answers without a model too, such as the mean training target.
+    direction
+        Measure a model that translates both ways this way only.
     device
         Where to run.
     """
@@ -247,27 +301,31 @@ def evaluate(
     from rich.table import Table
 
     import diptych
-    from diptych.progress import counting
+    from diptych.progress import counting, say
 
     with counting(Console(stderr=True), "measuring") as progress:
         lines = diptych.evaluate(
             run,
             data=data,
-            names=[name.strip() for name in metrics.split(",")],
+            data_a=data_a,
+            data_b=data_b,
+            names=[name.strip() for name in metrics.split(",")] if metrics else None,
             baselines=baselines,
+            direction=direction,
             device=device,
             progress=lambda who, done, total: progress(done, total),
         )
-    table = Table(
-        "",
-        *lines[0]["metrics"],
-        box=None,
-        title=escape(f"{run} at step {lines[0]['step']}, {lines[0]['count']} {lines[0]['split']} pairs"),
-        title_justify="left",
-    )
-    for line in lines:
-        table.add_row(line["who"], *(f"{value:.4f}" for value in line["metrics"].values()))
-    Console().print(table)
+    console = Console()
+    for way in dict.fromkeys(line["direction"] for line in lines):
+        [model, *others] = [line for line in lines if line["direction"] == way]
+        title = f"{run} at step {model['step']}, {way}, {model['count']} {model['split']} pictures"
+        if not model["metrics"]:
+            say(console, f"{title}: translated; no B belongs to an A here, so there is nothing to compare with")
+            continue
+        table = Table("", *model["metrics"], box=None, title=escape(title), title_justify="left")
+        for line in (model, *others):
+            table.add_row(line["who"], *(f"{value:.4f}" for value in line["metrics"].values()))
+        console.print(table)
 
 
 @app.command

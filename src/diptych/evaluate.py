@@ -11,16 +11,20 @@ import torch
 from torch import Tensor
 
 from diptych import metrics
-from diptych.data import pictures, sources
-from diptych.data.batches import PictureStore, split_sides
+from diptych.data import layouts, pictures
+from diptych.data.batches import Direction, PictureStore, split_sides
 from diptych.data.geometry import resize
+from diptych.data.layouts import Place
+from diptych.data.pictures import from_bytes
+from diptych.data.sources import Half, Source
 from diptych.devices import Device
-from diptych.run import Run, command_line
+from diptych.methods import METHODS
+from diptych.run import Run, Settings, command_line
 from diptych.translate import Model, load
 
-PANELS = ("input", "output", "target")
 THUMBNAIL_HEIGHT = 96
 AT_ONCE = 16
+BACK: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 Progress = Callable[[str, int, int], None]
 
@@ -28,56 +32,81 @@ Progress = Callable[[str, int, int], None]
 def evaluate(
     run: Path | str,
     *,
-    data: Path | str,
-    names: Sequence[str] = tuple(metrics.PAIRED),
+    data: Path | str | None = None,
+    data_a: Path | str | None = None,
+    data_b: Path | str | None = None,
+    names: Sequence[str] | None = None,
     baselines: bool = False,
+    direction: Direction | None = None,
     device: Device = "auto",
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Measures the model of `run` on the held-out pairs of `data` and keeps every result.
+    """Measures the model of `run` on the held-out pictures of `data` and keeps every result.
 
     Pictures are resized to the training size, without crop or flip. `results/SPLIT/` gets the input, the output and the
     target of each pair as single pictures, thumbnails, and its numbers; `metrics.jsonl` gets one line for the model and,
-    with `baselines`, one for each of the two ways to answer without a model: the mean training target, and the target of
-    the nearest training input (Euclidean, over all pixels). Gives those lines. Raises a `ValueError` when there is
-    nothing to measure on.
+    with `baselines`, one for each way to answer without a model: for a method that learns from pairs the mean training
+    target, and the target of the nearest training input (Euclidean, over all pixels); for one that does not the input
+    as it is, and the mean training picture of the other side. Gives those lines.
+
+    A method that translates both ways is measured both ways, or in the `direction` given, in `results/SPLIT-AtoB/` and
+    `results/SPLIT-BtoA/`, with what came back and what became of pictures that needed no translation. The numbers compare
+    with a target, so side-by-side pairs are needed for them also where the training took the sides apart; other
+    pictures are translated and kept, with no numbers. Raises a `ValueError` when there is nothing to measure on.
     """
-    for name in names:
+    for name in names or ():
         if name not in metrics.PAIRED:
             raise ValueError(f"--metrics {name}: there is no such metric; there are: {', '.join(metrics.PAIRED)}")
-    run_folder = Run.open(Path(run))
-    settings, data = run_folder.settings, Path(data)
-    found = sources.held_out(data, (settings.channels_a, settings.channels_b))
+    run_folder, place = Run.open(Path(run)), Place.given(data, data_a, data_b)
+    settings, method = run_folder.settings, METHODS[run_folder.method]
+    channels = (settings.channels_a, settings.channels_b)
+    found = layouts.held_out(method.needs, place, channels)
     if found is None:
-        raise ValueError(f"{data}: has no val or test split to measure on; put pairs that training does not see in val")
-    split, source = found
-    model = load(run, device=device)
-    held_out = _Pairs(source, run_folder)
-    held_out.store.check(settings.workers)
-
-    judges = {"model": _by_model(model)}
-    if baselines:
-        training = sources.find_paired(data, "train", (settings.channels_a, settings.channels_b))
-        assert training is not None
-        judges |= _baselines(_Pairs(training, run_folder), progress)
+        raise ValueError(
+            f"{place}: has no val or test split to measure on; put pictures that training does not see in val"
+        )
+    split, sources = found
+    if isinstance(sources[0], Half):  # they were pairs before the training took them apart
+        sources = [sources[0].pairs]
+    if len(sources) > 1 and names:
+        raise ValueError(
+            f"--metrics {','.join(names)}: compares with a target, and in {place} no B belongs to an A; leave it out, or give "
+            "side-by-side pairs"
+        )
+    chosen = [] if len(sources) > 1 else list(names or metrics.PAIRED)
+    directions = [direction or settings.direction]
+    if method.two_way and direction is None:
+        directions.append(BACK[settings.direction])
 
     time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    folder = run_folder.path / "results" / split
     lines = []
-    for who, answer in judges.items():
-        values = _measure(who, answer, held_out, names, folder if who == "model" else None, progress)
-        lines.append(
-            {
-                "time": time,
-                "command": command_line(),
-                "step": model.step,
-                "data": str(data),
-                "split": split,
-                "count": len(source),
-                "who": who,
-                "metrics": {_specified(name, settings.size): _mean(values[name]) for name in names},
-            }
-        )
+    for way in directions:
+        model = load(run, direction=way, device=device)
+        held_out = _Pictures(sources[0 if way == "AtoB" else -1], settings, way)
+        held_out.store.check(settings.workers)
+        judges = {"model": _by_model(model)}
+        if baselines and chosen:
+            training = layouts.find(method.needs, place, "train", channels)
+            assert training is not None
+            judges |= _baselines(training, settings, way, progress)
+        part = f"{split}-{way}" if method.two_way else split
+        back = load(run, direction=BACK[way], device=device) if method.two_way else None
+        for who, answer in judges.items():
+            keep = _Results(run_folder.path / "results" / part, settings.size, back) if who == "model" else None
+            values = _measure(who, answer, held_out, chosen, keep, progress)
+            lines.append(
+                {
+                    "time": time,
+                    "command": command_line(),
+                    "step": model.step,
+                    "data": str(place),
+                    "split": split,
+                    "direction": way,
+                    "count": len(held_out),
+                    "who": who,
+                    "metrics": {_specified(name, settings.size): _mean(values[name]) for name in chosen},
+                }
+            )
     with (run_folder.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
     return lines
@@ -92,12 +121,13 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-class _Pairs:
-    """The pairs of a split at the training size, in batches of x and y."""
+class _Pictures:
+    """The pictures of a source at the training size, in batches: x, and y where they are pairs."""
 
-    def __init__(self, source: sources.Paired, run: Run) -> None:
-        self.source, self.direction = source, run.settings.direction
-        self.store = PictureStore(source, run.settings.size, run.settings.fit, run.settings.memory_gib)
+    def __init__(self, source: Source, settings: Settings, direction: Direction) -> None:
+        self.source, self.direction = source, direction
+        fits = len(source) * sum(source.channels) * settings.size**2 <= settings.memory_gib * 2**30
+        self.store = PictureStore(source, settings.size, settings.fit, keep=fits)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -105,8 +135,11 @@ class _Pairs:
     def batches(self) -> Iterator[tuple[range, dict[str, Tensor]]]:
         for first in range(0, len(self), AT_ONCE):
             indices = range(first, min(first + AT_ONCE, len(self)))
-            pairs = torch.stack([self.store.get(index) for index in indices])
-            yield indices, split_sides(pairs, self.source.channels[0], self.direction)
+            samples = torch.stack([self.store.get(index) for index in indices])
+            if len(self.source.channels) == 2:
+                yield indices, split_sides(samples, self.source.channels[0], self.direction)
+            else:
+                yield indices, {"x": from_bytes(samples)}
 
 
 Answer = Callable[[Tensor], Tensor]
@@ -116,60 +149,109 @@ def _by_model(model: Model) -> Answer:
     return lambda x: model.batch({"x": x})
 
 
-def _baselines(training: _Pairs, progress: Progress | None) -> dict[str, Answer]:
-    """Answers without a model, from the training pairs."""
+# ---- answers without a model
+
+
+def _baselines(
+    training: list[Source], settings: Settings, direction: Direction, progress: Progress | None
+) -> dict[str, Answer]:
+    """What anybody could answer who has the training pictures, as pairs or as two sets."""
+    if len(training) == 1:
+        pairs = _Pictures(training[0], settings, direction)
+        return {
+            "mean training target": _always_the_mean(pairs, "y", progress),
+            "target of the nearest training input": _nearest(pairs),
+        }
+    targets = _Pictures(training[1 if direction == "AtoB" else 0], settings, direction)
+    mean = _always_the_mean(targets, "x", progress)
+    if settings.channels_a != settings.channels_b:
+        return {"mean training picture": mean}
+    return {"the input as it is": lambda x: x, "mean training picture": mean}
+
+
+def _always_the_mean(training: _Pictures, side: str, progress: Progress | None) -> Answer:
     total = torch.zeros(())
     for indices, batch in training.batches():
-        total = total + batch["y"].double().sum(0)
+        total = total + batch[side].double().sum(0)
         if progress:
-            progress("mean training target", indices.stop, len(training))
+            progress("the mean", indices.stop, len(training))
     mean = (total / len(training)).float()
+    return lambda x: mean.expand(len(x), *mean.shape)
 
-    def nearest(x: Tensor) -> Tensor:
+
+def _nearest(training: _Pictures) -> Answer:
+    def answer(x: Tensor) -> Tensor:
         best = torch.full((len(x),), torch.inf)
-        answer = torch.empty(len(x), *mean.shape)
+        answers: list[Tensor] = [x] * len(x)
         for _, batch in training.batches():
             distance, index = torch.cdist(x.flatten(1), batch["x"].flatten(1)).min(dim=1)
-            closer = distance < best
-            best = torch.where(closer, distance, best)
-            answer[closer] = batch["y"][index[closer]]
-        return answer
+            for row in (distance < best).nonzero().flatten().tolist():
+                answers[row] = batch["y"][index[row]]
+            best = torch.minimum(distance, best)
+        return torch.stack(answers)
 
-    return {
-        "mean training target": lambda x: mean.expand(len(x), *mean.shape),
-        "target of the nearest training input": nearest,
-    }
+    return answer
+
+
+# ---- measuring and keeping
 
 
 def _measure(
-    who: str, answer: Answer, held_out: _Pairs, names: Sequence[str], folder: Path | None, progress: Progress | None
+    who: str,
+    answer: Answer,
+    held_out: _Pictures,
+    names: Sequence[str],
+    keep: "_Results | None",
+    progress: Progress | None,
 ) -> dict[str, list[float]]:
-    """The metrics of every pair; with a folder, the pictures and the numbers are kept there."""
+    """The metrics of every pair; what came out of the model is kept."""
     values: dict[str, list[float]] = {name: [] for name in names}
-    entries = []
-    beside = folder and folder.with_name(f".partial-{folder.name}")
-    if beside:
-        shutil.rmtree(beside, ignore_errors=True)  # left by an evaluation that was stopped
-        beside.mkdir(parents=True)
     for indices, batch in held_out.batches():
         output = answer(batch["x"])
         measured = {name: metrics.PAIRED[name](output, batch["y"]).tolist() for name in names}
         for name in names:
             values[name] += measured[name]
-        if beside:
-            for row, index in enumerate(indices):
-                name = held_out.source.name(index)
-                _keep(beside, name, dict(zip(PANELS, (batch["x"][row], output[row], batch["y"][row]), strict=True)))
-                numbers = {_specified(n, output.shape[-1]): measured[n][row] for n in names}
-                entries.append({"name": name, "metrics": numbers, "panels": PANELS})
+        if keep:
+            keep.add([held_out.source.name(index) for index in indices], batch, output, measured)
         if progress:
             progress(who, indices.stop, len(held_out))
-    if folder and beside:
-        lines = "".join(json.dumps(entry) + "\n" for entry in entries)
-        (beside / "results.jsonl").write_text(lines, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)  # an older evaluation's results, now that there are new ones
-        beside.rename(folder)
+    if keep:
+        keep.finish()
     return values
+
+
+class _Results:
+    """The folder of one evaluation: single pictures, thumbnails, the numbers of each; there when it is whole."""
+
+    def __init__(self, folder: Path, size: int, back: Model | None) -> None:
+        self.folder, self.size, self.back = folder, size, back
+        self.beside = folder.with_name(f".partial-{folder.name}")
+        shutil.rmtree(self.beside, ignore_errors=True)  # left by an evaluation that was stopped
+        self.beside.mkdir(parents=True)
+        self.entries: list[dict[str, Any]] = []
+
+    def add(
+        self, names: Sequence[str], batch: dict[str, Tensor], output: Tensor, measured: dict[str, list[float]]
+    ) -> None:
+        """Keeps a batch of pictures and their numbers."""
+        panels = {"input": batch["x"], "output": output}
+        if "y" in batch:
+            panels["target"] = batch["y"]
+        if self.back:
+            panels["reconstructed"] = self.back.batch({"x": output})
+            if self.back.channels == batch["x"].shape[1]:
+                panels["identity"] = self.back.batch({"x": batch["x"]})
+        for row, name in enumerate(names):
+            _keep(self.beside, name, {panel: batch_of[row] for panel, batch_of in panels.items()})
+            numbers = {_specified(metric, self.size): values[row] for metric, values in measured.items()}
+            self.entries.append({"name": name, "metrics": numbers, "panels": list(panels)})
+
+    def finish(self) -> None:
+        """An older evaluation's results go only now that there are new ones."""
+        lines = "".join(json.dumps(entry) + "\n" for entry in self.entries)
+        (self.beside / "results.jsonl").write_text(lines, encoding="utf-8")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.beside.rename(self.folder)
 
 
 def _keep(folder: Path, name: str, panels: dict[str, Tensor]) -> None:

@@ -35,7 +35,7 @@ def report(run: Path | str) -> Path:
     there is no run at `run`.
     """
     folder = Run.open(Path(run))
-    log, measured = folder.read_log(), _newest(read_json_lines(folder.path / "metrics.jsonl"))
+    log, measured = folder.read_log(), _newest(read_json_lines(folder.path / "metrics.jsonl"), folder)
     step, time = _progress(log)
     pages = Environment(
         loader=PackageLoader("diptych", ""),
@@ -57,7 +57,7 @@ def report(run: Path | str) -> Path:
         measured=measured,
         metrics=list(dict.fromkeys(name for line in measured for name in line["metrics"])),
         commands=list(dict.fromkeys((line["time"], line["command"]) for line in measured)),
-        evaluate=shlex.join(["diptych", "evaluate", str(folder.path), "--data", str(folder.data)]),
+        evaluate=f"diptych evaluate {shlex.quote(str(folder.path))} {folder.place.arguments}",
         data={"curves": _curves(log), "samples": _samples(folder.path), "results": _results(folder.path)},
     )
     path = folder.path / "index.html"
@@ -76,10 +76,13 @@ def _progress(log: Sequence[dict[str, Any]]) -> tuple[int, str]:
     return log[-1]["step"], f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
-def _newest(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last measurement of each answerer on each split, the model before its baselines."""
-    newest = {(line["split"], line["who"]): line for line in lines}
-    return sorted(newest.values(), key=lambda line: (line["split"], line["who"] != "model"))
+def _newest(lines: Sequence[dict[str, Any]], run: Run) -> list[dict[str, Any]]:
+    """The last measurement of each answerer on each split, each way; the model before its baselines."""
+    newest = {}
+    for line in lines:
+        line.setdefault("direction", run.settings.direction)  # early lines do not tell it
+        newest[line["split"], line["direction"], line["who"]] = line
+    return sorted(newest.values(), key=lambda line: (line["split"], line["direction"], line["who"] != "model"))
 
 
 def _described(run: Run) -> Iterator[tuple[str, Any, str]]:

@@ -29,6 +29,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_va
 
 from diptych.atomic import atomic_file
 from diptych.data.batches import Direction, Fit
+from diptych.data.layouts import Place
 from diptych.devices import Device, Precision
 from diptych.methods import METHODS
 from diptych.methods.base import MethodSettings, Shape, StrictModel, kebab
@@ -226,8 +227,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
 class Run:
     """The folder of one training run, at `path`."""
 
-    def __init__(self, path: Path, method: str, settings: Settings, data: Path, digest: str = "") -> None:
-        self.path, self.method, self.settings, self.data, self.digest = path, method, settings, data, digest
+    def __init__(self, path: Path, method: str, settings: Settings, place: Place, digest: str = "") -> None:
+        self.path, self.method, self.settings, self.place, self.digest = path, method, settings, place, digest
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -240,11 +241,12 @@ class Run:
         try:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
             about, own = values.pop("run"), values.pop("method")
-            method, data, digest = own.pop("name"), Path(about["data"]), about["names"]
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+            method, digest = own.pop("name"), about["names"]
+            place = Place.given(about.get("data"), about.get("data-a"), about.get("data-b"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}: is damaged ({error}); restore it or start anew with --fresh") from error
         require_method(method)
-        return cls(path, method, parse_settings(method, values, own), data, digest)
+        return cls(path, method, parse_settings(method, values, own), place, digest)
 
     def values(self) -> dict[str, Any]:
         """The settings as they stand in settings.toml, the method's own ones nested."""
@@ -258,7 +260,7 @@ class Run:
         own = values.pop("method")
         about = {
             "command": command,
-            "data": str(self.data.resolve()),
+            **{flag: str(folder.resolve()) for flag, folder in self.place.flags.items()},
             "found": found,
             "names": names,
             "versions": {name: version(name) for name in ("diptych", "torch")} | {"python": platform.python_version()},

@@ -19,8 +19,10 @@ from rich.console import Console
 from torch import Tensor
 
 from diptych import checkpoint
-from diptych.data import pictures, sources
-from diptych.data.batches import PictureStore, TrainingBatches, split_sides
+from diptych.data import layouts, pictures
+from diptych.data.batches import PictureStore, TrainingBatches, open_stores, split_sides
+from diptych.data.layouts import Place
+from diptych.data.sources import Source
 from diptych.devices import autocast, choose_device, choose_precision, memory_format
 from diptych.methods import METHODS
 from diptych.methods.base import Method
@@ -38,8 +40,10 @@ def train(
     method: str,
     /,
     *,
-    data: Path | str,
     out: Path | str,
+    data: Path | str | None = None,
+    data_a: Path | str | None = None,
+    data_b: Path | str | None = None,
     recipe: Path | str | None = None,
     fresh: bool = False,
     dry_run: bool = False,
@@ -47,6 +51,8 @@ def train(
     **settings: Any,
 ) -> Run:
     """Trains `method` on the pictures in `data`, or continues the run in `out`; gives the run.
+
+    A and B can lie in two folders, `data_a` and `data_b`, instead.
 
     `settings` are those of the command line: `train("pix2pix", data=..., out=..., size=128, method={"width": 16})`.
     The same call again continues a run that was interrupted, and does nothing for a finished one; `fresh` sets the old
@@ -59,22 +65,23 @@ def train(
     with torch.device("meta"):  # can the networks take these settings? Costs nothing to ask
         METHODS[method](asked.method, asked.shape)
 
-    data, out = Path(data), Path(out)
-    channels = (asked.channels_a, asked.channels_b)
-    source = sources.find_paired(data, "train", channels)
-    assert source is not None
-    run = Run(out, method, asked.resolved(len(source)), data)
+    place, out = Place.given(data, data_a, data_b), Path(out)
+    sources = layouts.find(METHODS[method].needs, place, "train", (asked.channels_a, asked.channels_b))
+    assert sources is not None
+    run = Run(out, method, asked.resolved(max(len(source) for source in sources)), place)
     aside = fresh and (out / "settings.toml").exists()
     if not aside:
-        _require_place(run, source)
+        _require_place(run, sources)
         if not dry_run and _is_finished(run):
             say(console, f"{out}: finished; nothing to do (a larger --steps or --epochs goes on, --fresh starts anew)")
             return run
-    store = PictureStore(source, asked.load_size, asked.fit, asked.memory_gib)
-    with counting(console, "looking at every picture") as progress:
-        store.check(asked.workers, progress)
-    say(console, f"{data}: {store.describe()}")
-    samples = _sample_batch(run, source)
+    stores = open_stores(sources, asked.load_size, asked.fit, asked.memory_gib)
+    for store in stores:
+        with counting(console, "looking at every picture") as progress:
+            store.check(asked.workers, progress)
+    found = _describe(stores)
+    say(console, f"{place}: {found}")
+    samples = _sample_batch(run, sources)
     if dry_run:
         _print_settings(run, console)
         return run
@@ -85,10 +92,10 @@ def train(
         say(console, f"{out}: set aside as {set_aside(out)}")
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
-        _require_place(run, source)
-        run.write_settings(command_line(), store.describe(), _digest(source))
+        _require_place(run, sources)
+        run.write_settings(command_line(), found, _digest(sources))
         batches = TrainingBatches(
-            store,
+            stores,
             size=asked.size,
             batch_size=asked.batch_size,
             flip=asked.flip,
@@ -105,15 +112,21 @@ def train(
 # ---- before the first step
 
 
-def _require_place(run: Run, source: sources.Paired) -> None:
+def _describe(stores: list[PictureStore]) -> str:
+    if len(stores) == 1:
+        return stores[0].describe()
+    return "; ".join(f"{side}: {store.describe()}" for side, store in zip("AB", stores, strict=True))
+
+
+def _require_place(run: Run, sources: list[Source]) -> None:
     """Raises a `ValueError` when `run.path` holds anything but this very run."""
     if (run.path / "settings.toml").exists():
         there = Run.open(run.path)
         there.require_same(run)
-        if there.digest != _digest(source):
+        if there.digest != _digest(sources):
             raise ValueError(
-                f"{run.path}: was trained on other pictures (the names in {run.data} differ from those it began with); "
-                "give the same --data, choose another --out, or add --fresh to set it aside and start anew"
+                f"{run.path}: was trained on other pictures (the names in {run.place} differ from those it began with); "
+                "give the same pictures, choose another --out, or add --fresh to set it aside and start anew"
             )
         if not _steps_done(run) and checkpoint.model_step(run.path / "model"):
             raise ValueError(
@@ -134,8 +147,8 @@ def _is_finished(run: Run) -> bool:
     return done >= run.settings.steps and checkpoint.model_step(run.path / "model") == done
 
 
-def _digest(source: sources.Paired) -> str:
-    names = "\n".join(source.name(index) for index in range(len(source)))
+def _digest(sources: list[Source]) -> str:
+    names = "\n\n".join("\n".join(source.name(index) for index in range(len(source))) for source in sources)
     return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
@@ -158,16 +171,18 @@ def _print_settings(run: Run, console: Console) -> None:
     say(console, tomli_w.dumps({**values, "method": own}).rstrip())
 
 
-def _sample_batch(run: Run, train_source: sources.Paired) -> dict[str, Tensor]:
+def _sample_batch(run: Run, train_sources: list[Source]) -> dict[str, Tensor]:
     """The same few held-out pictures for every sample sheet; of the training set where nothing is held out."""
     settings = run.settings
-    held_out = sources.held_out(run.data, train_source.channels)
-    source = held_out[1] if held_out else train_source
-    store = PictureStore(source, settings.size, settings.fit)
-    store.check(settings.workers)
-    count = min(SAMPLES, len(source))
-    pairs = torch.stack([store.get(index * len(source) // count) for index in range(count)])
-    return split_sides(pairs, source.channels[0], settings.direction)
+    channels = (settings.channels_a, settings.channels_b)
+    held_out = layouts.held_out(METHODS[run.method].needs, run.place, channels)
+    sources = held_out[1] if held_out else train_sources
+    count = min(SAMPLES, max(len(source) for source in sources))
+    sides = []
+    for store in open_stores(sources, settings.size, settings.fit, memory_gib=0):
+        store.check(settings.workers)
+        sides.append(torch.stack([store.get(row * len(store) // count) for row in range(count)]))
+    return split_sides(torch.cat(sides, dim=1), settings.channels_a, settings.direction)
 
 
 # ---- the steps
@@ -323,7 +338,7 @@ class _Training:
         say(
             self.console,
             f"{run.path}: finished at step {steps}; next: diptych evaluate {shlex.quote(str(run.path))} "
-            f"--data {shlex.quote(str(run.data))}",
+            f"{run.place.arguments}",
         )
 
     def _steps(self, stop: threading.Event, display: TrainingProgress) -> None:
@@ -385,7 +400,7 @@ class _Training:
         with self.updater.deployed_weights(), autocast(self.precision, self.device):
             panels = self.method.panels(self.samples)
         self.method.train()
-        rows = [picture for row in zip(*panels.values(), strict=True) for picture in row]
+        rows = [picture for row in zip(*panels, strict=True) for picture in row]
         sheet = pictures.merge([picture.float() for picture in rows], columns=len(panels))
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)

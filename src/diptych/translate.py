@@ -12,19 +12,23 @@ from torch import Tensor, nn
 
 from diptych import checkpoint
 from diptych.data import geometry, pictures
+from diptych.data.batches import Direction
+from diptych.data.layouts import list_pictures
 from diptych.data.pictures import Array, Pixels
-from diptych.data.sources import list_pictures
 from diptych.devices import Device, Precision, autocast, choose_device, choose_precision, memory_format
 
 Picture = TypeVar("Picture", Image.Image, Array)
 
 
-def load(run: Path | str, *, device: Device = "auto", precision: Precision = "auto") -> "Model":
+def load(
+    run: Path | str, *, direction: Direction | None = None, device: Device = "auto", precision: Precision = "auto"
+) -> "Model":
     """Opens the model of a run (or a model folder by itself), also while the run is still training.
 
-    Raises a `ValueError` when there is no trained model in it.
+    `direction` chooses the way of a model that knows both; the default is the one that it was trained with. Raises a
+    `ValueError` when there is no trained model in it, or when it does not translate that way.
     """
-    return Model(Path(run), device, precision)
+    return Model(Path(run), direction, device, precision)
 
 
 class Model:
@@ -33,10 +37,24 @@ class Model:
     Translation is deterministic: the same picture gives the same result, whatever is translated beside it.
     """
 
-    def __init__(self, run: Path, device: Device = "auto", precision: Precision = "auto") -> None:
+    def __init__(
+        self,
+        run: Path,
+        direction: Direction | None = None,
+        device: Device = "auto",
+        precision: Precision = "auto",
+    ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.method, self.config, self.step = checkpoint.load_model(run, self.device)
+        self.direction = direction or self.config.direction
+        self.back = self.direction != self.config.direction
+        if self.back and not self.method.two_way:
+            raise ValueError(
+                f"--direction {self.direction}: {run} translates {self.config.direction} and no other way; leave it out"
+            )
+        shape = self.config.shape
+        self.channels = shape.y_channels if self.back else shape.x_channels
         for name in self.method.deployed:
             self.method.get_submodule(name).to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
 
@@ -109,7 +127,7 @@ class Model:
         return result[..., 0] if array.ndim == 2 and result.shape[-1] == 1 else result
 
     def _to_input_channels(self, x: Tensor) -> Tensor:
-        wanted = self.config.shape.x_channels
+        wanted = self.channels
         if x.shape[0] == wanted:
             return x
         if wanted == 3:
@@ -118,7 +136,7 @@ class Model:
 
     def pixels(self, source: Pixels, stochastic: bool = False, working_size: int | None = None) -> Pixels:
         """Pixels to pixels of the same size, bits and alpha."""
-        x = pictures.to_tensor(source, self.config.shape.x_channels)
+        x = pictures.to_tensor(source, self.channels)
         y = self.tensor(x, stochastic, working_size)
         return pictures.from_tensor(y, source.bits, source.alpha)
 
@@ -141,7 +159,7 @@ class Model:
             for name in self.method.inputs
         }
         with _dropout(self.method, stochastic), autocast(self.precision, self.device):
-            y = self.method.translate(padded)
+            y = self.method.translate_back({"y": padded["x"]}) if self.back else self.method.translate(padded)
         return geometry.cut_back(y, height, width).float().cpu()
 
 
@@ -168,6 +186,7 @@ def translate(
     inputs: Path | str | Iterable[Path | str],
     *,
     out: Path | str,
+    direction: Direction | None = None,
     overwrite: bool = False,
     stochastic: bool = False,
     seed: int = 0,
@@ -183,7 +202,7 @@ def translate(
     what concerns them all: no model, no pictures, an output that exists (`overwrite` allows that) or that is one of the
     inputs.
     """
-    model = load(run, device=device, precision=precision)
+    model = load(run, direction=direction, device=device, precision=precision)
     given = [inputs] if isinstance(inputs, Path | str) else inputs
     jobs = plan([Path(path) for path in given], Path(out), overwrite)
     require_working_size(working_size)

@@ -5,7 +5,7 @@ decoded after the first look. Crop and flip happen on the 8-bit batch, and one t
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from random import Random
@@ -17,34 +17,32 @@ from torch import Tensor
 
 from diptych.data import geometry
 from diptych.data.pictures import from_bytes
-from diptych.data.sources import Paired
+from diptych.data.sources import Source
 
 Direction = Literal["AtoB", "BtoA"]
 Fit = Literal["stretch", "crop"]
 Progress = Callable[[int, int], None]
-Cut = Callable[[Tensor], Tensor]
 
 SMALLEST_SHARE = 8  # a picture whose side is under 1/8 of the load size would be mostly invented
 
 
 class PictureStore:
-    """The pictures of a source at one size, decoded when they are first asked for, kept where all of them fit."""
+    """The pictures of a source at one size, decoded when they are first asked for, and kept from then on if `keep`."""
 
-    def __init__(self, source: Paired, size: int, fit: Fit = "stretch", memory_gib: float = 0.0) -> None:
+    def __init__(self, source: Source, size: int, fit: Fit = "stretch", keep: bool = False) -> None:
         self.source, self.size, self.fit = source, size, fit
-        fits = len(source) * sum(source.channels) * size * size <= memory_gib * 2**30
-        self.kept: dict[int, list[Tensor]] | None = {} if fits else None
+        self.kept: dict[int, list[Tensor]] | None = {} if keep else None
         self.sizes: Counter[tuple[int, int]] = Counter()
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def get(self, index: int, cut: Cut | None = None) -> Tensor:
-        """Pair `index` as one uint8 array, A above B: `[C_A + C_B, size, size]`, or what `cut` takes of each side."""
-        sides = self._sides(index)
-        return geometry.join([cut(side) for side in sides] if cut else sides)
+    def get(self, index: int) -> Tensor:
+        """The pictures of sample `index` as one uint8 array, A above B: `[C_A + C_B, size, size]` for a pair."""
+        return geometry.join(self.sides(index))
 
-    def _sides(self, index: int) -> list[Tensor]:
+    def sides(self, index: int) -> list[Tensor]:
+        """The pictures of sample `index`, each uint8 `[C, size, size]`."""
         if self.kept is not None and index in self.kept:
             return self.kept[index]
         sides = self._decode(index)
@@ -71,7 +69,7 @@ class PictureStore:
 
         def look(index: int) -> None:
             try:
-                self._sides(index)
+                self.sides(index)
             except ValueError as error:
                 problems.append(str(error))
 
@@ -90,6 +88,12 @@ class PictureStore:
         return self.source.describe(height, width) + others
 
 
+def open_stores(sources: Sequence[Source], size: int, fit: Fit, memory_gib: float) -> list[PictureStore]:
+    """A store for each source; they keep their pictures where all of them fit in so many GiB."""
+    needed = sum(len(source) * sum(source.channels) for source in sources) * size * size
+    return [PictureStore(source, size, fit, keep=needed <= memory_gib * 2**30) for source in sources]
+
+
 def split_sides(pairs: Tensor, channels_a: int, direction: Direction) -> dict[str, Tensor]:
     """uint8 `[B, C_A + C_B, H, W]` -> `x` (what goes in) and `y` (what should come out), float in [-1, 1].
 
@@ -103,11 +107,15 @@ def split_sides(pairs: Tensor, channels_a: int, direction: Direction) -> dict[st
 
 
 class TrainingBatches:
-    """Endless training batches: every epoch a new order, every sample its own crop and flip."""
+    """Endless training batches: every epoch a new order, every sample its own crop and flip.
+
+    From one store come pairs: A and B share one geometry. From two come unpaired pictures: each store goes through its
+    own epochs, in its own order, however many the other one has, and each picture has its own geometry.
+    """
 
     def __init__(
         self,
-        store: PictureStore,
+        stores: Sequence[PictureStore],
         *,
         size: int,
         batch_size: int,
@@ -115,23 +123,25 @@ class TrainingBatches:
         seed: int,
         direction: Direction,
     ) -> None:
-        self.store, self.size, self.batch_size, self.flip, self.seed = store, size, batch_size, flip, seed
+        self.stores, self.size, self.batch_size, self.flip = stores, size, batch_size, flip
         self.direction = direction
+        self.keys = [(seed,)] if len(stores) == 1 else [(seed, number) for number in range(len(stores))]
 
-    @lru_cache(maxsize=4)  # noqa: B019 -- a batch needs the order of one epoch, two at its seam
-    def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.store))
+    @lru_cache(maxsize=8)  # noqa: B019 -- a batch needs the order of one epoch of each store, two at its seam
+    def _order(self, which: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return np.random.default_rng([*self.keys[which], epoch]).permutation(len(self.stores[which]))
 
     def sample(self, number: int) -> Tensor:
         """Sample `number`, counted over the whole training: uint8 `[C_A + C_B, size, size]`."""
-        epoch, position = divmod(number, len(self.store))
+        return geometry.join([side for which in range(len(self.stores)) for side in self._drawn(which, number)])
 
-        def cut(side: Tensor) -> Tensor:
-            generator = Random(f"{self.seed} {number}")  # the same for A and B, so they share one geometry
+    def _drawn(self, which: int, number: int) -> Iterator[Tensor]:
+        store = self.stores[which]
+        epoch, position = divmod(number, len(store))
+        for side in store.sides(int(self._order(which, epoch)[position])):
+            generator = Random(" ".join(map(str, (*self.keys[which], number))))  # the same for both sides of a pair
             side = geometry.random_crop(side, self.size, generator)
-            return geometry.random_flip(side, generator) if self.flip else side
-
-        return self.store.get(int(self._order(epoch)[position]), cut)
+            yield geometry.random_flip(side, generator) if self.flip else side
 
     def batch(self, step: int) -> Tensor:
         """Batch number `step`: uint8 `[B, C_A + C_B, size, size]`."""
@@ -144,7 +154,7 @@ class TrainingBatches:
         for pairs in self._prepared(start, stop, workers):
             if device.type == "cuda":
                 pairs = pairs.pin_memory()
-            yield split_sides(pairs.to(device, non_blocking=True), self.store.source.channels[0], self.direction)
+            yield split_sides(pairs.to(device, non_blocking=True), self.stores[0].source.channels[0], self.direction)
 
     def _prepared(self, start: int, stop: int, workers: int) -> Iterator[Tensor]:
         if workers == 0:

@@ -66,14 +66,19 @@ def decode(path: Path) -> Pixels:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not data:
         raise ValueError(f"{path}: the file is empty (0 bytes); remove it or copy it again")
+    return decode_bytes(data, str(path))
+
+
+def decode_bytes(data: bytes, name: str) -> Pixels:
+    """Reads the bytes of a picture file as `decode` does; `name` is what messages call it."""
     try:
         return _decode_jpeg_fast(data) or from_image(Image.open(io.BytesIO(data)), data)
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: not a picture that can be read, whatever its name says; remove it") from error
+        raise ValueError(f"{name}: not a picture that can be read, whatever its name says; remove it") from error
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: too large to be opened safely ({error}); scale it down or cut it up") from error
+        raise ValueError(f"{name}: too large to be opened safely ({error}); scale it down or cut it up") from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{path}: damaged or only half written ({error}); remove it or copy it again") from error
+        raise ValueError(f"{name}: damaged or only half written ({error}); remove it or copy it again") from error
 
 
 def _decode_jpeg_fast(data: bytes) -> Pixels | None:

@@ -69,6 +69,10 @@ class Method(nn.Module, ABC):
     """The tensors that `translate` reads, in order."""
     deployed: ClassVar[tuple[str, ...]] = ("G",)
     """The networks that `translate` uses; export and serve keep only these."""
+    two_way: ClassVar[bool] = False
+    """Whether `translate_back` leads from y to x."""
+    columns: ClassVar[tuple[str, ...]] = ("input", "output", "target")
+    """What `panels` gives, in words."""
     Settings: ClassVar[type[MethodSettings]]
 
     multiple: int
@@ -95,9 +99,13 @@ class Method(nn.Module, ABC):
     def translate(self, batch: dict[str, Tensor]) -> Tensor:
         """Pictures `[B, C, H, W]` in [-1, 1] from the tensors named in `inputs`."""
 
-    def panels(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The columns of the sample sheet, by name, each `[B, C, H, W]`."""
-        return {"input": batch["x"], "output": self.translate(batch), "target": batch["y"]}
+    def translate_back(self, batch: dict[str, Tensor]) -> Tensor:
+        """Pictures of x's kind `[B, C, H, W]` from `y`, where the method is `two_way`."""
+        raise NotImplementedError
+
+    def panels(self, batch: dict[str, Tensor]) -> list[Tensor]:
+        """The columns of the sample sheet, each `[B, C, H, W]`, in the order of `columns`."""
+        return [batch["x"], self.translate(batch), batch["y"]]
 
 
 @contextmanager

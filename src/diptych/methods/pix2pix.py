@@ -31,9 +31,9 @@ class Pix2PixSettings(MethodSettings):
     )
     patch: patchgan.Patch = Field(70, description="Receptive field of D in pixels (sections 3.2.2 and 6.1.2).")
     conditional: bool = Field(True, description="D sees the input beside the output (equations 1 and 2).")
-    adversarial: Literal["vanilla", "lsgan", "none"] = Field(
+    adversarial: Literal["vanilla", "lsgan", "hinge", "none"] = Field(
         "vanilla",
-        description="The GAN loss: the paper's cross-entropy (equation 1), least squares, or none.",
+        description="The GAN loss: the paper's cross-entropy (equation 1), least squares, hinge, or none.",
     )
     pixel: Literal["l1", "l2", "none"] = Field("l1", description="The pixel loss (equation 3).")
     lambda_l1: float = Field(100.0, ge=0, description="Weight of the pixel loss (equation 4; section 6.2).")
@@ -76,15 +76,13 @@ class Pix2Pix(Method):
         if self.settings.adversarial != "none":
             kind = self.settings.adversarial
             real, fake = self._judge_both(x, y, fake_y.detach())
-            loss_D_real = losses.adversarial(real, True, kind)  # equation 1, first term
-            loss_D_fake = losses.adversarial(fake, False, kind)  # equation 1, second term
+            loss_D_real = losses.discriminator(real, True, kind)  # equation 1, first term
+            loss_D_fake = losses.discriminator(fake, False, kind)  # equation 1, second term
             loss_D = (loss_D_real + loss_D_fake) / 2  # "we divide the objective by 2 while optimizing D"
             update("discriminator", loss_D)
 
             with frozen(self.D):
-                loss_G_GAN = losses.adversarial(
-                    self.D(self._seen(x, fake_y)), True, kind
-                )  # "maximize log D(x, G(x, z))"
+                loss_G_GAN = losses.generator(self.D(self._seen(x, fake_y)), kind)  # "maximize log D(x, G(x, z))"
             loss_G = loss_G + loss_G_GAN
             scalars |= {"D_real": loss_D_real, "D_fake": loss_D_fake, "G_GAN": loss_G_GAN}
 
@@ -116,17 +114,8 @@ class Pix2Pix(Method):
 
 def check(settings: Pix2PixSettings, shape: Shape) -> None:
     """Raises a `ValueError` for a size that a network, or a game that nobody can play."""
-    if shape.size not in unet.SIZES:
-        near = sorted(sorted(unet.SIZES, key=lambda size: abs(size - shape.size))[:2])
-        raise ValueError(
-            f"--size {shape.size}: the U-Net halves a picture down to 1 x 1, so its size is a power of two from "
-            f"{unet.SIZES[0]} to {unet.SIZES[-1]}; the nearest are {near[0]} and {near[1]}"
-        )
-    smallest = patchgan.smallest_picture(settings.patch)
-    if settings.adversarial != "none" and shape.size < smallest:
-        raise ValueError(
-            f"--method.patch {settings.patch}: a discriminator of that receptive field needs pictures of at least "
-            f"{smallest} pixels, --size is {shape.size}; use a smaller patch or a larger size"
-        )
+    unet.require_size(shape.size)
+    if settings.adversarial != "none":
+        patchgan.require_size(settings.patch, shape.size)
     if settings.adversarial == "none" and settings.pixel == "none":
         raise ValueError("--method.adversarial none with --method.pixel none leaves nothing to learn; keep one of them")

@@ -5,7 +5,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Norm = Literal["batch", "instance", "none"]
+Norm = Literal["batch", "instance", "affine-instance", "none"]
 Upsampling = Literal["transposed", "resize"]
 
 
@@ -33,21 +33,24 @@ def normalisation(norm: Norm, channels: int) -> list[nn.Module]:
         return [BatchNorm(channels)]
     if norm == "instance":
         return [nn.InstanceNorm2d(channels)]
+    if norm == "affine-instance":
+        return [nn.InstanceNorm2d(channels, affine=True)]
     return []
 
 
 def needs_bias(norm: Norm) -> bool:
-    """A bias before batch norm is lost in its shift, so the field's networks leave it out there."""
-    return norm != "batch"
+    """A bias before a norm with a shift of its own is lost in it, so the field's networks leave it out there."""
+    return norm not in ("batch", "affine-instance")
 
 
-def upsample(channels: int, out: int, upsampling: Upsampling, bias: bool) -> nn.Module:
-    """Twice the height and width: by 4x4 transposed convolution, or by nearest resize + 3x3 convolution.
+def upsample(channels: int, out: int, upsampling: Upsampling, bias: bool, kernel_size: Literal[3, 4] = 4) -> nn.Module:
+    """Twice the height and width: by a transposed convolution (4x4 or 3x3), or by nearest resize + 3x3 convolution.
 
     The second leaves no checkerboard (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
     """
     if upsampling == "transposed":
-        return nn.ConvTranspose2d(channels, out, kernel_size=4, stride=2, padding=1, bias=bias)
+        beyond = kernel_size % 2  # without it, a 3x3 kernel makes 2 n - 1 of n
+        return nn.ConvTranspose2d(channels, out, kernel_size, stride=2, padding=1, output_padding=beyond, bias=bias)
     return nn.Sequential(
         nn.Upsample(scale_factor=2, mode="nearest"),
         nn.Conv2d(channels, out, kernel_size=3, padding=1, bias=bias),
@@ -59,7 +62,7 @@ def initialise(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, 0.0, 0.02)
-        elif isinstance(layer, nn.BatchNorm2d):
+        elif isinstance(layer, nn.BatchNorm2d) or (isinstance(layer, nn.InstanceNorm2d) and layer.affine):
             nn.init.normal_(layer.weight, 1.0, 0.02)
         else:
             continue

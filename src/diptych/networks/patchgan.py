@@ -61,3 +61,12 @@ def smallest_picture(patch: Patch) -> int:
     32
     """
     return 2 if patch == 1 else 2 ** (STRIDED_LAYERS[patch] + 2)
+
+
+def require_size(patch: Patch, size: int) -> None:
+    """Raises a `ValueError` when pictures of this size are too small for a discriminator of this patch."""
+    if size < smallest_picture(patch):
+        raise ValueError(
+            f"--method.patch {patch}: a discriminator of that receptive field needs pictures of at least "
+            f"{smallest_picture(patch)} pixels, --size is {size}; use a smaller patch or a larger size"
+        )

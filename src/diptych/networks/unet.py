@@ -64,3 +64,13 @@ class UNet(nn.Module):
             x = up(torch.cat([skips.pop(), x], dim=1))
         y: Tensor = self.out(torch.cat([skips.pop(), x], dim=1))
         return y
+
+
+def require_size(size: int) -> None:
+    """Raises a `ValueError` that names the nearest sizes when the U-Net cannot be built for this one."""
+    if size not in SIZES:
+        near = sorted(sorted(SIZES, key=lambda known: abs(known - size))[:2])
+        raise ValueError(
+            f"--size {size}: the U-Net halves a picture down to 1 x 1, so its size is a power of two from "
+            f"{SIZES[0]} to {SIZES[-1]}; the nearest are {near[0]} and {near[1]}"
+        )

@@ -1,0 +1,263 @@
+"""A folder -> its samples. The layouts that people have are found by themselves; what is found is said aloud."""
+
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from diptych.data import pictures, tfrecords
+from diptych.data.sources import Half, PictureFiles, PictureRecords, SideBySide, Source, TwoFolders, stem
+
+Split = Literal["train", "val", "test"]
+SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+HELD_OUT: tuple[Split, ...] = ("val", "test")
+LAYOUTS = (
+    "side-by-side pictures in DIR or DIR/train; DIR/A + DIR/B with the same stems; DIR/trainA + DIR/trainB; "
+    "DIR/train/A + DIR/train/B; or --data-a DIR --data-b DIR"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a person's pictures lie: one folder, or one for A and one for B."""
+
+    folder: Path
+    folder_b: Path | None = None
+
+    @classmethod
+    def given(cls, data: Path | str | None, data_a: Path | str | None, data_b: Path | str | None) -> Self:
+        """From the flags of a command; a `ValueError` when they say too little or too much."""
+        if data is not None and data_a is None and data_b is None:
+            return cls(Path(data))
+        if data is None and data_a is not None and data_b is not None:
+            return cls(Path(data_a), Path(data_b))
+        raise ValueError("the pictures: give --data DIR, or both --data-a DIR and --data-b DIR, and not more")
+
+    @property
+    def flags(self) -> dict[str, Path]:
+        """The flags that say it, without their dashes."""
+        if self.folder_b is None:
+            return {"data": self.folder}
+        return {"data-a": self.folder, "data-b": self.folder_b}
+
+    @property
+    def arguments(self) -> str:
+        """The flags as one would type them."""
+        return " ".join(f"--{flag} {shlex.quote(str(folder))}" for flag, folder in self.flags.items())
+
+    def __str__(self) -> str:
+        return " and ".join(str(folder) for folder in self.flags.values())
+
+
+def find(needs: str, place: Place, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Source] | None:
+    """The samples of one split that a method needs, or None where there is no such split.
+
+    "paired" pictures are one source of pairs, "unpaired" ones two sources, A and B. Where the folder has no splits, all is
+    "train". `channels` says how A and B are read: 3 for RGB, 1 for grey. Raises a `ValueError` that names what is wrong:
+    no such folder, nothing in it, an A without its B.
+    """
+    if needs == "paired":
+        pairs = find_paired(place, split, channels)
+        return [pairs] if pairs else None
+    assert needs == "unpaired"
+    return find_unpaired(place, split, channels)
+
+
+def find_paired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)) -> SideBySide | TwoFolders | None:
+    """The pairs of one split, as `find` finds them."""
+    sides = _two_sides(place, split)
+    if sides is not None:
+        return _match_stems(*sides, channels)
+    return find_side_by_side(place, split, channels)
+
+
+def find_side_by_side(place: Place, split: Split, channels: tuple[int, int] = (3, 3)) -> SideBySide | None:
+    """The side-by-side pictures of one split of a folder that is not divided into A and B."""
+    if place.folder_b is not None:
+        return None
+    folder = _split_folder(place.folder, split)
+    return SideBySide(folder, list(_by_stem(folder).values()), channels) if folder else None
+
+
+def find_unpaired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Source] | None:
+    """A and B of one split, as `find` finds them; side-by-side pairs are taken apart."""
+    remark = ""
+    sides = _two_sides(place, split)
+    if sides is None and place.folder_b is None:
+        sides = _first_two_by_name(place.folder, split)
+        remark = " (A and B in the order of their names)" if sides else ""
+    if sides is not None:
+        return [_singles(folder, count, remark) for folder, count in zip(sides, channels, strict=True)]
+    pairs = find_side_by_side(place, split, channels)
+    return [Half(pairs, 0), Half(pairs, 1)] if pairs else None
+
+
+def held_out(needs: str, place: Place, channels: tuple[int, int] = (3, 3)) -> tuple[Split, list[Source]] | None:
+    """The split to measure on: val where there is one, else test, else None."""
+    for split in HELD_OUT:
+        if found := find(needs, place, split, channels):
+            return split, found
+    return None
+
+
+def find_singles(folder: Path, channels: int = 3) -> Source:
+    """The pictures of one folder: files, or the records of TFRecord files."""
+    _folders(folder)
+    return _singles(folder, channels)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """All picture files in `folder` and below, by name; hidden files, hidden folders and runs are passed over."""
+    return _list_files(folder, pictures.SUFFIXES)
+
+
+def _list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    found: list[str] = []
+    for parent, folders, files in os.walk(folder):
+        if "settings.toml" in files:  # a run inside the data: its samples and results are no data
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            os.path.join(parent, name)  # noqa: PTH118 -- a Path for each of 100,000 files takes seconds
+            for name in files
+            if name.lower().endswith(suffixes) and not name.startswith(".")
+        ]
+    return [Path(name) for name in sorted(found)]
+
+
+def _folders(data: Path) -> dict[str, Path]:
+    """The folders in a folder, by name in lower case."""
+    if not data.exists():
+        raise ValueError(f"{data}: no such folder")
+    if not data.is_dir():
+        raise ValueError(f"{data}: is a file; a folder of pictures is expected")
+    return {entry.name.lower(): entry for entry in sorted(data.iterdir()) if entry.is_dir()}
+
+
+def _first(folders: dict[str, Path], names: Sequence[str]) -> Path | None:
+    return next((folders[name] for name in names if name in folders), None)
+
+
+def _split_folder(data: Path, split: Split) -> Path | None:
+    """Where the pictures of a split lie; a folder without splits is all "train"."""
+    folders = _folders(data)
+    found = _first(folders, SPLIT_FOLDERS[split])
+    if found or split != "train":
+        return found
+    splits = [name for names in SPLIT_FOLDERS.values() for name in names]
+    if any(name + side in folders for name in splits for side in ("", "a", "b")):
+        raise ValueError(f"{data}: has no train folder, only {_listed(folders.values())}; the layouts are: {LAYOUTS}")
+    return data
+
+
+def _two_sides(place: Place, split: Split) -> tuple[Path, Path] | None:
+    """Where A and B of this split lie, if they lie in two folders of these names."""
+    if place.folder_b is not None:
+        return _both(place.folder, place.folder_b, split)
+    data = place.folder
+    folders = _folders(data)
+    candidates = [(folders, f"{name}{{}}") for name in SPLIT_FOLDERS[split]]  # trainA + trainB
+    split_folder = _first(folders, SPLIT_FOLDERS[split])
+    if split_folder:
+        candidates.append((_folders(split_folder), "{}"))  # train/A + train/B
+    if "a" in folders and "b" in folders:
+        inside = {side: _first(_folders(folders[side]), SPLIT_FOLDERS[split]) for side in "ab"}
+        candidates.append(({side: folder for side, folder in inside.items() if folder}, "{}"))  # A/train + B/train
+    if split == "train" and not split_folder:
+        candidates.append((folders, "{}"))  # A + B
+    for places, pattern in candidates:
+        a, b = places.get(pattern.format("a")), places.get(pattern.format("b"))
+        if a and b:
+            return a, b
+        if a or b:
+            raise ValueError(f"{a or b}: the other side is missing in {data}; the layouts are: {LAYOUTS}")
+    return None
+
+
+def _both(a: Path, b: Path, split: Split) -> tuple[Path, Path] | None:
+    """The split's folders in a folder for A and one for B, which may be without splits."""
+    inside_a, inside_b = _split_folder(a, split), _split_folder(b, split)
+    if inside_a and inside_b:
+        return inside_a, inside_b
+    if inside_a or inside_b:
+        raise ValueError(
+            f"{inside_a or inside_b}: there is no such split in {b if inside_a else a}; add it or remove this one"
+        )
+    return None
+
+
+def _first_two_by_name(data: Path, split: Split) -> tuple[Path, Path] | None:
+    """Two folders of any names in one: `horse` + `zebra`, `train/horse` + `train/zebra` or `horse/train` + `zebra/train`."""
+    folder = _split_folder(data, split)
+    sides = _only_folders(folder or data)
+    if len(sides) > 2 and folder:
+        raise ValueError(
+            f"{folder}: holds {len(sides)} folders ({_listed(sides)}), of which two are A and B; "
+            "say which with --data-a DIR --data-b DIR"
+        )
+    if len(sides) != 2:
+        return None
+    a, b = sides
+    return _both(a, b, split) if folder in (None, data) else (a, b)
+
+
+def _only_folders(folder: Path) -> list[Path]:
+    """The folders of pictures in a folder that holds no pictures itself, by name."""
+    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
+    if any(entry.suffix.lower() in pictures.SUFFIXES and entry.is_file() for entry in entries):
+        return []
+    return [entry for entry in entries if entry.is_dir() and _list_files(entry, pictures.SUFFIXES + tfrecords.SUFFIXES)]
+
+
+def _singles(folder: Path, channels: int, remark: str = "") -> PictureFiles | PictureRecords:
+    files = _list_files(folder, tfrecords.SUFFIXES)
+    if not files:
+        return PictureFiles(folder, list(_by_stem(folder).values()), (channels,), remark)
+    if found := list_pictures(folder):
+        raise ValueError(
+            f"{folder}: holds TFRecord files ({files[0].name}) and pictures ({found[0].name}), maybe the same ones twice; "
+            "give the folder of the one or of the other with --data-a and --data-b"
+        )
+    records = [record for file in files for record in tfrecords.list_records(file)]
+    if not records:
+        raise ValueError(f"{folder}: its TFRecord files hold no records; copy them again")
+    return PictureRecords(folder, records, (channels,), remark)
+
+
+def _match_stems(folder_a: Path, folder_b: Path, channels: tuple[int, int]) -> TwoFolders:
+    a, b = (_by_stem(folder) for folder in (folder_a, folder_b))
+    for one, other, missing_in in ((a, b, folder_b), (b, a, folder_a)):
+        lonely = sorted(one.keys() - other.keys())
+        if lonely:
+            also = f" (and {len(lonely) - 1} more like it)" if len(lonely) > 1 else ""
+            raise ValueError(
+                f"{one[lonely[0]]}: has no partner named {lonely[0]!r} in {missing_in}{also}; add it or remove this one"
+            )
+    stems = sorted(a)
+    return TwoFolders(folder_a, [a[name] for name in stems], [b[name] for name in stems], channels)
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """The pictures in a folder by name without suffix: what partners find each other by, and results are kept by."""
+    by_stem: dict[str, Path] = {}
+    for path in list_pictures(folder):
+        name = stem(path, folder)
+        if name in by_stem:
+            raise ValueError(
+                f"{path}: {by_stem[name].name} has the same stem, and pictures are told apart by it; rename one"
+            )
+        by_stem[name] = path
+    if not by_stem:
+        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)}); the layouts are: {LAYOUTS}")
+    return by_stem
+
+
+def _listed(folders: Iterable[Path]) -> str:
+    return ", ".join(folder.name for folder in folders)

@@ -1,0 +1,85 @@
+"""The residual generator (Johnson et al. 2016) as CycleGAN builds it (Zhu et al. 2017, section 4 and appendix 7.2)."""
+
+from torch import Tensor, nn
+
+from diptych.networks.layers import Norm, Upsampling, needs_bias, normalisation, upsample
+
+MULTIPLE = 8  # two halvings, and then at least 2 x 2, which a reflected border of one pixel needs
+
+
+class ResNet(nn.Module):
+    """c7s1-64, d128, d256, `blocks` times R256, u128, u64, c7s1-3, for `width` 64; every border is reflected.
+
+    Shapes: `[B, in_channels, H, W]` in [-1, 1] -> `[B, out_channels, H, W]` in [-1, 1], where H and W are multiples of 8.
+
+    >>> import torch
+    >>> ResNet(3, 1, blocks=1, width=4)(torch.zeros(1, 3, 16, 24)).shape
+    torch.Size([1, 1, 16, 24])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        blocks: int = 9,
+        width: int = 64,
+        norm: Norm = "instance",
+        upsampling: Upsampling = "transposed",
+        dropout: bool = False,
+    ) -> None:
+        super().__init__()
+        bias = needs_bias(norm)
+
+        def finished(layer: nn.Module, channels: int) -> list[nn.Module]:
+            return [layer, *normalisation(norm, channels), nn.ReLU()]
+
+        def down(channels: int) -> nn.Module:
+            return nn.Conv2d(channels, 2 * channels, kernel_size=3, stride=2, padding=1, bias=bias)
+
+        def up(channels: int) -> nn.Module:
+            return upsample(channels, channels // 2, upsampling, bias, kernel_size=3)
+
+        first = nn.Conv2d(in_channels, width, kernel_size=7, padding=3, padding_mode="reflect", bias=bias)
+        last = nn.Conv2d(width, out_channels, kernel_size=7, padding=3, padding_mode="reflect")
+        self.layers = nn.Sequential(
+            *finished(first, width),
+            *finished(down(width), 2 * width),
+            *finished(down(2 * width), 4 * width),
+            *(ResidualBlock(4 * width, norm, dropout) for _ in range(blocks)),
+            *finished(up(4 * width), 2 * width),
+            *finished(up(2 * width), width),
+            last,
+            nn.Tanh(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, in_channels, H, W]` -> `[B, out_channels, H, W]`."""
+        y: Tensor = self.layers(x)
+        return y
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside the identity; no ReLU after the sum (Gross and Wilber 2016)."""
+
+    def __init__(self, channels: int, norm: Norm, dropout: bool) -> None:
+        super().__init__()
+
+        def conv() -> nn.Module:
+            return nn.Conv2d(
+                channels, channels, kernel_size=3, padding=1, padding_mode="reflect", bias=needs_bias(norm)
+            )
+
+        self.layers = nn.Sequential(
+            conv(),
+            *normalisation(norm, channels),
+            nn.ReLU(),
+            *([nn.Dropout(0.5)] if dropout else []),
+            conv(),
+            *normalisation(norm, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, channels, H, W]` -> the same shape."""
+        y: Tensor = x + self.layers(x)
+        return y

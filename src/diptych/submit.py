@@ -1,0 +1,132 @@
+"""The road to Kaggle's "I'm Something of a Painter Myself": images.zip, with 7,000 to 10,000 paintings of 256 x 256.
+
+Each translated photograph is first a file of its own in a folder beside the zip, so that hours of work can be
+interrupted; the same command goes on with those that are missing. The zip appears whole, after it was read back.
+"""
+
+import hashlib
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from diptych.atomic import atomic_file
+from diptych.data import layouts, pictures
+from diptych.data.batches import Direction, PictureStore
+from diptych.data.sources import Source
+from diptych.devices import Device, Precision
+from diptych.progress import counting, say
+from diptych.translate import Model, load
+
+COUNT = (7_000, 10_000)
+SIZE = 256
+AT_ONCE = 8
+THREADS = 4
+
+
+def submit(
+    run: Path | str,
+    *,
+    data: Path | str,
+    out: Path | str,
+    direction: Direction | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    console: Console | None = None,
+) -> Path:
+    """Translates the photographs in `data` into the zip file `out`, and gives its path when it can be submitted.
+
+    `data` is a folder of pictures or of TFRecord files. A photograph that is not 256 x 256 is cut to its middle square
+    and scaled. Raises a `ValueError` with the reason when there are too few or too many photographs, when one cannot be
+    read, when `out` is there already, or when what was written is not what Kaggle takes.
+    """
+    console, out = console or Console(), Path(out)
+    if out.suffix != ".zip":
+        raise ValueError(f"{out}: a submission is a zip file; --out images.zip is what Kaggle expects")
+    if out.exists():
+        raise ValueError(f"{out}: exists already; choose another --out or move it away")
+    model = load(run, direction=direction, device=device, precision=precision)
+    photos = PictureStore(layouts.find_singles(Path(data), model.channels), SIZE, "crop")
+    if not COUNT[0] <= len(photos) <= COUNT[1]:
+        raise ValueError(
+            f"{data}: holds {len(photos)} pictures; Kaggle takes {COUNT[0]} to {COUNT[1]} in one submission"
+        )
+    with counting(console, "looking at every photograph") as progress:
+        photos.check(THREADS, progress)
+    say(console, f"{run}: {len(photos)} photographs of {data}, {model.direction}, with the model of step {model.step}")
+
+    paintings = out.with_name(f"{out.name}.paintings")
+    _begin(paintings, {"model": _digest(Path(run)), "direction": model.direction, "photographs": _names(photos.source)})
+    files = [paintings / f"{number:05d}.jpg" for number in range(1, len(photos) + 1)]
+    missing = [index for index, file in enumerate(files) if not file.exists()]
+    if len(missing) < len(files):
+        say(console, f"{paintings}: {len(files) - len(missing)} are there already, {len(missing)} are missing")
+    with counting(console, "painting") as progress:
+        for first in range(0, len(missing), AT_ONCE):
+            indices = missing[first : first + AT_ONCE]
+            _paint(model, photos, indices, [files[index] for index in indices])
+            progress(len(files) - len(missing) + first + len(indices), len(files))
+    with atomic_file(out) as beside:
+        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not get smaller
+            for file in files:
+                archive.write(file, file.name)
+        problems = check(beside)
+        if problems:
+            raise ValueError(f"{out}: cannot be submitted: {'; '.join(problems)}; remove {paintings} and try again")
+    shutil.rmtree(paintings)
+    say(console, f"{out}: ready: {len(files)} JPEGs of {SIZE} x {SIZE}, read back from the zip")
+    return out
+
+
+def check(file: Path) -> list[str]:
+    """What is wrong with a submission, by count, size, mode and readability; empty when nothing is."""
+    problems = []
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        if not COUNT[0] <= len(names) <= COUNT[1]:
+            problems.append(f"holds {len(names)} files, {COUNT[0]} to {COUNT[1]} are expected")
+        for name in names:
+            try:
+                pixels = pictures.decode_bytes(archive.read(name), name)
+            except (ValueError, zipfile.BadZipFile) as error:
+                problems.append(str(error))
+                continue
+            if Path(name).suffix != ".jpg" or pixels.values.shape != (SIZE, SIZE, 3):
+                problems.append(f"{name}: is {pixels.values.shape}, a JPEG of {(SIZE, SIZE, 3)} is expected")
+    return problems
+
+
+def _begin(paintings: Path, made_with: dict[str, Any]) -> None:
+    """The folder of paintings, emptied when they were made by another model or from other photographs."""
+    label = paintings / "made-with.json"
+    if paintings.exists():
+        if not label.is_file():
+            raise ValueError(f"{paintings}: is needed for the single paintings and holds something else; move it away")
+        if json.loads(label.read_text(encoding="utf-8")) == made_with:
+            return
+        shutil.rmtree(paintings)
+    paintings.mkdir(parents=True)
+    with atomic_file(label) as beside:
+        beside.write_text(json.dumps(made_with), encoding="utf-8")
+
+
+def _digest(run: Path) -> str:
+    folder = run / "model" if (run / "model").is_dir() else run
+    with (folder / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _names(photos: Source) -> str:
+    names = "\n".join(photos.files(index) for index in range(len(photos)))
+    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+
+
+def _paint(model: Model, photos: PictureStore, indices: list[int], files: list[Path]) -> None:
+    x = pictures.from_bytes(torch.stack([photos.get(index) for index in indices]))
+    for painting, file in zip(model.batch({"x": x}), files, strict=True):
+        pixels = pictures.from_tensor(painting)
+        pictures.encode(pictures.Pixels(pictures.to_channels(pixels, 3)), file)
