@@ -23,8 +23,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diptych.data import facades, pictures, sources
-from diptych.data.batches import PictureStore, TrainingBatches
+from diptych.data import facades, pictures
+from diptych.data.batches import PictureStore, TrainingBatches, open_stores
+from diptych.data.layouts import Place, find_paired
+from diptych.data.sources import SideBySide
 from interleave import interleave, provenance, times_as_fast
 
 LOAD_SCALE = 286 / 256
@@ -67,10 +69,10 @@ def plain_epoch(paths: list[Path], size: int) -> None:
 class Epochs:
     """Each call is one epoch of `diptych.data.batches`, with or without simplejpeg."""
 
-    def __init__(self, source: sources.SideBySide, size: int, memory_gib: float, fast: bool) -> None:
+    def __init__(self, source: SideBySide, size: int, memory_gib: float, fast: bool) -> None:
         self.size, self.decoder = size, getattr(pictures, SIMPLEJPEG) if fast else None
-        self.store = PictureStore(source, round(size * LOAD_SCALE), memory_gib=memory_gib)
-        self.batches = TrainingBatches(self.store, size=size, batch_size=1, flip=True, seed=0, direction="AtoB")
+        [self.store] = open_stores([source], round(size * LOAD_SCALE), "stretch", memory_gib)
+        self.batches = TrainingBatches([self.store], size=size, batch_size=1, flip=True, seed=0, direction="AtoB")
         self.number = count()
 
     def __call__(self) -> None:
@@ -80,7 +82,7 @@ class Epochs:
             assert batch["x"].shape == batch["y"].shape == (1, 3, self.size, self.size)
 
 
-def difference(source: sources.SideBySide, store: PictureStore) -> float:
+def difference(source: SideBySide, store: PictureStore) -> float:
     """Mean distance of Diptych's scaled pictures from Pillow's, in 8-bit levels: is it the same work?"""
     levels = []
     for index, path in enumerate(source.paths[:8]):
@@ -90,8 +92,8 @@ def difference(source: sources.SideBySide, store: PictureStore) -> float:
 
 
 def measure(data: Path, arguments: argparse.Namespace) -> None:
-    found = sources.find_paired(data, "train")
-    if not isinstance(found, sources.SideBySide):
+    found = find_paired(Place(data), "train")
+    if not isinstance(found, SideBySide):
         raise SystemExit(f"{data}: side-by-side pairs are expected, the plain pipeline reads nothing else")
     source = replace(found, paths=found.paths[: arguments.pictures])
     kept = Epochs(source, arguments.size, memory_gib=4, fast=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from playwright.sync_api import sync_playwright
 
+from diptych.data.layouts import Place
 from diptych.report import report
 from diptych.run import Run, settings_from
 from interleave import provenance
@@ -23,7 +24,7 @@ OPENINGS = 5
 
 def pretend(folder: Path, results: int) -> None:
     """A run with a log of 10,000 lines and so many results; the pictures themselves are missing, as lazy ones may be."""
-    run = Run(folder, "pix2pix", settings_from("pix2pix", {"steps": 200_000}), folder)
+    run = Run(folder, "pix2pix", settings_from("pix2pix", {"steps": 200_000}), Place(folder))
     run.write_settings("", "", "")
     losses = dict.fromkeys(("D_real", "D_fake", "G_GAN", "G_L1", "G"), 0.5)
     lines = [{"step": 20 * n, "seconds": n, "lr": 2e-4, "losses": losses} for n in range(1, 10_001)]

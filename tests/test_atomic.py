@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diptych.atomic import atomic_file, atomic_folder
-from diptych.data.sources import list_pictures
+from diptych.data.layouts import list_pictures
 
 FAILURES = [OSError(28, "No space left on device"), ValueError("bad picture"), KeyboardInterrupt(), SystemExit(1)]
 

@@ -119,7 +119,7 @@ def test_one_bad_picture_is_named_before_training(
         (("--sise", "64"), ("--sise", "Did you mean --size?")),
         (("--lr", "fast"), ("--lr", "valid number", "'fast'")),
         (("--batch-size", "1.5"), ("--batch-size", "valid integer", "1.5")),
-        (("--method.norm", "layer"), ("--method.norm", "'batch', 'instance' or 'none'", "'layer'")),
+        (("--method.norm", "layer"), ("--method.norm", "'batch', 'instance', 'affine-instance' or 'none'", "'layer'")),
         (("--method.conditional", "maybe"), ("--method.conditional", "valid boolean")),
         (("--epochs", "3"), ("--steps and --epochs",)),
         (("--device", "cuda:9"), ("--device", "'cuda:9'")),

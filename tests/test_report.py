@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from diptych.data.layouts import Place
 from diptych.data.pictures import Pixels, encode
 from diptych.report import report
 from diptych.run import Run, settings_from
@@ -25,7 +26,9 @@ HOSTILE = [
 
 
 def make_run(path: Path) -> Run:
-    run = Run(path, "pix2pix", settings_from("pix2pix", {"steps": 40, "sample_every": 10}), path.parent / "my data")
+    run = Run(
+        path, "pix2pix", settings_from("pix2pix", {"steps": 40, "sample_every": 10}), Place(path.parent / "my data")
+    )
     run.write_settings("diptych train pix2pix --data 'my data' <b>", "9 side-by-side pairs, 512x256, A left", "0")
     return run
 
@@ -166,8 +169,8 @@ def test_the_newest_numbers_stand_with_their_step_the_model_first(tmp_path: Path
     assert page.locator(".numbers th").all_inner_texts()[-1] == METRICS[0]
     rows = page.locator(".numbers tbody tr").all_inner_texts()
     assert [row.split("\t") for row in rows] == [
-        ["model", "val", "20", "9", "0.3000"],
-        ["mean training target", "val", "10", "9", "0.5000"],
+        ["model", "val, A to B", "20", "9", "0.3000"],
+        ["mean training target", "val, A to B", "10", "9", "0.5000"],
     ]
 
 

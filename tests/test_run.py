@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from diptych.data.layouts import Place
 from diptych.methods.pix2pix import Pix2PixSettings
 from diptych.run import Run, Settings, read_json_lines, set_aside, settings_from
 
@@ -50,7 +51,7 @@ def test_the_flag_says_how_long_whichever_way_the_recipe_said_it(tmp_path: Path)
         ({"steps": 3, "epochs": 2}, "--steps and --epochs"),
         ({"epochs": 0}, "leave nothing to do"),
         ({"channels_a": 2}, "--channels-a 2: .*RGB .3. or grey .1."),
-        ({"method": {"norm": "layer"}}, "--method.norm: .*'batch', 'instance' or 'none', found 'layer'"),
+        ({"method": {"norm": "layer"}}, "--method.norm: .*'batch', 'instance', 'affine-instance' or 'none', found 'layer'"),
     ],
 )
 def test_what_is_not_right_is_named(flags: dict[str, object], message: str) -> None:
@@ -97,7 +98,7 @@ def test_length_of_a_run() -> None:
 
 def test_settings_toml_holds_everything_and_comes_back(tmp_path: Path) -> None:
     settings = settings_from("pix2pix", {"size": 64, "method": {"width": 8, "conditional": False}}).resolved(10)
-    run = Run(tmp_path / "run", "pix2pix", settings, tmp_path)
+    run = Run(tmp_path / "run", "pix2pix", settings, Place(tmp_path))
     run.write_settings("diptych train pix2pix", "10 pairs", "abc")
     values = tomllib.loads((tmp_path / "run/settings.toml").read_text(encoding="utf-8"))
     assert values["batch-size"] == 1  # the flag's name
@@ -111,7 +112,7 @@ def test_settings_toml_holds_everything_and_comes_back(tmp_path: Path) -> None:
 def test_settings_toml_is_a_recipe(tmp_path: Path) -> None:
     """What a run wrote can be handed to --recipe: the way to repeat it elsewhere."""
     settings = settings_from("pix2pix", {"size": 64, "epochs": 2}).resolved(10)
-    run = Run(tmp_path / "run", "pix2pix", settings, tmp_path)
+    run = Run(tmp_path / "run", "pix2pix", settings, Place(tmp_path))
     run.write_settings("", "", "")
     assert settings_from("pix2pix", {}, tmp_path / "run/settings.toml").resolved(10) == settings
 
@@ -125,7 +126,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 
 
 def test_log_is_cut_where_a_run_goes_on(tmp_path: Path) -> None:
-    run = Run(tmp_path, "pix2pix", Settings(), tmp_path)
+    run = Run(tmp_path, "pix2pix", Settings(), Place(tmp_path))
     for step in (10, 20, 30):
         run.log({"step": step})
     with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as file:

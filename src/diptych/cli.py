@@ -237,9 +237,9 @@ def submit(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
 ) -> None:
-    """Translate photographs into images.zip for Kaggle's "I'm Something of a Painter Myself", checked before it is called ready.
+    """Translate photographs into a submission for Kaggle's "I'm Something of a Painter Myself".
 
-    An interrupted command goes on where it stopped when it is given again.
+    The zip file is read back and checked before it is called ready. The same command goes on where it was interrupted.
 
     Parameters
     ----------

@@ -70,8 +70,8 @@ def evaluate(
         sources = [sources[0].pairs]
     if len(sources) > 1 and names:
         raise ValueError(
-            f"--metrics {','.join(names)}: compares with a target, and in {place} no B belongs to an A; leave it out, or give "
-            "side-by-side pairs"
+            f"--metrics {','.join(names)}: compares with a target, and in {place} no B belongs to an A; "
+            "leave it out, or give side-by-side pairs"
         )
     chosen = [] if len(sources) > 1 else list(names or metrics.PAIRED)
     directions = [direction or settings.direction]

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from diptych.data import geometry
-from diptych.data.batches import Direction, Fit, PictureStore, TrainingBatches, split_sides
-from diptych.data.sources import Paired, find_paired
+from diptych.data.batches import Direction, Fit, PictureStore, TrainingBatches, open_stores, split_sides
+from diptych.data.layouts import Place, find_paired
+from diptych.data.sources import Source
 
 CPU = torch.device("cpu")
 
@@ -57,11 +58,11 @@ class Flat(Drawn):
 
 
 def training(
-    source: Paired, *, load: int = 12, size: int = 8, batch_size: int = 1, flip: bool = True, seed: int = 0,
+    source: Source, *, load: int = 12, size: int = 8, batch_size: int = 1, flip: bool = True, seed: int = 0,
     direction: Direction = "AtoB", memory_gib: float = 1.0,
 ) -> TrainingBatches:  # fmt: skip
-    store = PictureStore(source, load, memory_gib=memory_gib)
-    return TrainingBatches(store, size=size, batch_size=batch_size, flip=flip, seed=seed, direction=direction)
+    stores = open_stores([source], load, "stretch", memory_gib)
+    return TrainingBatches(stores, size=size, batch_size=batch_size, flip=flip, seed=seed, direction=direction)
 
 
 def order(batches: TrainingBatches, start: int, stop: int) -> list[int]:
@@ -89,7 +90,7 @@ def test_a_and_b_share_one_geometry() -> None:
 
 def test_every_sample_draws_its_own_geometry() -> None:
     batches = training(Drawn(1, twins=True))
-    pair = batches.store.get(0)
+    pair = batches.stores[0].get(0)
     windows = [
         torch.equal(batches.sample(number), pair[:, top : top + 8, left : left + 8].flip([-1] * flip))
         for number, top, left, flip in itertools.product(range(100), range(5), range(5), range(2))
@@ -128,7 +129,7 @@ def test_pictures_are_float32_from_minus_one_to_one() -> None:
 
 def test_flipping_can_be_turned_off() -> None:
     source = Drawn(1)
-    want = training(source, size=12).store.get(0)
+    want = training(source, size=12).stores[0].get(0)
     seen = [training(source, size=12, flip=False).sample(number) for number in range(20)]
     assert all(torch.equal(pair, want) for pair in seen)
     mirrored = [torch.equal(training(source, size=12).sample(number), want.flip(-1)) for number in range(200)]
@@ -237,7 +238,7 @@ def test_small_sets_work(count: int, batch_size: int) -> None:
 def test_a_set_that_fits_is_decoded_once() -> None:
     source = Drawn(5)
     batches = training(source)
-    batches.store.check(threads=2)
+    batches.stores[0].check(threads=2)
     assert sorted(source.loads) == [0, 1, 2, 3, 4]
     list(batches.stream(0, 20, CPU, workers=2))
     assert len(source.loads) == 5
@@ -259,7 +260,7 @@ def test_the_memory_budget_is_kept_to_the_byte(spare: int, loads: int) -> None:
 
 
 def test_what_is_kept_takes_one_byte_a_value() -> None:
-    pair = PictureStore(Drawn(1, size=(30, 30)), 12, memory_gib=1).get(0)
+    pair = PictureStore(Drawn(1, size=(30, 30)), 12, keep=True).get(0)
     assert pair.dtype == torch.uint8
     assert pair.untyped_storage().nbytes() == 6 * 12 * 12
 
@@ -275,7 +276,7 @@ def write_pairs(folder: Path, count: int, size: tuple[int, int] = (16, 32)) -> l
 
 
 def store_of(folder: Path, size: int = 16) -> PictureStore:
-    source = find_paired(folder, "train")
+    source = find_paired(Place(folder), "train")
     assert source is not None
     return PictureStore(source, size)
 
@@ -335,7 +336,7 @@ def test_a_picture_that_goes_bad_during_training_is_named(tmp_path: Path, worker
     store = store_of(tmp_path)
     store.check(1)
     paths[1].write_bytes(b"")
-    batches = TrainingBatches(store, size=16, batch_size=1, flip=True, seed=0, direction="AtoB")
+    batches = TrainingBatches([store], size=16, batch_size=1, flip=True, seed=0, direction="AtoB")
     with pytest.raises(ValueError, match=r"1\.png: the file is empty"):
         list(batches.stream(0, 3, CPU, workers=workers))
 

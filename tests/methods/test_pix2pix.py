@@ -100,7 +100,7 @@ def test_unconditional_discriminator_does_not_see_the_input(batch: dict[str, Ten
         method.G = torch.nn.Identity()  # type: ignore[assignment]
         method._judge_both(x, batch["y"], batch["y"])
         real, _ = method._judge_both(x, batch["y"], batch["y"])
-        return losses.adversarial(real, True, "vanilla").item() + len(recorder.order)
+        return losses.discriminator(real, True, "vanilla").item() + len(recorder.order)
 
     other = batch["x"].flip(0)
     assert loss_D(False, batch["x"]) == loss_D(False, other)

@@ -74,7 +74,7 @@ _TRUNCATED = "the file ends in the middle of it, so it is only half written; cop
 
 
 def _masked_crc(data: bytes) -> int:
-    crc = google_crc32c.value(data)
+    crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 

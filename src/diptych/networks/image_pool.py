@@ -32,7 +32,7 @@ class ImagePool(nn.Module):
         if self.size <= 0:
             return new.detach()
         # one by one: a picture may be given back later in the same batch
-        return torch.cat([self._exchange(picture) for picture in new.detach().float().split(1)])
+        return torch.cat([self._exchange(picture[None]) for picture in new.detach().float()])
 
     def _exchange(self, new: Tensor) -> Tensor:
         """One picture `[1, C, H, W]` for another."""

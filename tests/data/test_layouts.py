@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.data.sources import Paired, Split, find_paired, held_out, list_pictures
+from diptych.data.layouts import Place, Split, find_paired, held_out, list_pictures
+from diptych.data.sources import Source
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -21,7 +22,7 @@ def draw(path: Path, *levels: int, size: tuple[int, int] = (4, 6)) -> Path:
     return path
 
 
-def levels(source: Paired | None) -> dict[str, tuple[int, int]]:
+def levels(source: Source | None) -> dict[str, tuple[int, int]]:
     """The level of A and B of every pair, by name; each side must be of one level."""
     assert source is not None
     seen = {}
@@ -64,7 +65,7 @@ def test_the_layouts_that_people_have_are_found(tmp_path: Path, layout: str, cas
                 draw(places[0], a)
                 draw(places[1], b)
     for split in SPLITS:
-        source = find_paired(tmp_path, split)
+        source = find_paired(Place(tmp_path), split)
         if split in want:
             assert levels(source) == want[split]
         else:
@@ -73,15 +74,15 @@ def test_the_layouts_that_people_have_are_found(tmp_path: Path, layout: str, cas
 
 def test_measuring_prefers_val_then_test_then_nothing(tmp_path: Path) -> None:
     draw(tmp_path / "train" / "a.png", 1, 2)
-    assert held_out(tmp_path) is None
+    assert held_out("paired", Place(tmp_path)) is None
     draw(tmp_path / "test" / "b.png", 3, 4)
-    found = held_out(tmp_path)
+    found = held_out("paired", Place(tmp_path))
     assert found is not None
-    assert (found[0], levels(found[1])) == ("test", {"b": (3, 4)})
+    assert (found[0], levels(found[1][0])) == ("test", {"b": (3, 4)})
     draw(tmp_path / "val" / "c.png", 5, 6)
-    found = held_out(tmp_path)
+    found = held_out("paired", Place(tmp_path))
     assert found is not None
-    assert (found[0], levels(found[1])) == ("val", {"c": (5, 6)})
+    assert (found[0], levels(found[1][0])) == ("val", {"c": (5, 6)})
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".Png", ".webp", ".BMP", ".tif", ".TiFF"])
@@ -96,7 +97,7 @@ def test_pictures_in_sub_folders_are_found_and_come_in_the_same_order(tmp_path: 
     for level, name in enumerate(names):
         draw(tmp_path / name, level, 100 + level)
     want = {"c": (3, 103), "d/e/x": (2, 102), "d/x": (1, 101), "z": (0, 100)}
-    assert list(levels(find_paired(tmp_path, "train")).items()) == list(want.items())
+    assert list(levels(find_paired(Place(tmp_path), "train")).items()) == list(want.items())
 
 
 def test_partners_match_by_their_path_below_the_two_folders(tmp_path: Path) -> None:
@@ -104,14 +105,14 @@ def test_partners_match_by_their_path_below_the_two_folders(tmp_path: Path) -> N
     draw(tmp_path / "A" / "yard" / "1.jpg", 2)
     draw(tmp_path / "B" / "street" / "1.webp", 101)
     draw(tmp_path / "B" / "yard" / "1.BMP", 102)
-    assert levels(find_paired(tmp_path, "train")) == {"street/1": (1, 101), "yard/1": (2, 102)}
+    assert levels(find_paired(Place(tmp_path), "train")) == {"street/1": (1, 101), "yard/1": (2, 102)}
 
 
 def test_dots_in_a_stem_belong_to_it(tmp_path: Path) -> None:
     for level, stem in enumerate(["v1.0", "v1.1"]):
         draw(tmp_path / "A" / f"{stem}.png", level)
         draw(tmp_path / "B" / f"{stem}.tif", 100 + level)
-    assert levels(find_paired(tmp_path, "train")) == {"v1.0": (0, 100), "v1.1": (1, 101)}
+    assert levels(find_paired(Place(tmp_path), "train")) == {"v1.0": (0, 100), "v1.1": (1, 101)}
 
 
 def test_what_is_hidden_or_no_picture_is_passed_over(tmp_path: Path) -> None:
@@ -126,10 +127,10 @@ def test_what_is_hidden_or_no_picture_is_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stem", ["two words", "Häuser-日本-🏠", "two\nlines", "it's 100%", "[a-b]*", "-v"])
 def test_any_name_will_do(tmp_path: Path, stem: str) -> None:
     draw(tmp_path / "side by side" / f"{stem}.png", 1, 2)
-    assert levels(find_paired(tmp_path / "side by side", "train")) == {stem: (1, 2)}
+    assert levels(find_paired(Place(tmp_path / "side by side"), "train")) == {stem: (1, 2)}
     draw(tmp_path / stem / "A" / f"{stem}.png", 3)
     draw(tmp_path / stem / "B" / f"{stem}.jpg", 4)
-    assert levels(find_paired(tmp_path / stem, "train")) == {stem: (3, 4)}
+    assert levels(find_paired(Place(tmp_path / stem), "train")) == {stem: (3, 4)}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="making links needs a right there")
@@ -144,10 +145,10 @@ def test_links_to_pictures_and_to_split_folders_are_followed(tmp_path: Path) -> 
     draw(tmp_path / "far" / "a.png", 1, 2)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train").symlink_to(tmp_path / "far", target_is_directory=True)
-    assert levels(find_paired(tmp_path / "data", "train")) == {"a": (1, 2)}
+    assert levels(find_paired(Place(tmp_path / "data"), "train")) == {"a": (1, 2)}
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "b.png").symlink_to(tmp_path / "far" / "a.png")
-    assert levels(find_paired(tmp_path / "links", "train")) == {"b": (1, 2)}
+    assert levels(find_paired(Place(tmp_path / "links"), "train")) == {"b": (1, 2)}
 
 
 # ---- what a pair looks like
@@ -156,7 +157,7 @@ def test_links_to_pictures_and_to_split_folders_are_followed(tmp_path: Path) -> 
 def test_a_is_the_left_half_and_b_the_right_one(tmp_path: Path) -> None:
     pair = np.random.default_rng(0).integers(0, 256, (5, 14, 3)).astype(np.uint8)
     Image.fromarray(pair).save(tmp_path / "a.png")
-    source = find_paired(tmp_path, "train")
+    source = find_paired(Place(tmp_path), "train")
     assert source is not None
     a, b = source.load(0)
     np.testing.assert_array_equal(a.permute(1, 2, 0).numpy(), pair[:, :7])
@@ -171,7 +172,7 @@ def test_each_side_is_read_in_the_channels_asked_for(tmp_path: Path, folders: tu
     else:
         draw(tmp_path / "A" / "a.png", 1)
         draw(tmp_path / "B" / "a.png", 2)
-    source = find_paired(tmp_path, "train", channels=(1, 3))
+    source = find_paired(Place(tmp_path), "train", channels=(1, 3))
     assert source is not None
     assert source.channels == (1, 3)
     assert [tuple(side.shape) for side in source.load(0)] == [(1, 4, 6), (3, 4, 6)]
@@ -182,7 +183,7 @@ def test_a_see_through_half_turns_white_and_the_other_does_not(tmp_path: Path) -
     pair = np.full((4, 12, 4), 50, np.uint8)
     pair[:, :6, 3], pair[:, 6:, 3] = 0, 255
     Image.fromarray(pair).save(tmp_path / "a.png")
-    assert levels(find_paired(tmp_path, "train")) == {"a": (255, 50)}
+    assert levels(find_paired(Place(tmp_path), "train")) == {"a": (255, 50)}
 
 
 def test_it_says_what_it_found(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_it_says_what_it_found(tmp_path: Path) -> None:
         draw(tmp_path / "one" / f"{i}.png", 1, 2)
         draw(tmp_path / "two" / "A" / f"{i}.png", 1)
         draw(tmp_path / "two" / "B" / f"{i}.png", 1)
-    one, two = find_paired(tmp_path / "one", "train"), find_paired(tmp_path / "two", "train")
+    one, two = find_paired(Place(tmp_path / "one"), "train"), find_paired(Place(tmp_path / "two"), "train")
     assert one is not None
     assert two is not None
     assert one.describe(256, 250) == "3 side-by-side pairs, 500x256, A left"
@@ -205,7 +206,7 @@ def test_it_says_what_it_found(tmp_path: Path) -> None:
 def refused(data: Path, split: Split = "train") -> str:
     """The one line that the user reads."""
     with pytest.raises(ValueError, match=r".") as caught:
-        find_paired(data, split)
+        find_paired(Place(data), split)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -278,7 +279,7 @@ def test_held_out_pictures_are_never_trained_on(tmp_path: Path, there: tuple[str
 
 
 def bad_pair(data: Path) -> str:
-    source = find_paired(data, "train")
+    source = find_paired(Place(data), "train")
     assert source is not None
     with pytest.raises(ValueError, match=r".") as caught:
         source.load(0)
@@ -312,4 +313,4 @@ def test_two_side_by_side_pictures_of_one_stem_are_refused(tmp_path: Path) -> No
     for name in ("house.png", "house.jpg"):
         Image.new("RGB", (8, 4)).save(tmp_path / name)
     with pytest.raises(ValueError, match=r"house.png: house.jpg has the same stem"):
-        find_paired(tmp_path, "train")
+        find_paired(Place(tmp_path), "train")
