@@ -10,6 +10,8 @@ step is eager float32 in the contiguous layout, one forward pass for each pictur
 import argparse
 import copy
 import math
+import random
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -67,8 +69,73 @@ def plain_pix2pix(method: Method, settings: Settings) -> Step:
     return step
 
 
+def plain_cyclegan(method: Method, settings: Settings) -> Step:
+    """Zhu et al. 2017 at the paper's losses: G and F on every picture by itself, then D_X, then D_Y; pools are lists."""
+    G, F_, D_X, D_Y = (method.get_submodule(name) for name in ("G", "F", "D_X", "D_Y"))
+    optimizer_G = _adam(nn.ModuleList([G, F_]), settings)
+    optimizer_D = _adam(nn.ModuleList([D_X, D_Y]), settings)
+    pool_X, pool_Y = PlainPool(), PlainPool()
+
+    def loss_D(D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        judged_real, judged_fake = D(real), D(fake)
+        loss_real = F.mse_loss(judged_real, torch.ones_like(judged_real))
+        loss = (loss_real + F.mse_loss(judged_fake, torch.zeros_like(judged_fake))) * 0.5
+        _backward(loss)
+        return loss
+
+    def step(batch: Batch) -> dict[str, float]:
+        x, y = batch["x"], batch["y"]
+        fake_y, fake_x = G(x), F_(y)
+        rec_x, rec_y = F_(fake_y), G(fake_x)
+
+        _set_requires_grad(D_X, False)
+        _set_requires_grad(D_Y, False)
+        optimizer_G.zero_grad()
+        identity_Y, identity_X = F.l1_loss(G(y), y), F.l1_loss(F_(x), x)
+        judged_y, judged_x = D_Y(fake_y), D_X(fake_x)
+        loss_G_GAN = F.mse_loss(judged_y, torch.ones_like(judged_y))
+        loss_F_GAN = F.mse_loss(judged_x, torch.ones_like(judged_x))
+        cycle_X, cycle_Y = F.l1_loss(rec_x, x), F.l1_loss(rec_y, y)
+        _backward(loss_G_GAN + loss_F_GAN + (cycle_X + cycle_Y) * 10.0 + (identity_X + identity_Y) * 5.0)
+        optimizer_G.step()
+
+        _set_requires_grad(D_X, True)
+        _set_requires_grad(D_Y, True)
+        optimizer_D.zero_grad()
+        loss_D_X = loss_D(D_X, x, pool_X(fake_x.detach()))
+        loss_D_Y = loss_D(D_Y, y, pool_Y(fake_y.detach()))
+        optimizer_D.step()
+        named = {"G_GAN": loss_G_GAN, "F_GAN": loss_F_GAN, "cycle_X": cycle_X, "cycle_Y": cycle_Y}
+        named |= {"identity_X": identity_X, "identity_Y": identity_Y, "D_X": loss_D_X, "D_Y": loss_D_Y}
+        return {name: loss.item() for name, loss in named.items()}
+
+    return step
+
+
+class PlainPool:
+    """The pool of 50 as research code has it: a Python list and Python's choice."""
+
+    def __init__(self) -> None:
+        self.pictures: list[Tensor] = []
+
+    def __call__(self, new: Tensor) -> Tensor:
+        given = []
+        for picture in new.split(1):  # type: ignore[no-untyped-call]
+            if len(self.pictures) < 50:
+                self.pictures.append(picture)
+                given.append(picture)
+            elif random.random() > 0.5:
+                place = random.randint(0, 49)
+                given.append(self.pictures[place].clone())
+                self.pictures[place] = picture
+            else:
+                given.append(picture)
+        return torch.cat(given)
+
+
 PLAIN: dict[str, Callable[[Method, Settings], Step]] = {
     "pix2pix": plain_pix2pix,
+    "cyclegan": plain_cyclegan,
 }
 
 
@@ -132,7 +199,8 @@ def require_same_losses(name: str, method: Method, settings: Settings, batch: Ba
 def measure(arguments: argparse.Namespace) -> None:
     name, device = arguments.method, choose_device(arguments.device)
     asked = {key: getattr(arguments, key) for key in ("size", "batch_size", "precision")}
-    settings = settings_from(name, {**asked, "steps": 1_000_000, "method": {"width": arguments.width}})
+    own = {"width": arguments.width, **dict(pair.split("=") for pair in arguments.set)}
+    settings = settings_from(name, {**asked, "steps": 1_000_000, "method": own})
     torch.manual_seed(0)
     method = METHODS[name](settings.method, settings.shape).to(device)
     sides = {"x": settings.shape.x_channels, "y": settings.shape.y_channels}
@@ -162,7 +230,12 @@ def measure(arguments: argparse.Namespace) -> None:
             f"{way}: {per_turn / statistics.median(measured):.2f} steps/s (median of {turns} turns of {per_turn} steps)"
         )
     print(f"ratio: Diptych is {times_as_fast(seconds['plain'], seconds['Diptych'])}")
-    print(f"{name}, {settings.size} px, width {arguments.width}, batch {settings.batch_size}, {ours.precision}")
+    described = "".join(f", {pair}" for pair in arguments.set)
+    print(
+        f"{name}, {settings.size} px, width {arguments.width}{described}, batch {settings.batch_size}, {ours.precision}"
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory of this process, which holds both: {peak:.2f} GiB")
     print(provenance(device))
 
 
@@ -171,6 +244,13 @@ if __name__ == "__main__":
     parser.add_argument("--method", choices=sorted(PLAIN), default="pix2pix")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--width", type=int, default=64)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a method's setting that is text: generator=resnet6",
+    )
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--steps", type=int, default=20, help="steps of each kind (default 20; take 1000 on a GPU)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")

@@ -1,15 +1,19 @@
-"""What the tests share: tiny pictures, a tiny run, and the real pictures where they are at hand."""
+"""What the tests share: tiny pictures, a tiny run, TFRecord files, and the real pictures where they are at hand."""
 
 import os
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import pytest
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from diptych.data import facades
+from diptych.methods.base import Method
 from diptych.run import Run
 from diptych.train import train
 
@@ -26,6 +30,7 @@ TINY: dict[str, Any] = {
     "workers": 1,
     "method": {"width": 2, "patch": 16},
 }
+TINY_CYCLEGAN: dict[str, Any] = {"generator": "resnet6", "pool_size": 3}
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +48,15 @@ Train = Callable[..., Run]
 def train_tiny(tiny_pairs: Path) -> Train:
     """Trains the tiny settings, with changes, into a folder."""
 
-    def call(out: Path, **changes: Any) -> Run:
+    def call(out: Path, name: str = "pix2pix", **changes: Any) -> Run:
         quiet = Console(file=open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        given = {**TINY, **changes}
+        if "data_a" not in given:
+            given.setdefault("data", tiny_pairs)
+        if name == "cyclegan":
+            given["method"] = {**TINY_CYCLEGAN, **given["method"]}
         try:
-            return train("pix2pix", out=out, console=quiet, **{"data": tiny_pairs, **TINY, **changes})
+            return train(name, out=out, console=quiet, **given)
         finally:
             quiet.file.close()
 
@@ -60,9 +70,88 @@ def tiny_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
+def two_way_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a method that translates both ways, trained BtoA; tests must not write into it."""
+    return train_tiny(tmp_path_factory.mktemp("runs") / "two-way", "cyclegan").path
+
+
+@pytest.fixture(scope="session")
 def research_pictures() -> Path:
     """The folder of real pictures beside the checkout, if there is one."""
     folder = Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("no real pictures beside the checkout (../shared/data); the built-in ones are tested all the same")
     return folder
+
+
+Feature = bytes | Sequence[bytes] | Sequence[int] | Sequence[float]
+WriteTFRecord = Callable[[Path, Iterable[Mapping[str, Feature] | bytes]], Path]
+
+
+@pytest.fixture(scope="session")
+def write_tfrecord() -> WriteTFRecord:
+    """Writes a TFRecord file. A record is the features of a `tf.train.Example`, or any bytes as they are."""
+
+    def call(path: Path, records: Iterable[Mapping[str, Feature] | bytes]) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            for record in records:
+                data = record if isinstance(record, bytes) else _example(record)
+                length = struct.pack("<Q", len(data))
+                file.write(length + _masked_crc(length) + data + _masked_crc(data))
+        return path
+
+    return call
+
+
+def _masked_crc(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    turned = (crc >> 15) | (crc << 17) & 0xFFFFFFFF
+    return struct.pack("<I", (turned + 0xA282EAD8) % 2**32)
+
+
+def _example(features: Mapping[str, Feature]) -> bytes:
+    entries = [_field(1, name.encode()) + _field(2, _feature(value)) for name, value in features.items()]
+    return _field(1, b"".join(_field(1, entry) for entry in entries))
+
+
+def _feature(value: Feature) -> bytes:
+    """Bytes are field 1, floats 2, integers 3; numbers are packed into one field, as TensorFlow writes them."""
+    values = [value] if isinstance(value, bytes) else value
+    if any(isinstance(one, float) for one in values):
+        return _field(2, _field(1, struct.pack(f"<{len(values)}f", *values)))
+    if any(isinstance(one, int) for one in values):
+        return _field(3, _field(1, b"".join(_varint(int(one)) for one in values)))
+    return _field(1, b"".join(_field(1, bytes(one)) for one in values))  # type: ignore[arg-type]
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    *low, last = [number >> shift & 0x7F for shift in range(0, max(number.bit_length(), 1), 7)]
+    return bytes([*(byte | 0x80 for byte in low), last])
+
+
+class Recorder:
+    """Stands in for the loop: keeps the losses and their gradients, moves nothing."""
+
+    def __init__(self, method: Method) -> None:
+        self.method, self.order = method, list[str]()
+        self.losses, self.moved = dict[str, float](), dict[str, set[str]]()
+        self.gradients = dict[str, Tensor]()
+
+    def __call__(self, player: str, loss: Tensor) -> None:
+        self.method.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.order.append(player)
+        self.losses[player] = loss.item()
+        gradients = {name: p.grad.clone() for name, p in self.method.named_parameters() if p.grad is not None}
+        self.moved[player] = {name.split(".")[0] for name in gradients}
+        self.gradients |= gradients
+
+
+@pytest.fixture
+def record() -> Callable[[Method], Recorder]:
+    return Recorder

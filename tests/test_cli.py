@@ -1,5 +1,6 @@
 """The command line: every mistake is one clear line and status 2, before anything is written."""
 
+import shutil
 import struct
 import subprocess
 import sys
@@ -241,3 +242,40 @@ def test_truncated_png_of_a_crashed_writer(call: Call, pairs: Path, tmp_path: Pa
     data = path.read_bytes()
     path.write_bytes(data[:16] + struct.pack(">II", 64, 32) + data[24:60])
     refused(train(call, pairs, tmp_path / "run"), path.name, "damaged or only half written")
+
+
+def test_both_ways_and_two_folders_from_the_command_line(
+    call: Call, pairs: Path, tmp_path: Path, two_way_run: Path
+) -> None:
+    source = sorted((pairs / "val").iterdir())[0]
+    for way in ("AtoB", "BtoA"):
+        assert call("translate", two_way_run, source, "--out", tmp_path / f"{way}.png", "--direction", way)[0] == 0
+    assert (tmp_path / "AtoB.png").read_bytes() != (tmp_path / "BtoA.png").read_bytes()
+    refused(call("translate", two_way_run, source, "--out", tmp_path / "x.png", "--direction", "AtoC"), "AtoC", "AtoB")
+    tiny = ("--size", 32, "--steps", 1, "--method.width", 1, "--method.patch", 16, "--method.generator", "resnet6")
+    out, sides = tmp_path / "run", (pairs / "train", pairs / "val")
+    status, told, _ = call("train", "cyclegan", "--data-a", sides[0], "--data-b", sides[1], "--out", out, *tiny)
+    assert status == 0
+    assert f"A: 3 pictures in {sides[0]}, 64x32; B: 1 picture in {sides[1]}, 64x32" in told
+    assert f"next: diptych evaluate {out} --data-a {sides[0]} --data-b {sides[1]}" in told
+    refused(call("train", "cyclegan", "--data-a", sides[0], "--out", out), "--data-b")
+    refused(call("train", "cyclegan", "--out", out), "--data DIR")
+
+
+def test_evaluating_both_ways_from_the_command_line(call: Call, pairs: Path, tmp_path: Path, two_way_run: Path) -> None:
+    shutil.copytree(two_way_run, tmp_path / "run")
+    status, told, _ = call("evaluate", tmp_path / "run", "--data", pairs, "--baselines")
+    assert status == 0
+    for part in ("AtoB, 1 val pictures", "BtoA, 1 val pictures", "the input as it is", "ssim/8-bit/32px"):
+        assert part in told
+    for side in "AB":
+        shutil.copytree(pairs / "val", tmp_path / "apart" / f"val{side}")
+    status, told, _ = call("evaluate", tmp_path / "run", "--data", tmp_path / "apart")
+    assert status == 0
+    assert told.count("there is nothing to compare with") == 2
+    refused(call("evaluate", tmp_path / "run", "--data", tmp_path / "apart", "--metrics", "l1"), "--metrics l1")
+
+
+def test_a_submission_that_cannot_be_is_one_line(call: Call, pairs: Path, tmp_path: Path, two_way_run: Path) -> None:
+    answer = call("submit", two_way_run, "--data", pairs / "train", "--out", tmp_path / "images.zip")
+    refused(answer, "holds 3 pictures; Kaggle takes 7000 to 10000")

@@ -12,7 +12,8 @@ from PIL import Image
 
 from diptych import metrics
 from diptych.data import facades
-from diptych.evaluate import evaluate
+from diptych.data.batches import Direction
+from diptych.evaluate import BACK, evaluate
 from diptych.run import Run, read_json_lines
 from diptych.translate import Model, load
 
@@ -115,3 +116,88 @@ def test_an_evaluation_that_stops_leaves_the_older_results(
     with pytest.raises(KeyboardInterrupt):
         evaluate(run, data=tiny_pairs, device="cpu")
     assert {path: path.read_bytes() for path in (run / "results/val").rglob("*") if path.is_file()} == before
+
+
+# ---- both ways, without pairs in training
+
+
+@pytest.fixture
+def two_ways(two_way_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(two_way_run, tmp_path / "two-way"))
+
+
+def test_side_by_side_pairs_measure_both_ways(two_ways: Path, tiny_pairs: Path) -> None:
+    lines = evaluate(two_ways, data=tiny_pairs, device="cpu")
+    assert [(line["direction"], line["who"], line["count"]) for line in lines] == [
+        ("BtoA", "model", 2),
+        ("AtoB", "model", 2),
+    ]
+    pair = picture(tiny_pairs / "val/facade-0006.png")
+    a, b = pair[..., :32], pair[..., 32:]
+    ways: list[tuple[Direction, torch.Tensor, torch.Tensor]] = [("BtoA", b, a), ("AtoB", a, b)]
+    for line, (way, real, target) in zip(lines, ways, strict=True):
+        folder = two_ways / f"results/val-{way}"
+        [entry, _] = read_json_lines(folder / "results.jsonl")
+        assert entry["panels"] == ["input", "output", "target", "reconstructed", "identity"]
+        shown = {panel: picture(folder / panel / "facade-0006.png") for panel in entry["panels"]}
+        there, back = (load(two_ways, direction=d, device="cpu") for d in (way, BACK[way]))
+        output = there.batch({"x": real})
+        want = {
+            "input": real,
+            "output": output,
+            "target": target,
+            "reconstructed": back.batch({"x": output}),
+            "identity": back.batch({"x": real}),
+        }
+        for panel, expected in want.items():
+            assert (shown[panel] - expected).abs().max() < 1.1 / 127.5, panel  # two roundings to 8 bits
+        assert entry["metrics"]["l1/8-bit/32px"] == pytest.approx(metrics.l1(shown["output"], target).item(), abs=1e-5)
+        assert set(line["metrics"]) == {"l1/8-bit/32px", "psnr/8-bit/32px", "ssim/8-bit/32px"}
+
+
+def test_one_way_of_two(two_ways: Path, tiny_pairs: Path) -> None:
+    [line] = evaluate(two_ways, data=tiny_pairs, direction="AtoB", names=["l1"], device="cpu")
+    assert line["direction"] == "AtoB"
+    assert [path.name for path in (two_ways / "results").iterdir()] == ["val-AtoB"]
+
+
+def test_baselines_without_pairs_by_hand(two_ways: Path, tiny_pairs: Path) -> None:
+    lines = {
+        (line["direction"], line["who"]): line["metrics"]["l1/8-bit/32px"]
+        for line in evaluate(two_ways, data=tiny_pairs, names=["l1"], baselines=True, device="cpu")
+    }
+    train = torch.cat([picture(path) for path in sorted((tiny_pairs / "train").iterdir())])
+    val = torch.cat([picture(path) for path in sorted((tiny_pairs / "val").iterdir())])
+    a, b = val[..., :32], val[..., 32:]
+    same = metrics.l1(a, b).mean().item()
+    mean_a, mean_b = (side.mean(0, keepdim=True).expand(2, 3, 32, 32) for side in (train[..., :32], train[..., 32:]))
+    assert lines["AtoB", "the input as it is"] == pytest.approx(same, abs=1e-5)
+    assert lines["BtoA", "the input as it is"] == pytest.approx(same, abs=1e-5)
+    # a mean that falls between two levels may be rounded either way
+    assert lines["AtoB", "mean training picture"] == pytest.approx(metrics.l1(mean_b, b).mean().item(), abs=5e-4)
+    assert lines["BtoA", "mean training picture"] == pytest.approx(metrics.l1(mean_a, a).mean().item(), abs=5e-4)
+
+
+def test_pictures_that_are_no_pairs_are_translated_and_not_measured(two_ways: Path, tmp_path: Path) -> None:
+    """Files of one name in A and B are no pairs because of it: a number would compare pictures of different things."""
+    for side, count in (("A", 3), ("B", 2)):
+        for number in range(count):
+            path = tmp_path / f"data/val{side}/{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((40, 40, 3), 40 * number, np.uint8)).save(path)
+    lines = evaluate(two_ways, data=tmp_path / "data", baselines=True, device="cpu")
+    assert [(line["direction"], line["count"], line["metrics"]) for line in lines] == [("BtoA", 2, {}), ("AtoB", 3, {})]
+    assert len(list((two_ways / "results/val-AtoB/output").iterdir())) == 3
+    [entry, *_] = read_json_lines(two_ways / "results/val-AtoB/results.jsonl")
+    assert entry == {"name": "0", "metrics": {}, "panels": ["input", "output", "reconstructed", "identity"]}
+    with pytest.raises(ValueError, match=r"--metrics l1: compares with a target, and .* no B belongs to an A"):
+        evaluate(two_ways, data=tmp_path / "data", names=["l1"])
+
+
+def test_sides_in_two_folders(two_ways: Path, tmp_path: Path) -> None:
+    for side in ("horses", "zebras"):
+        (tmp_path / side / "val").mkdir(parents=True)
+        Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(tmp_path / side / "val/0.png")
+    [back, there] = evaluate(two_ways, data_a=tmp_path / "horses", data_b=tmp_path / "zebras", device="cpu")
+    assert (back["count"], there["count"]) == (1, 1)
+    assert there["data"] == f"{tmp_path / 'horses'} and {tmp_path / 'zebras'}"

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from diptych.losses import discriminator, pixelwise
+from diptych.losses import discriminator, generator, pixelwise
 
 LOGITS = torch.tensor([2.0, -1.0, 0.0]).reshape(1, 1, 1, 3)
 
@@ -20,6 +20,18 @@ def test_vanilla_is_cross_entropy(real: bool) -> None:
 @pytest.mark.parametrize(("real", "want"), [(True, (1 + 4 + 1) / 3), (False, (4 + 1 + 0) / 3)])
 def test_lsgan_is_squared_distance(real: bool, want: float) -> None:
     assert discriminator(LOGITS, real, "lsgan").item() == pytest.approx(want)
+
+
+@pytest.mark.parametrize(("real", "want"), [(True, (0 + 2 + 1) / 3), (False, (3 + 0 + 1) / 3)])
+def test_hinge_has_nothing_to_say_beyond_one(real: bool, want: float) -> None:
+    # Lim and Ye 2017: max(0, 1 - D(y)), max(0, 1 + D(G(x)))
+    assert discriminator(LOGITS, real, "hinge").item() == pytest.approx(want)
+
+
+def test_the_generator_wants_to_be_called_real() -> None:
+    assert generator(LOGITS, "hinge").item() == pytest.approx(-(2 - 1 + 0) / 3)
+    for kind in ("vanilla", "lsgan"):  # the non-saturating form
+        assert generator(LOGITS, kind) == discriminator(LOGITS, True, kind)
 
 
 def test_confident_logits_stay_finite() -> None:

@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from diptych.data.layouts import Place
 from diptych.data.pictures import Pixels, encode
+from diptych.evaluate import evaluate
+from diptych.methods.cyclegan import CycleGAN
 from diptych.report import report
 from diptych.run import Run, settings_from
 
@@ -331,3 +333,26 @@ def test_the_viewer_walks_over_the_page_edge_and_escape_closes_it(tmp_path: Path
     page.keyboard.press("Escape")
     assert not page.locator("#viewer").is_visible()
     assert page.locator("button:focus").get_attribute("title") == "picture 25"
+
+
+def test_both_ways_of_a_two_way_run(two_way_run: Path, tiny_pairs: Path, tmp_path: Path, page: Page) -> None:
+    run = Path(shutil.copytree(two_way_run, tmp_path / "run"))
+    evaluate(run, data=tiny_pairs, baselines=True, device="cpu")
+    page.goto(report(run).as_uri())
+    assert "B to A and back" in page.locator("dl").inner_text()
+    assert page.locator("#sheets li").all_inner_texts() == list(CycleGAN.columns)
+    sheet = page.locator("#sheet").bounding_box()
+    names = [name.bounding_box() for name in page.locator("#sheets li").all()]
+    assert sheet is not None
+    for number, name in enumerate(names):  # each name stands over its column
+        assert name is not None
+        assert name["x"] == pytest.approx(sheet["x"] + number * sheet["width"] / 8, abs=6)
+    assert [row.split("\t")[:2] for row in page.locator(".numbers tbody tr").all_inner_texts()] == [
+        [who, f"val, {way}"]
+        for way in ("A to B", "B to A")
+        for who in ("model", "the input as it is", "mean training picture")
+    ]
+    assert page.locator("#split option").all_inner_texts() == ["val-AtoB", "val-BtoA"]
+    page.locator("#grid button").first.click()
+    captions = page.locator("#panels figcaption").all_inner_texts()
+    assert captions == ["input", "output", "target", "reconstructed", "identity"]

@@ -51,7 +51,10 @@ def test_the_flag_says_how_long_whichever_way_the_recipe_said_it(tmp_path: Path)
         ({"steps": 3, "epochs": 2}, "--steps and --epochs"),
         ({"epochs": 0}, "leave nothing to do"),
         ({"channels_a": 2}, "--channels-a 2: .*RGB .3. or grey .1."),
-        ({"method": {"norm": "layer"}}, "--method.norm: .*'batch', 'instance', 'affine-instance' or 'none', found 'layer'"),
+        (
+            {"method": {"norm": "layer"}},
+            "--method.norm: .*'batch', 'instance', 'affine-instance' or 'none', found 'layer'",
+        ),
     ],
 )
 def test_what_is_not_right_is_named(flags: dict[str, object], message: str) -> None:

@@ -1,6 +1,7 @@
 """The loop: what it writes, how it stops, how it goes on."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -369,3 +370,75 @@ def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert issubclass(Interrupted, KeyboardInterrupt)
+
+
+# ---- two sets without pairs
+
+
+@pytest.fixture
+def two_sets(tmp_path: Path) -> Path:
+    """Five horses and two zebras of two sizes; one of each held out."""
+    for side, level, count in (("zebras", 200, 2), ("horses", 60, 5)):
+        for split, first in (("train", 0), ("val", count)):
+            (tmp_path / f"sets/{side}/{split}").mkdir(parents=True)
+            for number in range(first, first + (count if split == "train" else 1)):
+                picture = np.full((36 + 4 * number, 40, 3), level + number, np.uint8)
+                Image.fromarray(picture).save(tmp_path / f"sets/{side}/{split}/{number}.png")
+    return tmp_path / "sets"
+
+
+def test_two_sets_of_any_names_train(two_sets: Path, train_tiny: Train, tmp_path: Path) -> None:
+    run = train_tiny(tmp_path / "run", "cyclegan", data=two_sets, direction="AtoB", steps=0, epochs=2).path
+    found = tomllib.loads((run / "settings.toml").read_text(encoding="utf-8"))["run"]["found"]
+    a, b = found.split("; ")
+    assert a.startswith(f"A: 5 pictures in {two_sets / 'horses/train'} (A and B in the order of their names), ")
+    assert b.startswith(f"B: 2 pictures in {two_sets / 'zebras/train'} (A and B in the order of their names), ")
+    assert Run.open(run).settings.steps == 10  # an epoch is the larger set (001-3)
+    sheet = np.asarray(Image.open(sorted((run / "samples").iterdir())[-1]))
+    assert sheet.shape[:2] == (32, 8 * 32 + 7 * 2)
+    assert set(sheet[:, :32].flatten()) == {65}  # the held-out horse is x
+    assert set(sheet[:, 4 * 34 : 4 * 34 + 32].flatten()) == {202}  # the held-out zebra is y
+
+
+def test_two_folders_train_and_go_on(two_sets: Path, train_tiny: Train, tmp_path: Path) -> None:
+    places = {"data_a": two_sets / "zebras", "data_b": two_sets / "horses"}
+    run = train_tiny(tmp_path / "run", "cyclegan", **places, steps=4).path
+    about = tomllib.loads((run / "settings.toml").read_text(encoding="utf-8"))["run"]
+    assert (about["data-a"], about["data-b"]) == (str(two_sets / "zebras"), str(two_sets / "horses"))
+    assert about["found"].startswith(f"A: 2 pictures in {two_sets / 'zebras/train'}, ")
+    train_tiny(run, "cyclegan", **places, steps=8)
+    assert [entry["step"] for entry in Run.open(run).read_log()] == [4, 8]
+    with pytest.raises(ValueError, match="was trained on other pictures"):  # A and B swapped are other pictures
+        train_tiny(run, "cyclegan", data_a=places["data_b"], data_b=places["data_a"], steps=8)
+
+
+def test_pairs_in_two_folders_train(train_tiny: Train, tmp_path: Path) -> None:
+    for side in ("photos", "labels"):
+        (tmp_path / side).mkdir()
+        for number in range(2):
+            Image.fromarray(np.full((32, 32, 3), number, np.uint8)).save(tmp_path / side / f"{number}.png")
+    run = train_tiny(tmp_path / "run", data_a=tmp_path / "photos", data_b=tmp_path / "labels", steps=2)
+    assert "2 pairs in two folders" in (run.path / "settings.toml").read_text(encoding="utf-8")
+
+
+def test_a_set_of_one_picture_trains(train_tiny: Train, tmp_path: Path) -> None:
+    for side in "ab":
+        (tmp_path / side).mkdir()
+        Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save(tmp_path / side / "0.png")
+    Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save(tmp_path / "b" / "1.png")
+    train_tiny(tmp_path / "run", "cyclegan", data_a=tmp_path / "a", data_b=tmp_path / "b", steps=3)
+
+
+@pytest.mark.parametrize("given", [{}, {"data_a": "x"}, {"data": "x", "data_a": "y", "data_b": "z"}])
+def test_pictures_are_said_once(given: dict[str, str], tmp_path: Path) -> None:
+    from diptych.train import train
+
+    with pytest.raises(ValueError, match="give --data DIR, or both --data-a DIR and --data-b DIR"):
+        train("cyclegan", out=tmp_path / "run", **given)  # type: ignore[arg-type]
+
+
+def test_research_tfrecords_train(research_pictures: Path, train_tiny: Train, tmp_path: Path) -> None:
+    run = train_tiny(tmp_path / "run", "cyclegan", data=research_pictures / "tfrecords", steps=2)
+    found = tomllib.loads((run.path / "settings.toml").read_text(encoding="utf-8"))["run"]["found"]
+    assert re.search(r"A: 40 pictures of 2 TFRecord files in \S+monet_tfrec .*; B: 40 pictures .*photo_tfrec", found)
+    assert "256x256" in found

@@ -276,3 +276,52 @@ def test_translates_while_training_goes_on(train_tiny: Train, tmp_path: Path) ->
         patch.setattr(checkpoint, "save_model", save_and_open)
         train_tiny(tmp_path / "run")
     assert steps == [4, 8, 12]
+
+
+# ---- both ways from one run
+
+
+def test_a_two_way_model_translates_both_ways(two_way_run: Path) -> None:
+    there, back = (load(two_way_run, direction=way, device="cpu") for way in ("BtoA", "AtoB"))
+    assert load(two_way_run, device="cpu").direction == "BtoA"  # the way that it was trained
+    x = torch.rand(3, 32, 40) * 2 - 1
+    G, F = there.method.get_submodule("G"), there.method.get_submodule("F")
+    with torch.inference_mode():
+        assert torch.equal(there.tensor(x), G(x[None])[0])
+        assert torch.equal(back.tensor(x), F(x[None])[0])
+    assert not torch.equal(there.tensor(x), back.tensor(x))
+
+
+@settings(max_examples=15, deadline=None)
+@given(height=st.integers(1, 50), width=st.integers(1, 50), direction=st.sampled_from(["AtoB", "BtoA"]))
+def test_any_size_comes_back_at_its_size_from_a_residual_generator(
+    two_way_run: Path, height: int, width: int, direction: Any
+) -> None:
+    out = load(two_way_run, direction=direction, device="cpu")(noise(height, width, 3))
+    assert out.shape == (height, width, 3)
+
+
+def test_a_one_way_model_says_so(tiny_run: Path) -> None:
+    assert load(tiny_run, direction="BtoA", device="cpu").direction == "BtoA"
+    with pytest.raises(ValueError, match=r"--direction AtoB: .* translates BtoA and no other way; leave it out"):
+        load(tiny_run, direction="AtoB", device="cpu")
+
+
+def test_each_way_reads_and_writes_its_own_channels(train_tiny: Train, tmp_path: Path) -> None:
+    """Grey A into colour B, and back."""
+    run = train_tiny(
+        tmp_path / "run", "cyclegan", steps=2, direction="AtoB", channels_a=1, channels_b=3,
+        method={"width": 2, "patch": 16, "lambda_identity": 0.0},
+    ).path  # fmt: skip
+    grey, colour = Image.fromarray(noise(20, 30)), Image.fromarray(noise(20, 30, 3))
+    assert load(run, direction="AtoB", device="cpu")(grey).mode == "RGB"
+    assert load(run, direction="AtoB", device="cpu")(colour).mode == "RGB"
+    assert load(run, direction="BtoA", device="cpu")(colour).mode == "L"
+
+
+def test_translate_takes_the_direction(two_way_run: Path, tmp_path: Path) -> None:
+    Image.fromarray(noise(32, 32, 3)).save(tmp_path / "in.png")
+    for way in ("AtoB", "BtoA"):
+        assert not translate(two_way_run, tmp_path / "in.png", out=tmp_path / f"{way}.png", direction=way, device="cpu")
+        want = load(two_way_run, direction=way, device="cpu")(Image.open(tmp_path / "in.png"))
+        assert np.array_equal(np.asarray(Image.open(tmp_path / f"{way}.png")), np.asarray(want))

@@ -3,12 +3,15 @@
 The map, in the order in which a picture meets the parts:
 
     data/pictures     one file <-> one tensor in [-1, 1]
-    data/sources      a folder -> a list of samples
+    data/tfrecords    TFRecord files without TensorFlow
+    data/sources      a list of samples, wherever they lie
+    data/layouts      a folder -> its samples
     data/geometry     resize, crop, flip, pad
     data/facades      the built-in synthetic facades
     data/batches      samples -> endless, seeded, resumable batches
     methods           one paper = one file, between data and networks
     networks, losses  the parts that papers are made of
+    augment           differentiable augmentation of what a discriminator sees
     metrics           how far a picture is from the true one
     devices           which device, precision and memory layout
     atomic, progress  files that appear whole; what a person sees of long work
@@ -17,6 +20,7 @@ The map, in the order in which a picture meets the parts:
     train             the only place where gradients exist
     translate         the only door to a trained model
     evaluate, report  numbers, and a page worth showing
+    submit            a Kaggle submission, checked
     quickstart, cli   the commands
 
 From Python:

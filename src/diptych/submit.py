@@ -91,12 +91,15 @@ def check(file: Path) -> list[str]:
             problems.append(f"holds {len(names)} files, {COUNT[0]} to {COUNT[1]} are expected")
         for name in names:
             try:
-                pixels = pictures.decode_bytes(archive.read(name), name)
+                data = archive.read(name)
+                shape = pictures.decode_bytes(data, name).values.shape
             except (ValueError, zipfile.BadZipFile) as error:
                 problems.append(str(error))
                 continue
-            if Path(name).suffix != ".jpg" or pixels.values.shape != (SIZE, SIZE, 3):
-                problems.append(f"{name}: is {pixels.values.shape}, a JPEG of {(SIZE, SIZE, 3)} is expected")
+            if not (name.endswith(".jpg") and data.startswith(b"\xff\xd8")):
+                problems.append(f"{name}: is no JPEG, or not called .jpg")
+            elif shape != (SIZE, SIZE, 3):
+                problems.append(f"{name}: is {shape}, {(SIZE, SIZE, 3)} is expected")
     return problems
 
 

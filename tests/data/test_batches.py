@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diptych.data import geometry
 from diptych.data.batches import Direction, Fit, PictureStore, TrainingBatches, open_stores, split_sides
-from diptych.data.layouts import Place, find_paired
+from diptych.data.layouts import Place, find_paired, find_unpaired
 from diptych.data.sources import Source
 
 CPU = torch.device("cpu")
@@ -358,3 +358,168 @@ def test_workers_read_only_a_little_ahead() -> None:
     time.sleep(0.2)  # the workers go on by themselves, until they are far enough ahead
     stream.close()  # type: ignore[attr-defined]
     assert len(source.loads) <= 6
+
+
+# ---- two stores: unpaired pictures
+
+
+class Singles:
+    """Single pictures that are drawn and not read: flat, picture i at level `first + i`, or full of noise."""
+
+    def __init__(self, count: int, *, first: int = 0, channels: int = 3, noise: bool = False) -> None:
+        self.count, self.first, self.channels, self.noise = count, first, (channels,), noise
+        self.loads: list[int] = []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def describe(self, height: int, width: int) -> str:
+        return f"{self.count} drawn pictures, {width}x{height}"
+
+    def name(self, index: int) -> str:
+        return f"picture {index}"
+
+    def files(self, index: int) -> str:
+        return f"drawing {index}"
+
+    def load(self, index: int) -> tuple[Tensor]:
+        self.loads.append(index)
+        shape = (self.channels[0], 12, 12)
+        if self.noise:
+            return (torch.from_numpy(np.random.default_rng(index).integers(0, 256, shape).astype(np.uint8)),)
+        return (torch.full(shape, self.first + index, dtype=torch.uint8),)
+
+
+def unpaired(
+    a: Source, b: Source, *, size: int = 8, batch_size: int = 1, flip: bool = True, seed: int = 0,
+    direction: Direction = "AtoB", memory_gib: float = 1.0,
+) -> TrainingBatches:  # fmt: skip
+    stores = open_stores([a, b], 12, "stretch", memory_gib)
+    return TrainingBatches(stores, size=size, batch_size=batch_size, flip=flip, seed=seed, direction=direction)
+
+
+def orders(batches: TrainingBatches, start: int, stop: int) -> tuple[list[int], list[int]]:
+    """Which pictures of two flat sources of three channels the samples `start` to `stop` are."""
+    samples = [batches.sample(number) for number in range(start, stop)]
+    return [int(sample[0, 0, 0]) for sample in samples], [int(sample[3, 0, 0]) for sample in samples]
+
+
+def test_unpaired_a_and_b_draw_geometries_of_their_own() -> None:
+    # Both sides have the same one picture, so they are equal where they happen to be cut and flipped alike: 1 in 50.
+    batches = unpaired(Singles(1, noise=True), Singles(1, noise=True))
+    shown = [batch for step in range(200) for batch in batches.batch(step)]
+    assert sum(torch.equal(sample[:3], sample[3:]) for sample in shown) < 15
+    for side in (slice(0, 3), slice(3, 6)):
+        assert len({sample[side].numpy().tobytes() for sample in shown}) > 40  # of 25 offsets, mirrored or not
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_unpaired_a_and_b_are_mirrored_apart_and_only_if_asked(seed: int) -> None:
+    batches = unpaired(Singles(1, noise=True), Singles(1, noise=True), size=12, seed=seed)
+    picture = batches.stores[0].get(0)
+    samples = [batches.sample(number) for number in range(400)]
+    mirrored = [tuple(torch.equal(side, picture.flip(-1)) for side in (both[:3], both[3:])) for both in samples]
+    for both in itertools.product([False, True], repeat=2):
+        assert 65 < mirrored.count(both) < 135  # four standard deviations around 100
+    still = unpaired(Singles(1, noise=True), Singles(1, noise=True), size=12, flip=False, seed=seed)
+    assert all(torch.equal(still.sample(number), torch.cat([picture, picture])) for number in range(20))
+
+
+@pytest.mark.parametrize(("count_a", "count_b"), [(3, 7), (7, 3), (1, 5), (5, 1), (1, 1), (4, 4)])
+def test_each_side_shows_all_of_its_own_pictures_once_in_its_own_epoch(count_a: int, count_b: int) -> None:
+    batches = unpaired(Singles(count_a), Singles(count_b, first=100))
+    seen_a, seen_b = orders(batches, 0, 4 * count_a * count_b)
+    for seen, count, first in [(seen_a, count_a, 0), (seen_b, count_b, 100)]:
+        epochs = [seen[start : start + count] for start in range(0, len(seen), count)]
+        assert all(sorted(epoch) == list(range(first, first + count)) for epoch in epochs)
+        assert count == 1 or len({tuple(epoch) for epoch in epochs}) > 1  # each in an order of its own
+
+
+@pytest.mark.parametrize("count_b", [4, 8])
+def test_every_a_meets_every_b(count_b: int) -> None:
+    # What makes it unpaired: the same list on both sides must not be walked in the same order.
+    batches = unpaired(Singles(4), Singles(count_b))
+    met = set(zip(*orders(batches, 0, 400), strict=True))
+    assert met == set(itertools.product(range(4), range(count_b)))
+
+
+@pytest.mark.parametrize("channels", [(3, 3), (1, 3), (3, 1)])
+def test_unpaired_a_goes_first_and_direction_swaps(channels: tuple[int, int]) -> None:
+    a, b = Singles(1, channels=channels[0]), Singles(1, first=255, channels=channels[1])
+    sample = unpaired(a, b).sample(0)
+    assert (int(sample[: channels[0]].max()), int(sample[channels[0] :].min())) == (0, 255)
+    (forward,) = unpaired(a, b, direction="AtoB", batch_size=2).stream(0, 1, CPU, workers=0)
+    (back,) = unpaired(a, b, direction="BtoA", batch_size=2).stream(0, 1, CPU, workers=0)
+    assert (forward["x"].shape, forward["y"].shape) == ((2, channels[0], 8, 8), (2, channels[1], 8, 8))
+    assert (float(forward["x"].max()), float(forward["y"].min())) == (-1.0, 1.0)
+    assert torch.equal(forward["x"], back["y"])
+    assert torch.equal(forward["y"], back["x"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_unpaired_batches_start_anywhere(batch_size: int, workers: int) -> None:
+    def stream(start: int) -> list[dict[str, Tensor]]:
+        batches = unpaired(Singles(3, noise=True), Singles(7, noise=True), batch_size=batch_size)
+        return list(batches.stream(start, 30, CPU, workers))
+
+    whole = stream(0)
+    assert len(whole) == 30
+    for start in (1, 13, 29):  # amid the epochs of both
+        assert same(stream(start), whole[start:])
+    assert not same(whole[:15], whole[15:])
+
+
+def test_an_unpaired_sample_depends_on_seed_and_number_alone() -> None:
+    def batches(seed: int) -> TrainingBatches:
+        return unpaired(Singles(3, noise=True), Singles(7, noise=True), seed=seed)
+
+    one, shuffled = batches(5), batches(5)
+    numbers = list(range(60))
+    forward = {number: one.sample(number) for number in numbers}
+    random.Random(0).shuffle(numbers)
+    np.random.seed(7)  # the global generators are not read
+    torch.manual_seed(7)
+    assert all(torch.equal(shuffled.sample(number), forward[number]) for number in numbers)
+    other = batches(6)
+    for side in (slice(0, 3), slice(3, 6)):
+        assert sum(torch.equal(other.sample(number)[side], forward[number][side]) for number in numbers) < 12
+
+
+@pytest.mark.parametrize("memory_gib", [0.0, 1.0])
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_the_number_of_workers_changes_no_unpaired_batch(workers: int, memory_gib: float) -> None:
+    def stream(workers: int, memory_gib: float) -> list[dict[str, Tensor]]:
+        a, b = Singles(3, noise=True), Singles(7, noise=True)
+        return list(unpaired(a, b, batch_size=2, memory_gib=memory_gib).stream(0, 15, CPU, workers))
+
+    assert same(stream(0, 1.0), stream(workers, memory_gib))
+
+
+@pytest.mark.parametrize(("spare", "kept"), [(0, True), (-1, False)])
+def test_both_stores_share_the_memory_budget_to_the_byte(spare: int, kept: bool) -> None:
+    a, b = Singles(3, channels=1), Singles(5, channels=3)
+    needed = (3 * 1 + 5 * 3) * 12 * 12
+    batches = unpaired(a, b, memory_gib=(needed + spare) / 2**30)
+    list(batches.stream(0, 15, CPU, workers=0))
+    assert (len(a.loads), len(b.loads)) == ((3, 5) if kept else (15, 15))
+    sides = [side for store in batches.stores for index in range(len(store)) for side in store.sides(index)]
+    assert sum(side.untyped_storage().nbytes() for side in sides) == needed
+
+
+@pytest.mark.parametrize("bad", ["A", "B"])
+def test_a_bad_picture_of_either_side_is_named(tmp_path: Path, bad: str) -> None:
+    for side, count in [("A", 2), ("B", 4)]:
+        (tmp_path / side).mkdir()
+        write_pairs(tmp_path / side, count, (16, 16))
+    path = tmp_path / bad / "1.png"
+    path.write_text("Dear diary")
+    sources = find_unpaired(Place(tmp_path), "train")
+    assert sources is not None
+    stores = open_stores(sources, 16, "stretch", memory_gib=1)
+    good = stores.pop(0 if bad == "B" else 1)
+    good.check(threads=2)
+    assert good.describe() == f"{len(good)} pictures in {tmp_path / ('A' if bad == 'B' else 'B')}, 16x16"
+    with pytest.raises(ValueError, match="not a picture") as caught:
+        stores[0].check(threads=2)
+    assert str(caught.value).startswith(f"{path}: ")

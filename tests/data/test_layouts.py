@@ -1,14 +1,26 @@
-"""Folders -> pairs. Every picture is flat and of a level of its own, so that its number says where it came from."""
+"""Folders -> samples. Every picture is flat and of a level of its own, so that its number says where it came from."""
 
+import io
 import os
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.data.layouts import Place, Split, find_paired, held_out, list_pictures
+from diptych.data.layouts import (
+    Place,
+    Split,
+    find,
+    find_paired,
+    find_side_by_side,
+    find_singles,
+    find_unpaired,
+    held_out,
+    list_pictures,
+)
 from diptych.data.sources import Source
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -314,3 +326,424 @@ def test_two_side_by_side_pictures_of_one_stem_are_refused(tmp_path: Path) -> No
         Image.new("RGB", (8, 4)).save(tmp_path / name)
     with pytest.raises(ValueError, match=r"house.png: house.jpg has the same stem"):
         find_paired(Place(tmp_path), "train")
+
+
+# ---- pairs in a folder for A and one for B
+
+
+def test_pairs_may_lie_in_two_folders_far_apart(tmp_path: Path) -> None:
+    a, b = tmp_path / "disk 1" / "photos", tmp_path / "disk 2" / "drawings"
+    for level, name in enumerate(["x", "d/y"]):
+        draw(a / f"{name}.jpg", level)
+        draw(b / f"{name}.png", 100 + level)
+    assert levels(find_paired(Place(a, b), "train")) == {"d/y": (1, 101), "x": (0, 100)}
+    assert levels(find_paired(Place(b, a), "train")) == {"d/y": (101, 1), "x": (100, 0)}
+    assert find_paired(Place(a, b), "val") is None
+    assert find_side_by_side(Place(a, b), "train") is None
+    draw(b / "z.png", 3)
+    with pytest.raises(ValueError, match="has no partner named 'z'"):
+        find_paired(Place(a, b), "train")
+
+
+def test_pairs_in_two_folders_may_have_splits(tmp_path: Path) -> None:
+    for level, split in enumerate(["training", "val", "test"]):
+        draw(tmp_path / "photos" / split / "x.png", level)
+        draw(tmp_path / "drawings" / split / "x.png", 100 + level)
+    place = Place(tmp_path / "photos", tmp_path / "drawings")
+    for level, split in enumerate(SPLITS):
+        assert levels(find_paired(place, split)) == {"x": (level, 100 + level)}
+    found = held_out("paired", place)
+    assert found is not None
+    assert (found[0], levels(found[1][0])) == ("val", {"x": (1, 101)})
+
+
+# ---- unpaired pictures (CycleGAN)
+
+Write = Callable[..., Path]
+
+# Where each split lies: one folder for A and one for B. The layouts of pairs first, then folders of any names.
+UNPAIRED: dict[str, dict[Split, tuple[str, str]]] = {
+    **{
+        name: {split: (sides[0], sides[1]) for split, sides in places.items()}
+        for name, places in LAYOUTS.items()
+        if len(places["train"]) == 2
+    },
+    "horse + zebra": {"train": ("horse", "zebra")},
+    "train/horse + train/zebra": {"train": ("train/horse", "train/zebra")},
+    "train, val, test": {
+        "train": ("training/horse", "training/zebra"),
+        "val": ("val/horse", "val/zebra"),
+        "test": ("test/horse", "test/zebra"),
+    },
+    "horse/train + zebra/train": {
+        "train": ("horse/train", "zebra/train"),
+        "val": ("horse/valid", "zebra/valid"),
+        "test": ("horse/test", "zebra/test"),
+    },
+}
+
+
+def png(level: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (6, 4), (level, level, level)).save(file, "PNG")
+    return file.getvalue()
+
+
+def flats(source: Source) -> dict[str, int]:
+    """The level of every picture of one side, by name."""
+    seen = {}
+    for index in range(len(source)):
+        (picture,) = source.load(index)
+        assert picture.shape[0] == source.channels[0]
+        assert len(source.channels) == 1
+        (seen[source.name(index)],) = set(picture.flatten().tolist())
+    assert len(seen) == len(source)  # results are kept by name
+    return seen
+
+
+def sides(found: Sequence[Source] | None) -> tuple[dict[str, int], dict[str, int]]:
+    assert found is not None
+    a, b = found
+    return flats(a), flats(b)
+
+
+def refused_unpaired(place: Place, split: Split = "train") -> str:
+    """The one line that the user reads."""
+    with pytest.raises(ValueError, match=r".") as caught:
+        find_unpaired(place, split)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("case", [str.lower, str.upper, str.title], ids=["lower", "UPPER", "Title"])
+@pytest.mark.parametrize("kind", ["pictures", "records"])
+@pytest.mark.parametrize("layout", UNPAIRED)
+def test_two_unpaired_sides_are_found(
+    tmp_path: Path, write_tfrecord: Write, layout: str, kind: str, case: Callable[[str], str]
+) -> None:
+    want: dict[Split, tuple[dict[str, int], dict[str, int]]] = {}
+    for number, (split, folders) in enumerate(UNPAIRED[layout].items()):
+        base = 20 * number + 1
+        # Other names on each side, and other counts: three against two.
+        levels_a, levels_b = [base, base + 1, base + 2], [200 + base, 201 + base]
+        if kind == "pictures":
+            want[split] = {f"a{n}": n for n in levels_a}, {f"b{n}": n for n in levels_b}
+            for folder, names in zip(folders, want[split], strict=True):
+                for name, level in names.items():
+                    draw(tmp_path / case(folder) / f"{name}{case('.png')}", level)
+        else:
+            want[split] = (
+                {"x/00000": base, "x/00001": base + 1, "y/00000": base + 2},
+                {"x/00000": 200 + base, "x/00001": 201 + base},
+            )
+            a, b = (tmp_path / case(folder) for folder in folders)
+            write_tfrecord(a / f"x{case('.tfrec')}", [{"image": png(level)} for level in levels_a[:2]])
+            write_tfrecord(a / f"y{case('.tfrecord')}", [{"image": png(level)} for level in levels_a[2:]])
+            write_tfrecord(b / f"x{case('.tfrecords')}", [{"image": png(level)} for level in levels_b])
+    for split in SPLITS:
+        for place in (Place(tmp_path), _by_hand(tmp_path, layout, case)):
+            if place is None:
+                continue
+            found = find("unpaired", place, split)
+            if split in want:
+                assert sides(found) == want[split]
+            else:
+                assert found is None
+
+
+def _by_hand(data: Path, layout: str, case: Callable[[str], str]) -> Place | None:
+    """The same place as --data-a and --data-b, where the split is the last part of its folders."""
+    a, b = UNPAIRED[layout]["train"]
+    if len(UNPAIRED[layout]) > 1 and not a.endswith("/train"):
+        return None
+    return Place(data / case(a.removesuffix("/train")), data / case(b.removesuffix("/train")))
+
+
+def test_what_was_found_is_said_and_how_it_was_told_apart(tmp_path: Path, write_tfrecord: Write) -> None:
+    for name in ("horse/1.png", "zebra/1.png", "zebra/2.png"):
+        draw(tmp_path / "jpg" / name, 1)
+    for name in ("monet/1.tfrec", "monet/2.tfrec", "photo/1.tfrec"):
+        write_tfrecord(tmp_path / "tfrec" / name, [{"image": png(1)}] * 2)
+    by_name = " (A and B in the order of their names), 250x256"
+    for folder, a, b in [
+        ("jpg", f"1 picture in {tmp_path / 'jpg' / 'horse'}", f"2 pictures in {tmp_path / 'jpg' / 'zebra'}"),
+        (
+            "tfrec",
+            f"4 pictures of 2 TFRecord files in {tmp_path / 'tfrec' / 'monet'}",
+            f"2 pictures of 1 TFRecord file in {tmp_path / 'tfrec' / 'photo'}",
+        ),
+    ]:
+        found = find_unpaired(Place(tmp_path / folder), "train")
+        assert found is not None
+        assert [source.describe(256, 250) for source in found] == [a + by_name, b + by_name]
+    given = find_unpaired(Place(tmp_path / "tfrec" / "photo", tmp_path / "jpg" / "horse"), "train")
+    assert given is not None
+    assert [source.describe(256, 250) for source in given] == [
+        f"2 pictures of 1 TFRecord file in {tmp_path / 'tfrec' / 'photo'}, 250x256",
+        f"1 picture in {tmp_path / 'jpg' / 'horse'}, 250x256",
+    ]
+    draw(tmp_path / "known" / "trainA" / "1.png", 1)
+    draw(tmp_path / "known" / "trainB" / "1.png", 1)
+    known = find_unpaired(Place(tmp_path / "known"), "train")
+    assert known is not None
+    assert not any("order of their names" in source.describe(256, 250) for source in known)
+
+
+def test_the_first_folder_by_name_is_a(tmp_path: Path) -> None:
+    for level, name in enumerate(["zebra", "horse"]):
+        draw(tmp_path / name / "1.png", level)
+    assert sides(find_unpaired(Place(tmp_path), "train")) == ({"1": 1}, {"1": 0})
+    place = Place(tmp_path / "zebra", tmp_path / "horse")  # by hand, it is the one that is said
+    assert sides(find_unpaired(place, "train")) == ({"1": 0}, {"1": 1})
+
+
+def test_names_are_told_apart_in_sub_folders_and_files(tmp_path: Path, write_tfrecord: Write) -> None:
+    for level, name in enumerate(["x.tfrec", "d/x.tfrec", "d.tfrec"]):
+        write_tfrecord(tmp_path / name, [{"image": png(10 * level)}, {"image": png(10 * level + 1)}])
+    want = {"d/00000": 20, "d/00001": 21, "d/x/00000": 10, "d/x/00001": 11, "x/00000": 0, "x/00001": 1}
+    assert flats(find_singles(tmp_path)) == want
+    for level, name in enumerate(["pictures/x.png", "pictures/d/x.png"]):
+        draw(tmp_path / name, level)
+    assert flats(find_singles(tmp_path / "pictures")) == {"d/x": 1, "x": 0}
+
+
+def test_each_unpaired_side_is_read_in_the_channels_asked_for(tmp_path: Path, write_tfrecord: Write) -> None:
+    draw(tmp_path / "A" / "1.png", 1)
+    write_tfrecord(tmp_path / "B" / "1.tfrec", [{"image": png(2)}])
+    for channels in [(1, 3), (3, 1)]:
+        found = find("unpaired", Place(tmp_path), "train", channels)
+        assert sides(found) == ({"1": 1}, {"1/00000": 2})
+        assert found is not None
+        assert [tuple(source.load(0)[0].shape) for source in found] == [(c, 4, 6) for c in channels]
+    assert [find_singles(tmp_path / side, 1).channels for side in "AB"] == [(1,), (1,)]
+
+
+@pytest.mark.parametrize("folder", [".", "train", "val"])
+def test_side_by_side_pairs_are_taken_apart(tmp_path: Path, folder: str) -> None:
+    draw(tmp_path / "train" / "0.png", 0, 100)
+    data = tmp_path / "loose" if folder == "." else tmp_path
+    split: Split = "val" if folder == "val" else "train"
+    for level in (1, 2):
+        draw(data / folder / f"{level}.png", level, 100 + level)
+    extra = {"0": 0} if folder == "train" else {}
+    want = {**extra, "1": 1, "2": 2}
+    found = find("unpaired", Place(data), split, (1, 3))
+    assert sides(found) == (want, {name: 100 + level for name, level in want.items()})
+    assert found is not None
+    assert [source.channels for source in found] == [(1,), (3,)]
+    for source, half in zip(found, ("left", "right"), strict=True):
+        assert (
+            source.describe(256, 250)
+            == f"the {half} halves of {len(want)} side-by-side pictures in {data / folder}, 250x256"
+        )
+        assert source.files(len(want) - 1) == str(data / folder / "2.png")
+
+
+def test_loose_pictures_beside_folders_are_side_by_side_with_them(tmp_path: Path) -> None:
+    # Two folders are A and B only where nothing lies beside them: else a data set of pairs would be torn in two.
+    for level, name in enumerate(["1.JPG", "street/2.png", "yard/3.png"]):
+        draw(tmp_path / name, level, 100 + level, size=(16, 16))
+    found = find_unpaired(Place(tmp_path), "train")
+    assert found is not None
+    assert [found[0].name(index) for index in range(len(found[0]))] == ["1", "street/2", "yard/3"]
+    assert [int(side.load(2)[0].min()) for side in found] == [2, 102]
+
+
+def test_hidden_folders_and_runs_and_folders_without_pictures_are_no_side(tmp_path: Path) -> None:
+    draw(tmp_path / "horse" / "1.png", 1)
+    draw(tmp_path / "zebra" / "1.png", 2)
+    draw(tmp_path / ".cache" / "1.png", 3)
+    (tmp_path / "ORIGIN.txt").write_text("no picture")
+    draw(tmp_path / "._1.png", 4)
+    for run in ("a run", "runs/one", "runs/two"):
+        draw(tmp_path / run / "samples" / "1.png", 5)
+        (tmp_path / run / "settings.toml").touch()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "notes.txt").write_text("no picture")
+    assert sides(find_unpaired(Place(tmp_path), "train")) == ({"1": 1}, {"1": 2})
+
+
+def test_links_to_folders_are_sides(tmp_path: Path) -> None:
+    if os.name == "nt":
+        pytest.skip("making links needs a right there")
+    draw(tmp_path / "far" / "1.png", 1)
+    draw(tmp_path / "data" / "horse" / "1.png", 2)
+    (tmp_path / "data" / "zebra").symlink_to(tmp_path / "far", target_is_directory=True)
+    assert sides(find_unpaired(Place(tmp_path / "data"), "train")) == ({"1": 2}, {"1": 1})
+
+
+def test_measuring_unpaired_prefers_val_then_test_then_nothing(tmp_path: Path) -> None:
+    draw(tmp_path / "horse" / "train" / "1.png", 1)
+    draw(tmp_path / "zebra" / "train" / "1.png", 2)
+    place, by_hand = Place(tmp_path), Place(tmp_path / "horse", tmp_path / "zebra")
+    assert held_out("unpaired", place) is None
+    assert held_out("unpaired", by_hand) is None
+    for level, split in [(10, "test"), (20, "val")]:
+        draw(tmp_path / "horse" / split / "x.png", level)
+        draw(tmp_path / "zebra" / split / "y.png", level + 1)
+        for one in (place, by_hand):
+            found = held_out("unpaired", one, (1, 1))
+            assert found is not None
+            assert (found[0], sides(found[1])) == (split, ({"x": level}, {"y": level + 1}))
+            assert [source.channels for source in found[1]] == [(1,), (1,)]
+
+
+def test_find_gives_one_source_of_pairs_or_two_sides(tmp_path: Path) -> None:
+    for level in (1, 2):
+        draw(tmp_path / "trainA" / f"{level}.png", level)
+        draw(tmp_path / "trainB" / f"{level}.png", 100 + level)
+    pairs = find("paired", Place(tmp_path), "train")
+    assert pairs is not None
+    assert [levels(source) for source in pairs] == [{"1": (1, 101), "2": (2, 102)}]
+    assert sides(find("unpaired", Place(tmp_path), "train")) == ({"1": 1, "2": 2}, {"1": 101, "2": 102})
+    assert find("paired", Place(tmp_path), "val") is None
+    assert find("unpaired", Place(tmp_path), "val") is None
+
+
+# ---- what is wrong with unpaired pictures is named
+
+
+@pytest.mark.parametrize("folder", [".", "train"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_of_three_folders_none_is_guessed(tmp_path: Path, folder: str, split: Split) -> None:
+    for name in ("zebra", "apple", "horse"):
+        draw(tmp_path / folder / name / "1.png", 1)
+    if split == "val":  # all of it is the training set; there is nothing to measure on
+        assert find_unpaired(Place(tmp_path), split) is None
+        return
+    message = refused_unpaired(Place(tmp_path))
+    assert message.startswith(f"{tmp_path / folder}: holds 3 folders (apple, horse, zebra)")
+    assert "--data-a DIR --data-b DIR" in message
+
+
+@pytest.mark.parametrize("lacking", ["horse", "zebra"])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_split_of_one_side_only_is_named(tmp_path: Path, lacking: str, split: Split) -> None:
+    for name in ("horse", "zebra"):
+        draw(tmp_path / name / "train" / "1.png", 1)
+        if name != lacking:
+            draw(tmp_path / name / split / "1.png", 1)
+    other = "zebra" if lacking == "horse" else "horse"
+    for place in (Place(tmp_path), Place(tmp_path / "horse", tmp_path / "zebra")):
+        assert sides(find_unpaired(place, "train")) == ({"1": 1}, {"1": 1})
+        message = refused_unpaired(place, split)
+        assert message.startswith(f"{tmp_path / other / split}: there is no such split in {tmp_path / lacking};")
+
+
+@pytest.mark.parametrize(
+    "there",
+    [("val/horse", "val/zebra"), ("horse/val", "zebra/val"), ("horse/test", "zebra"), ("valA", "valB"), ("testA",)],
+)
+def test_held_out_unpaired_pictures_are_never_trained_on(tmp_path: Path, there: tuple[str, ...]) -> None:
+    for folder in there:
+        draw(tmp_path / folder / "x.png", 1)
+    assert "has no train folder, only" in refused_unpaired(Place(tmp_path))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_an_unpaired_side_without_the_other_is_named(tmp_path: Path, split: Split) -> None:
+    for side in "AB":
+        draw(tmp_path / f"train{side}" / "x.png", 1)
+    draw(tmp_path / "valB" / "x.png", 1)
+    if split == "train":
+        (tmp_path / "trainA").rename(tmp_path / "elsewhere")
+    assert refused_unpaired(Place(tmp_path), split).startswith(f"{tmp_path / split}B: the other side is missing")
+
+
+def test_pictures_and_records_in_one_folder_are_refused(tmp_path: Path, write_tfrecord: Write) -> None:
+    write_tfrecord(tmp_path / "A" / "x.tfrec", [{"image": png(1)}])
+    draw(tmp_path / "A" / "jpg" / "0.png", 1)
+    draw(tmp_path / "B" / "1.png", 2)
+    message = refused_unpaired(Place(tmp_path))
+    assert message.startswith(f"{tmp_path / 'A'}: ")
+    assert "(x.tfrec)" in message
+    assert "(0.png)" in message
+    with pytest.raises(ValueError, match=r"x\.tfrec.*0\.png"):
+        find_singles(tmp_path / "A")
+
+
+def test_records_that_are_none_are_refused(tmp_path: Path, write_tfrecord: Write) -> None:
+    draw(tmp_path / "B" / "1.png", 2)
+    empty = [write_tfrecord(tmp_path / "A" / name, []) for name in ("x.tfrec", "y.tfrec")]
+    assert refused_unpaired(Place(tmp_path)).startswith(f"{tmp_path / 'A'}: its TFRecord files hold no records")
+    write_tfrecord(empty[1], [{"image": png(7)}])  # one that holds something is enough
+    assert sides(find_unpaired(Place(tmp_path), "train")) == ({"y/00000": 7}, {"1": 2})
+    empty[0].write_text("Dear diary, today there were zebras.")
+    assert refused_unpaired(Place(tmp_path)).startswith(f"{empty[0]}, record 0: ")
+
+
+@pytest.mark.parametrize("bad", [b"", b"Dear diary", png(1)[:40]])
+def test_a_bad_picture_in_a_record_is_named(tmp_path: Path, write_tfrecord: Write, bad: bytes) -> None:
+    file = write_tfrecord(tmp_path / "d" / "x.tfrec", [{"image": png(1)}, {"image": bad}, {"jpeg": png(3)}])
+    source = find_singles(tmp_path)
+    assert [source.files(index) for index in range(3)] == [f"{file}, record {number}" for number in range(3)]
+    assert int(source.load(0)[0].max()) == 1
+    for number in (1, 2):
+        with pytest.raises(ValueError, match=r".") as caught:
+            source.load(number)
+        assert str(caught.value).startswith(f"{file}, record {number}: ")
+
+
+def test_no_such_side(tmp_path: Path) -> None:
+    path = draw(tmp_path / "A" / "1.png", 1)
+    nowhere = tmp_path / "nowhere"
+    for place in (Place(nowhere), Place(tmp_path / "A", nowhere), Place(nowhere, tmp_path / "A")):
+        assert refused_unpaired(place) == f"{nowhere}: no such folder"
+    assert refused_unpaired(Place(tmp_path / "A", path)).startswith(f"{path}: is a file")
+    nowhere.mkdir()
+    assert refused_unpaired(Place(tmp_path / "A", nowhere)).startswith(f"{nowhere}: no pictures found")
+
+
+def test_two_unpaired_pictures_of_one_stem_are_refused(tmp_path: Path) -> None:
+    draw(tmp_path / "A" / "1.png", 1)
+    draw(tmp_path / "B" / "1.jpg", 1)
+    draw(tmp_path / "B" / "1.png", 1)
+    assert refused_unpaired(Place(tmp_path)).startswith(f"{tmp_path / 'B' / '1.png'}: 1.jpg has the same stem")
+
+
+# ---- the pictures of one folder
+
+
+def test_single_pictures_are_all_below_a_folder(tmp_path: Path) -> None:
+    for level, name in enumerate(["2.png", "train/A/1.bmp", "b/1.PNG", ".hidden/1.png"]):
+        draw(tmp_path / name, level)
+    source = find_singles(tmp_path)
+    assert flats(source) == {"2": 0, "b/1": 2, "train/A/1": 1}
+    assert source.files(0) == str(tmp_path / "2.png")
+    assert source.describe(4, 6) == f"3 pictures in {tmp_path}, 6x4"
+
+
+def test_a_folder_without_single_pictures_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    for path, why in [
+        (tmp_path, "no pictures found"),
+        (tmp_path / "no", "no such folder"),
+        (tmp_path / "notes.txt", "is a file"),
+    ]:
+        with pytest.raises(ValueError, match=why) as caught:
+            find_singles(path)
+        assert str(caught.value).startswith(f"{path}: ")
+
+
+# ---- how a person says where the pictures lie
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (None, None, None), ("d", "a", "b"), ("d", "a", None), ("d", None, "b"), (None, "a", None), (None, None, "b"),
+    ],
+)  # fmt: skip
+def test_too_little_and_too_much_is_refused(given: tuple[str | None, str | None, str | None]) -> None:
+    with pytest.raises(ValueError, match="--data DIR, or both --data-a DIR and --data-b DIR"):
+        Place.given(*given)
+
+
+def test_flags_become_a_place_and_a_place_flags() -> None:
+    one, two = Place.given("it's here", None, None), Place.given(None, Path("a b"), "c")
+    assert (one, two) == (Place(Path("it's here")), Place(Path("a b"), Path("c")))
+    assert shlex.split(one.arguments) == ["--data", "it's here"]
+    assert shlex.split(two.arguments) == ["--data-a", "a b", "--data-b", "c"]
+    assert one.flags == {"data": Path("it's here")}
+    assert two.flags == {"data-a": Path("a b"), "data-b": Path("c")}
+    assert (str(one), str(two)) == ("it's here", "a b and c")

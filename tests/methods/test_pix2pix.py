@@ -25,24 +25,9 @@ def batch() -> dict[str, Tensor]:
     return {name: torch.rand(2, 3, 32, 32, generator=generator) * 2 - 1 for name in "xy"}
 
 
-class Recorder:
-    """Stands in for the loop: keeps the losses and their gradients, moves nothing."""
-
-    def __init__(self, method: Pix2Pix) -> None:
-        self.method, self.order = method, list[str]()
-        self.losses, self.moved = dict[str, float](), dict[str, set[str]]()
-
-    def __call__(self, player: str, loss: Tensor) -> None:
-        self.method.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.order.append(player)
-        self.losses[player] = loss.item()
-        self.moved[player] = {name.split(".")[0] for name, p in self.method.named_parameters() if p.grad is not None}
-
-
-def test_the_losses_are_equations_1_to_4(batch: dict[str, Tensor]) -> None:
+def test_the_losses_are_equations_1_to_4(batch: dict[str, Tensor], record: Any) -> None:
     method = build(norm="instance")
-    recorder = Recorder(method)
+    recorder = record(method)
     method.train_step(batch, recorder, step=0)
     x, y = batch["x"], batch["y"]
     with torch.no_grad():
@@ -55,9 +40,9 @@ def test_the_losses_are_equations_1_to_4(batch: dict[str, Tensor]) -> None:
     assert recorder.losses["generator"] == pytest.approx(want_G, rel=1e-5)
 
 
-def test_each_player_moves_its_own_networks_in_turn(batch: dict[str, Tensor]) -> None:
+def test_each_player_moves_its_own_networks_in_turn(batch: dict[str, Tensor], record: Any) -> None:
     method = build()
-    recorder = Recorder(method)
+    recorder = record(method)
     method.train_step(batch, recorder, step=0)
     assert recorder.order == ["discriminator", "generator"]
     assert recorder.moved == {"discriminator": {"D"}, "generator": {"G"}}
@@ -74,18 +59,18 @@ def test_each_player_moves_its_own_networks_in_turn(batch: dict[str, Tensor]) ->
     ],
 )
 def test_each_loss_alone(
-    batch: dict[str, Tensor], settings: dict[str, Any], players: list[str], scalars: set[str]
+    batch: dict[str, Tensor], record: Any, settings: dict[str, Any], players: list[str], scalars: set[str]
 ) -> None:
     method = build(**settings)
-    recorder = Recorder(method)
+    recorder = record(method)
     assert set(method.train_step(batch, recorder, step=0)) == scalars
     assert recorder.order == players
 
 
-def test_lambda_weighs_the_pixel_loss(batch: dict[str, Tensor]) -> None:
+def test_lambda_weighs_the_pixel_loss(batch: dict[str, Tensor], record: Any) -> None:
     values = {}
     for weight in (0.0, 10.0):
-        recorder = Recorder(build(lambda_l1=weight, adversarial="lsgan"))
+        recorder = record(build(lambda_l1=weight, adversarial="lsgan"))
         scalars = recorder.method.train_step(batch, recorder, step=0)
         values[weight] = recorder.losses["generator"], scalars["G_L1"].item(), scalars["G_GAN"].item()
     total, l1, gan = values[10.0]
@@ -93,10 +78,10 @@ def test_lambda_weighs_the_pixel_loss(batch: dict[str, Tensor]) -> None:
     assert values[0.0][0] == pytest.approx(values[0.0][2])
 
 
-def test_unconditional_discriminator_does_not_see_the_input(batch: dict[str, Tensor]) -> None:
+def test_unconditional_discriminator_does_not_see_the_input(batch: dict[str, Tensor], record: Any) -> None:
     def loss_D(conditional: bool, x: Tensor) -> float:
         method = build(conditional=conditional)
-        recorder = Recorder(method)
+        recorder = record(method)
         method.G = torch.nn.Identity()  # type: ignore[assignment]
         method._judge_both(x, batch["y"], batch["y"])
         real, _ = method._judge_both(x, batch["y"], batch["y"])

@@ -1,5 +1,7 @@
 """Normalisation and initialisation as the paper has them."""
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
@@ -12,11 +14,17 @@ from diptych.networks.unet import UNet
 def test_initialisation() -> None:
     # 001-5: N(0, 0.02) for convolutions, N(1, 0.02) for norm scales (003's slip: N(0, 0.02)), biases 0
     torch.manual_seed(0)
-    for network in (UNet(3, 3, size=64, width=16), PatchGAN(3, width=32)):
+    for network in (
+        UNet(3, 3, size=64, width=16),
+        PatchGAN(3, width=32),
+        UNet(3, 3, size=64, width=16, norm="affine-instance"),
+    ):
         initialise(network)
         convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
         weights = torch.cat([m.weight.detach().flatten() for m in convolutions])
-        scales = torch.cat([m.weight.detach() for m in network.modules() if isinstance(m, nn.BatchNorm2d)])
+        scales = torch.cat(
+            [m.weight.detach() for m in network.modules() if isinstance(m, nn.BatchNorm2d | nn.InstanceNorm2d)]
+        )
         assert weights.mean().item() == pytest.approx(0, abs=5e-4)
         assert weights.std().item() == pytest.approx(0.02, rel=0.02)
         assert scales.mean().item() == pytest.approx(1, abs=5e-3)
@@ -37,9 +45,10 @@ def test_batch_norm_translates_a_picture_alone() -> None:
     assert torch.allclose(alone, together, atol=1e-6)
 
 
+@pytest.mark.parametrize("kernel_size", [3, 4])
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
-def test_upsampling_doubles(upsampling: str) -> None:
-    layer = upsample(2, 5, upsampling, bias=True)  # type: ignore[arg-type]
+def test_upsampling_doubles(upsampling: str, kernel_size: Literal[3, 4]) -> None:
+    layer = upsample(2, 5, upsampling, True, kernel_size)  # type: ignore[arg-type]
     assert layer(torch.zeros(1, 2, 7, 4)).shape == (1, 5, 14, 8)
 
 

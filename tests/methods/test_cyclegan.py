@@ -1,0 +1,247 @@
+"""CycleGAN plays the paper's game, cheaply."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diptych.methods.base import Shape
+from diptych.methods.cyclegan import CycleGAN, CycleGANSettings
+
+SHAPE = Shape(size=32)
+
+
+def build(shape: Shape = SHAPE, **settings: Any) -> CycleGAN:
+    torch.manual_seed(0)
+    return CycleGAN(CycleGANSettings(**{"width": 2, "patch": 16, "generator": "resnet6", **settings}), shape)
+
+
+@pytest.fixture
+def batch() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {name: torch.rand(2, 3, 32, 32, generator=generator) * 2 - 1 for name in "xy"}
+
+
+def one_by_one(method: CycleGAN, batch: dict[str, Tensor]) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """The authors' step (junyanz/pytorch-CycleGAN-and-pix2pix): every picture and every network by itself."""
+    settings, (x, y) = method.settings, (batch["x"], batch["y"])
+    G, F_, D_X, D_Y = method.G, method.F, method.D_X, method.D_Y
+
+    def gan(judged: Tensor, real: bool) -> Tensor:
+        if settings.adversarial == "lsgan":
+            return ((judged - float(real)) ** 2).mean()
+        return F.softplus(-judged if real else judged).mean()  # -log sigmoid(logit), -log(1 - sigmoid(logit))
+
+    fake_y, fake_x = G(x), F_(y)
+    rec_x, rec_y = F_(fake_y), G(fake_x)
+    cycle = (rec_x - x).abs().mean() + (rec_y - y).abs().mean()
+    identity = (G(y) - y).abs().mean() + (F_(x) - x).abs().mean()
+    loss = gan(D_Y(fake_y), True) + gan(D_X(fake_x), True) + 10 * cycle + 10 * settings.lambda_identity * identity
+    loss_D_X = (gan(D_X(x), True) + gan(D_X(fake_x.detach()), False)) * 0.5
+    loss_D_Y = (gan(D_Y(y), True) + gan(D_Y(fake_y.detach()), False)) * 0.5
+    gradients = dict[str, Tensor]()
+    for value, networks in ((loss, ("G", "F")), (loss_D_X + loss_D_Y, ("D_X", "D_Y"))):
+        named = {name: p for name, p in method.named_parameters() if name.split(".")[0] in networks}
+        found = torch.autograd.grad(value, list(named.values()), retain_graph=True)
+        gradients |= dict(zip(named, found, strict=True))
+    return {"generators": loss.item(), "discriminators": (loss_D_X + loss_D_Y).item()}, gradients
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"lambda_identity": 0.0},
+        {"generator": "unet"},
+        {"generator": "unet", "norm": "affine-instance", "adversarial": "vanilla"},
+        {"upsampling": "resize", "patch": 1},
+    ],
+    ids=str,
+)
+def test_the_cheap_step_is_the_step_one_by_one(batch: dict[str, Tensor], record: Any, settings: dict[str, Any]) -> None:
+    method = build(**settings)
+    recorder = record(method)
+    method.train_step(batch, recorder, step=0)
+    losses, gradients = one_by_one(method, batch)
+    assert recorder.losses == pytest.approx(losses, rel=1e-5)
+    assert recorder.gradients.keys() == gradients.keys()
+    for name, want in gradients.items():
+        assert torch.allclose(recorder.gradients[name], want, atol=1e-5, rtol=1e-5), name
+
+
+def test_each_network_runs_as_seldom_as_possible(batch: dict[str, Tensor], record: Any) -> None:
+    """x and y in one batch, real and fake in one batch (DESIGN, section 7)."""
+    method, calls = build(), list[tuple[str, int]]()
+    for name in ("G", "F", "D_X", "D_Y"):
+        method.get_submodule(name).register_forward_hook(
+            lambda _, inputs, __, name=name: calls.append((name, len(inputs[0])))
+        )
+    method.train_step(batch, record(method), step=0)
+    assert sorted(calls) == sorted(
+        [("G", 4), ("G", 2), ("F", 4), ("F", 2), ("D_X", 2), ("D_X", 4), ("D_Y", 2), ("D_Y", 4)]
+    )
+
+
+def test_each_player_moves_its_own_networks_in_turn(batch: dict[str, Tensor], record: Any) -> None:
+    method = build()
+    recorder = record(method)
+    method.train_step(batch, recorder, step=0)
+    assert recorder.order == ["generators", "discriminators"]
+    assert recorder.moved == {"generators": {"G", "F"}, "discriminators": {"D_X", "D_Y"}}
+    assert all(p.requires_grad for p in method.parameters())
+
+
+def test_every_loss_is_told(batch: dict[str, Tensor], record: Any) -> None:
+    method = build()
+    told = method.train_step(batch, record(method), step=0)
+    assert set(told) == {"G_GAN", "F_GAN", "cycle_X", "cycle_Y", "identity_X", "identity_Y", "D_X", "D_Y"}
+    method = build(lambda_identity=0.0)
+    told = method.train_step(batch, record(method), step=0)
+    assert set(told) == {"G_GAN", "F_GAN", "cycle_X", "cycle_Y", "D_X", "D_Y"}
+
+
+def test_the_weights_weigh(batch: dict[str, Tensor], record: Any) -> None:
+    method = build(lambda_cycle=3.0, lambda_identity=0.25)
+    recorder = record(method)
+    told = {name: value.item() for name, value in method.train_step(batch, recorder, step=0).items()}
+    want = told["G_GAN"] + told["F_GAN"] + 3 * (told["cycle_X"] + told["cycle_Y"])
+    want += 3 * 0.25 * (told["identity_X"] + told["identity_Y"])
+    assert recorder.losses["generators"] == pytest.approx(want)
+    assert recorder.losses["discriminators"] == pytest.approx(told["D_X"] + told["D_Y"])
+
+
+def test_parameters_and_map_of_the_paper() -> None:
+    # REQUIREMENTS 001-1, 001-2
+    method = CycleGAN(CycleGANSettings(), Shape(size=256))
+    count = {name: sum(p.numel() for p in network.parameters()) for name, network in method.named_children()}
+    assert count == {"G": 11_378_179, "F": 11_378_179, "D_X": 2_764_737, "D_Y": 2_764_737, "pool_X": 0, "pool_Y": 0}
+    assert method.D_X(torch.zeros(1, 3, 256, 256)).shape == (1, 1, 30, 30)
+
+
+def test_the_pools_hold_generated_pictures_each_its_own(batch: dict[str, Tensor], record: Any) -> None:
+    # Slips of 000: the pool held paths; A and B are drawn for independently
+    method = build(pool_size=2)
+    with torch.no_grad():
+        fake_y, fake_x = method.G(batch["x"]), method.F(batch["y"])
+    method.train_step(batch, record(method), step=0)
+    assert torch.allclose(method.pool_Y.pictures, fake_y, atol=1e-6)
+    assert torch.allclose(method.pool_X.pictures, fake_x, atol=1e-6)
+
+
+def test_D_is_shown_pictures_of_earlier_steps(batch: dict[str, Tensor], record: Any) -> None:
+    method = build(pool_size=1)
+    shown = list[Tensor]()
+    method.D_Y.register_forward_hook(lambda _, inputs, __: shown.append(inputs[0].detach()))
+    torch.manual_seed(0)
+    for step in range(12):
+        one = {name: torch.rand(1, 3, 32, 32) * 2 - 1 for name in "xy"}
+        method.train_step(one, record(method), step)
+    fakes, judged = shown[::2], [both[1:] for both in shown[1::2]]  # G's turn, then D's: real and fake
+    old = [not torch.allclose(fake, seen, atol=1e-6) for fake, seen in zip(fakes, judged, strict=True)]
+    assert any(old)
+    assert not all(old[1:])
+    assert all(any(torch.allclose(seen, fake, atol=1e-6) for fake in fakes) for seen in judged)
+
+
+# ---- what the loss sees of D (001-2)
+
+
+@pytest.mark.parametrize(
+    ("patch_output", "adversarial"),
+    [("kept", "lsgan"), ("averaged", "lsgan"), ("sigmoid", "lsgan"), ("kept", "hinge"), ("averaged", "vanilla")],
+)
+def test_patches_are_kept_or_averaged(
+    batch: dict[str, Tensor], record: Any, patch_output: str, adversarial: str
+) -> None:
+    method = build(patch_output=patch_output, adversarial=adversarial, pool_size=0)
+    told = method.train_step(batch, record(method), step=0)
+    with torch.no_grad():
+        real, fake = method.D_Y(batch["y"]), method.D_Y(method.G(batch["x"]))
+    if patch_output != "kept":  # the slip of 001: the loss is per patch and averaged after, unless this is asked for
+        real, fake = real.flatten(1).mean(1), fake.flatten(1).mean(1)
+    if patch_output == "sigmoid":
+        real, fake = real.sigmoid(), fake.sigmoid()
+    by_hand: dict[str, tuple[Tensor, Tensor]] = {
+        "lsgan": (((real - 1) ** 2).mean() + (fake**2).mean(), ((fake - 1) ** 2).mean()),
+        "vanilla": (F.softplus(-real).mean() + F.softplus(fake).mean(), F.softplus(-fake).mean()),
+        "hinge": ((1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean(), -fake.mean()),
+    }
+    loss_D, loss_G = by_hand[adversarial]
+    assert told["D_Y"].item() == pytest.approx(loss_D.item() / 2, rel=1e-5)
+    assert told["G_GAN"].item() == pytest.approx(loss_G.item(), rel=1e-5)
+
+
+def test_augmentation_is_what_D_sees_and_G_learns_through_it(batch: dict[str, Tensor], record: Any) -> None:
+    method = build(augment=True)
+    shown = list[Tensor]()
+    method.D_Y.register_forward_hook(lambda _, inputs, __: shown.append(inputs[0].detach()))
+    recorder = record(method)
+    method.train_step(batch, recorder, step=0)
+    with torch.no_grad():
+        fake_y = method.G(batch["x"])
+    of_G, of_D = shown
+    assert not torch.allclose(of_G, fake_y, atol=1e-3)
+    assert not torch.allclose(of_D[:2], batch["y"], atol=1e-3)
+    assert not torch.allclose(of_D[2:], fake_y, atol=1e-3)
+    assert torch.allclose(method.pool_Y.pictures[:2], fake_y, atol=1e-6)  # kept as they were
+    alone = build(augment=True, lambda_cycle=0.0, lambda_identity=0.0)
+    recorder = record(alone)
+    alone.train_step(batch, recorder, step=0)
+    assert sum(value.abs().sum().item() for name, value in recorder.gradients.items() if name.startswith("G.")) > 0
+
+
+# ---- both ways
+
+
+def test_it_translates_both_ways(batch: dict[str, Tensor]) -> None:
+    method = build().eval()
+    assert torch.equal(method.translate({"x": batch["x"]}), method.G(batch["x"]))
+    assert torch.equal(method.translate_back({"y": batch["y"]}), method.F(batch["y"]))
+
+
+def test_the_sample_sheet_goes_there_and_back(batch: dict[str, Tensor]) -> None:
+    method, (x, y) = build().eval(), (batch["x"], batch["y"])
+    G, F_ = method.G, method.F
+    want = [x, G(x), F_(G(x)), F_(x), y, F_(y), G(F_(y)), G(y)]
+    panels = method.panels(batch)
+    assert len(panels) == len(CycleGAN.columns)
+    assert all(torch.allclose(panel, expected) for panel, expected in zip(panels, want, strict=True))
+
+
+def test_grey_into_colour(record: Any) -> None:
+    method = build(Shape(size=32, x_channels=1, y_channels=3), lambda_identity=0.0)
+    batch = {"x": torch.rand(1, 1, 32, 32) * 2 - 1, "y": torch.rand(1, 3, 32, 32) * 2 - 1}
+    method.train_step(batch, record(method), step=0)
+    assert [panel.shape[1] for panel in method.panels(batch)] == [1, 3, 1, 1, 3, 1, 3, 3]
+
+
+# ---- what cannot be
+
+
+@pytest.mark.parametrize(("size", "near"), [(100, 96), (1, 8), (30, 32), (255, 256)])
+def test_a_size_that_the_residual_generator_cannot_take(size: int, near: int) -> None:
+    with pytest.raises(ValueError, match=rf"--size {size}: .* multiples of 8; the nearest is {near}"):
+        build(Shape(size=size))
+
+
+def test_a_size_that_the_unet_cannot_take() -> None:
+    with pytest.raises(ValueError, match=r"--size 96: the U-Net .* nearest are 64 and 128"):
+        build(Shape(size=96), generator="unet")
+
+
+def test_a_picture_too_small_for_D() -> None:
+    with pytest.raises(ValueError, match=r"--method.patch 70: .* at least 32 .*--size is 16"):
+        build(Shape(size=16), patch=70)
+
+
+def test_identity_needs_like_pictures() -> None:
+    with pytest.raises(ValueError, match=r"--method.lambda-identity 0"):
+        build(Shape(size=32, x_channels=1, y_channels=3))
+
+
+@pytest.mark.parametrize("adversarial", ["vanilla", "hinge"])
+def test_a_sigmoid_before_a_loss_on_logits_is_refused(adversarial: str) -> None:
+    with pytest.raises(ValueError, match=r"that loss takes logits; use --method.patch-output averaged"):
+        build(patch_output="sigmoid", adversarial=adversarial)

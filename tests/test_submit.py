@@ -1,0 +1,182 @@
+"""A submission is what Kaggle takes, or the reason why not."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from diptych import submit as submit_file
+from diptych.data.batches import PictureStore
+from diptych.run import Run
+from diptych.submit import check, submit
+from diptych.translate import Model, load
+
+Train = Callable[..., Run]
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three to twelve pictures stand for 7,000 to 10,000."""
+    assert submit_file.COUNT == (7_000, 10_000)
+    assert submit_file.SIZE == 256
+    monkeypatch.setattr(submit_file, "COUNT", (3, 12))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return draw(tmp_path / "photos", 10)
+
+
+def draw(folder: Path, count: int, size: tuple[int, int] = (256, 256)) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        values = np.random.default_rng(number).integers(0, 256, (*size, 3)).astype(np.uint8)
+        Image.fromarray(values).save(folder / f"photo {number}.png")
+    return folder
+
+
+def quietly(run: Path, data: Path, out: Path, **more: Any) -> str:
+    console = Console(file=io.StringIO(), width=1000)
+    submit(run, data=data, out=out, device="cpu", console=console, **more)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_zip_is_what_kaggle_takes(two_way_run: Path, photos: Path, tmp_path: Path) -> None:
+    told = quietly(two_way_run, photos, tmp_path / "images.zip", direction="AtoB")
+    assert "AtoB" in told
+    assert told.endswith("images.zip: ready: 10 JPEGs of 256 x 256, read back from the zip\n")
+    model = load(two_way_run, direction="AtoB", device="cpu")
+    with zipfile.ZipFile(tmp_path / "images.zip") as archive:
+        assert archive.namelist() == [f"{number:05d}.jpg" for number in range(1, 11)]
+        for number, name in enumerate(archive.namelist()):
+            with Image.open(archive.open(name)) as painting:
+                assert (painting.format, painting.size, painting.mode) == ("JPEG", (256, 256), "RGB")
+                want = np.asarray(model(Image.open(photos / f"photo {number}.png")), int)
+                assert np.abs(np.asarray(painting, int) - want).mean() < 12  # JPEG of noise
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images.zip", "photos"]
+
+
+def test_the_way_back_makes_other_pictures(two_way_run: Path, photos: Path, tmp_path: Path) -> None:
+    for way in ("AtoB", "BtoA"):
+        quietly(two_way_run, photos, tmp_path / f"{way}.zip", direction=way)
+    one, other = (zipfile.ZipFile(tmp_path / f"{way}.zip").read("00001.jpg") for way in ("AtoB", "BtoA"))
+    assert one != other
+
+
+@pytest.mark.parametrize("count", [2, 13])
+def test_too_few_or_too_many(two_way_run: Path, tmp_path: Path, count: int) -> None:
+    with pytest.raises(ValueError, match=rf"photos: holds {count} pictures; Kaggle takes 3 to 12"):
+        quietly(two_way_run, draw(tmp_path / "photos", count), tmp_path / "images.zip")
+    assert not list(tmp_path.glob("images*"))
+
+
+def test_other_sizes_are_cut_and_scaled(two_way_run: Path, tmp_path: Path) -> None:
+    quietly(two_way_run, draw(tmp_path / "photos", 3, size=(90, 130)), tmp_path / "images.zip")
+    assert check(tmp_path / "images.zip") == []
+
+
+def test_a_bad_photograph_is_named_before_the_first_painting(two_way_run: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "photo 3.png").write_text("no picture", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"photo 3.png: not a picture"):
+        quietly(two_way_run, photos, tmp_path / "images.zip")
+    assert not list(tmp_path.glob("images*"))
+
+
+def test_nothing_of_the_user_s_is_overwritten(two_way_run: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "images.zip").write_text("mine", encoding="utf-8")
+    with pytest.raises(ValueError, match="exists already"):
+        quietly(two_way_run, photos, tmp_path / "images.zip")
+    (tmp_path / "other.zip.paintings").mkdir()
+    (tmp_path / "other.zip.paintings/letter.txt").touch()
+    with pytest.raises(ValueError, match=r"other.zip.paintings: .* holds something else"):
+        quietly(two_way_run, photos, tmp_path / "other.zip")
+    assert (tmp_path / "images.zip").read_text(encoding="utf-8") == "mine"
+    assert (tmp_path / "other.zip.paintings/letter.txt").exists()
+    with pytest.raises(ValueError, match="a submission is a zip file"):
+        quietly(two_way_run, photos, tmp_path / "images.tar")
+
+
+def stopped(monkeypatch: pytest.MonkeyPatch, run: Path, photos: Path, out: Path) -> None:
+    """Ctrl-C after the first eight pictures."""
+    original, calls = Model.batch, list[int]()
+
+    def batch(self: Model, *arguments: Any) -> Any:
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "batch", batch)
+        with pytest.raises(KeyboardInterrupt):
+            quietly(run, photos, out)
+    assert not out.exists()
+
+
+def test_the_same_command_goes_on(
+    two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(monkeypatch, two_way_run, photos, tmp_path / "images.zip")
+    painted = list[int]()
+    original = PictureStore.get
+
+    def get(self: PictureStore, index: int) -> Any:
+        painted.append(index)
+        return original(self, index)
+
+    monkeypatch.setattr(PictureStore, "get", get)
+    assert "8 are there already, 2 are missing" in quietly(two_way_run, photos, tmp_path / "images.zip")
+    assert painted == [8, 9]
+    quietly(two_way_run, photos, tmp_path / "whole.zip")
+    parts, whole = (zipfile.ZipFile(tmp_path / f"{name}.zip") for name in ("images", "whole"))
+    assert [parts.read(name) for name in parts.namelist()] == [whole.read(name) for name in whole.namelist()]
+
+
+def test_paintings_of_another_model_are_not_mixed_in(
+    two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(monkeypatch, two_way_run, photos, tmp_path / "images.zip")
+    label = tmp_path / "images.zip.paintings/made-with.json"
+    label.write_text(json.dumps(json.loads(label.read_text(encoding="utf-8")) | {"model": "other"}), encoding="utf-8")
+    assert "already" not in quietly(two_way_run, photos, tmp_path / "images.zip")
+
+
+def jpeg(size: tuple[int, int] = (256, 256), mode: str = "RGB", kind: str = "JPEG") -> bytes:
+    data = io.BytesIO()
+    Image.new(mode, size).save(data, kind)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("4.jpg", jpeg((255, 256)), r"4.jpg: is \(256, 255, 3\)"),
+        ("4.jpg", jpeg(mode="L"), r"4.jpg: is \(256, 256, 1\)"),
+        ("4.jpg", jpeg()[:700], "4.jpg: damaged"),
+        ("4.jpg", jpeg(kind="PNG"), "4.jpg: is no JPEG"),
+        ("4.png", jpeg(), "4.png: is no JPEG"),
+        ("4.jpg", b"", "4.jpg: "),
+    ],
+)
+def test_what_kaggle_would_not_take_is_named(tmp_path: Path, name: str, data: bytes, problem: str) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.jpg", jpeg())
+        archive.writestr(name, data)
+    [found] = check(tmp_path / "images.zip")
+    assert re.search(problem, found), found
+
+
+def test_a_count_that_is_wrong_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("1.jpg", jpeg())
+    assert check(tmp_path / "images.zip") == ["holds 1 files, 3 to 12 are expected"]
