@@ -257,7 +257,8 @@ def test_both_ways_and_two_folders_from_the_command_line(
     status, told, _ = call("train", "cyclegan", "--data-a", sides[0], "--data-b", sides[1], "--out", out, *tiny)
     assert status == 0
     assert f"A: 3 pictures in {sides[0]}, 64x32; B: 1 picture in {sides[1]}, 64x32" in told
-    assert f"next: diptych evaluate {out} --data-a {sides[0]} --data-b {sides[1]}" in told
+    assert f"next: diptych report {out}\n" in told  # nothing is held out here
+    assert f"next: diptych evaluate {tmp_path / 'pix'} --data {pairs}\n" in train(call, pairs, tmp_path / "pix")[1]
     refused(call("train", "cyclegan", "--data-a", sides[0], "--out", out), "--data-b")
     refused(call("train", "cyclegan", "--out", out), "--data DIR")
 

@@ -171,12 +171,16 @@ def _print_settings(run: Run, console: Console) -> None:
     say(console, tomli_w.dumps({**values, "method": own}).rstrip())
 
 
+def _held_out(run: Run) -> list[Source] | None:
+    channels = (run.settings.channels_a, run.settings.channels_b)
+    found = layouts.held_out(METHODS[run.method].needs, run.place, channels)
+    return found[1] if found else None
+
+
 def _sample_batch(run: Run, train_sources: list[Source]) -> dict[str, Tensor]:
     """The same few held-out pictures for every sample sheet; of the training set where nothing is held out."""
     settings = run.settings
-    channels = (settings.channels_a, settings.channels_b)
-    held_out = layouts.held_out(METHODS[run.method].needs, run.place, channels)
-    sources = held_out[1] if held_out else train_sources
+    sources = _held_out(run) or train_sources
     count = min(SAMPLES, max(len(source) for source in sources))
     sides = []
     for store in open_stores(sources, settings.size, settings.fit, memory_gib=0):
@@ -337,9 +341,12 @@ class _Training:
             self.board.close()
         say(
             self.console,
-            f"{run.path}: finished at step {steps}; next: diptych evaluate {shlex.quote(str(run.path))} "
-            f"{run.place.arguments}",
+            f"{run.path}: finished at step {steps}; next: {self._next_command()}",
         )
+
+    def _next_command(self) -> str:
+        run, folder = self.run, shlex.quote(str(self.run.path))
+        return f"diptych evaluate {folder} {run.place.arguments}" if _held_out(run) else f"diptych report {folder}"
 
     def _steps(self, stop: threading.Event, display: TrainingProgress) -> None:
         settings, began = self.settings, time.monotonic()

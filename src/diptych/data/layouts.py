@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -118,18 +118,18 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def _list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    found: list[str] = []
+    return [Path(name) for name in sorted(_walk(folder, suffixes))]
+
+
+def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         if "settings.toml" in files:  # a run inside the data: its samples and results are no data
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            os.path.join(parent, name)  # noqa: PTH118 -- a Path for each of 100,000 files takes seconds
-            for name in files
-            if name.lower().endswith(suffixes) and not name.startswith(".")
-        ]
-    return [Path(name) for name in sorted(found)]
+        for name in files:
+            if name.lower().endswith(suffixes) and not name.startswith("."):
+                yield os.path.join(parent, name)  # noqa: PTH118 -- a Path for each of 100,000 files takes seconds
 
 
 def _folders(data: Path) -> dict[str, Path]:
@@ -138,7 +138,9 @@ def _folders(data: Path) -> dict[str, Path]:
         raise ValueError(f"{data}: no such folder")
     if not data.is_dir():
         raise ValueError(f"{data}: is a file; a folder of pictures is expected")
-    return {entry.name.lower(): entry for entry in sorted(data.iterdir()) if entry.is_dir()}
+    with os.scandir(data) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    return {name.lower(): data / name for name in names}
 
 
 def _first(folders: dict[str, Path], names: Sequence[str]) -> Path | None:
@@ -210,10 +212,12 @@ def _first_two_by_name(data: Path, split: Split) -> tuple[Path, Path] | None:
 
 def _only_folders(folder: Path) -> list[Path]:
     """The folders of pictures in a folder that holds no pictures itself, by name."""
-    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
-    if any(entry.suffix.lower() in pictures.SUFFIXES and entry.is_file() for entry in entries):
-        return []
-    return [entry for entry in entries if entry.is_dir() and _list_files(entry, pictures.SUFFIXES + tfrecords.SUFFIXES)]
+    suffixes = pictures.SUFFIXES + tfrecords.SUFFIXES
+    with os.scandir(folder) as entries:
+        if any(entry.name.lower().endswith(suffixes) and not entry.name.startswith(".") for entry in entries):
+            return []
+    below = _folders(folder).values()
+    return [entry for entry in below if not entry.name.startswith(".") and any(_walk(entry, suffixes))]
 
 
 def _singles(folder: Path, channels: int, remark: str = "") -> PictureFiles | PictureRecords:

@@ -1,5 +1,6 @@
 """A list of samples, wherever they lie: picture files, halves of side-by-side pictures, TFRecords."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,14 @@ class Half:
         return self.pairs.files(index)
 
     def load(self, index: int) -> tuple[Tensor]:  # noqa: D102
-        return (self.pairs.load(index)[self.side],)
+        sides = self.pairs.load(index)
+        height, width = sides[0].shape[1:]
+        if 2 * width <= height:  # a folder of single pictures, which nobody wants cut in two
+            raise ValueError(
+                f"{self.files(index)}: {2 * width}x{height} pixels, which is no A beside a B; give two sets of pictures "
+                "as two folders, --data-a DIR --data-b DIR"
+            )
+        return (sides[self.side],)
 
 
 def stem(path: Path, folder: Path) -> str:
@@ -199,7 +207,8 @@ def stem(path: Path, folder: Path) -> str:
     >>> stem(Path("data/train/houses/1.png"), Path("data/train"))
     'houses/1'
     """
-    return path.relative_to(folder).with_suffix("").as_posix()
+    below = "/".join(path.parts[len(folder.parts) :])  # `relative_to` takes seconds for 100,000 files
+    return os.path.splitext(below)[0]  # noqa: PTH122 -- and so does `with_suffix`
 
 
 def _counted(source: Source) -> str:
