@@ -433,8 +433,12 @@ def test_two_unpaired_sides_are_found(
                     draw(tmp_path / case(folder) / f"{name}{case('.png')}", level)
         else:
             want[split] = (
-                {"x/00000": base, "x/00001": base + 1, "y/00000": base + 2},
-                {"x/00000": 200 + base, "x/00001": 201 + base},
+                {
+                    f"x{case('.tfrec')}/00000": base,
+                    f"x{case('.tfrec')}/00001": base + 1,
+                    f"y{case('.tfrecord')}/00000": base + 2,
+                },
+                {f"x{case('.tfrecords')}/{number:05d}": 200 + base + number for number in range(2)},
             )
             a, b = (tmp_path / case(folder) for folder in folders)
             write_tfrecord(a / f"x{case('.tfrec')}", [{"image": png(level)} for level in levels_a[:2]])
@@ -500,7 +504,14 @@ def test_the_first_folder_by_name_is_a(tmp_path: Path) -> None:
 def test_names_are_told_apart_in_sub_folders_and_files(tmp_path: Path, write_tfrecord: Write) -> None:
     for level, name in enumerate(["x.tfrec", "d/x.tfrec", "d.tfrec"]):
         write_tfrecord(tmp_path / name, [{"image": png(10 * level)}, {"image": png(10 * level + 1)}])
-    want = {"d/00000": 20, "d/00001": 21, "d/x/00000": 10, "d/x/00001": 11, "x/00000": 0, "x/00001": 1}
+    want = {
+        "d.tfrec/00000": 20,
+        "d.tfrec/00001": 21,
+        "d/x.tfrec/00000": 10,
+        "d/x.tfrec/00001": 11,
+        "x.tfrec/00000": 0,
+        "x.tfrec/00001": 1,
+    }
     assert flats(find_singles(tmp_path)) == want
     for level, name in enumerate(["pictures/x.png", "pictures/d/x.png"]):
         draw(tmp_path / name, level)
@@ -512,7 +523,7 @@ def test_each_unpaired_side_is_read_in_the_channels_asked_for(tmp_path: Path, wr
     write_tfrecord(tmp_path / "B" / "1.tfrec", [{"image": png(2)}])
     for channels in [(1, 3), (3, 1)]:
         found = find("unpaired", Place(tmp_path), "train", channels)
-        assert sides(found) == ({"1": 1}, {"1/00000": 2})
+        assert sides(found) == ({"1": 1}, {"1.tfrec/00000": 2})
         assert found is not None
         assert [tuple(source.load(0)[0].shape) for source in found] == [(c, 4, 6) for c in channels]
     assert [find_singles(tmp_path / side, 1).channels for side in "AB"] == [(1,), (1,)]
@@ -627,7 +638,7 @@ def test_a_split_of_one_side_only_is_named(tmp_path: Path, lacking: str, split: 
     for place in (Place(tmp_path), Place(tmp_path / "horse", tmp_path / "zebra")):
         assert sides(find_unpaired(place, "train")) == ({"1": 1}, {"1": 1})
         message = refused_unpaired(place, split)
-        assert message.startswith(f"{tmp_path / other / split}: there is no such split in {tmp_path / lacking};")
+        assert message.startswith(f"{tmp_path / other / split}: the other side is missing in {tmp_path / lacking};")
 
 
 @pytest.mark.parametrize(
@@ -667,7 +678,7 @@ def test_records_that_are_none_are_refused(tmp_path: Path, write_tfrecord: Write
     empty = [write_tfrecord(tmp_path / "A" / name, []) for name in ("x.tfrec", "y.tfrec")]
     assert refused_unpaired(Place(tmp_path)).startswith(f"{tmp_path / 'A'}: its TFRecord files hold no records")
     write_tfrecord(empty[1], [{"image": png(7)}])  # one that holds something is enough
-    assert sides(find_unpaired(Place(tmp_path), "train")) == ({"y/00000": 7}, {"1": 2})
+    assert sides(find_unpaired(Place(tmp_path), "train")) == ({"y.tfrec/00000": 7}, {"1": 2})
     empty[0].write_text("Dear diary, today there were zebras.")
     assert refused_unpaired(Place(tmp_path)).startswith(f"{empty[0]}, record 0: ")
 
@@ -682,6 +693,27 @@ def test_a_bad_picture_in_a_record_is_named(tmp_path: Path, write_tfrecord: Writ
         with pytest.raises(ValueError, match=r".") as caught:
             source.load(number)
         assert str(caught.value).startswith(f"{file}, record {number}: ")
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 16), (16, 8)])
+@pytest.mark.parametrize("folder", [".", "horse", "train", "train/horse"])
+def test_single_pictures_are_not_cut_in_two(tmp_path: Path, folder: str, size: tuple[int, int]) -> None:
+    # Who gives one folder of square photos has not said where the other side is.
+    path = draw(tmp_path / folder / "1.png", 1, size=size)
+    draw(tmp_path / folder / "2.png", 1, 2, size=(16, 10))
+    found = find_unpaired(Place(tmp_path), "train")
+    assert found is not None
+    for level, side in enumerate(found, start=1):
+        with pytest.raises(ValueError, match="--data-a DIR --data-b DIR") as caught:
+            side.load(0)
+        assert str(caught.value).startswith(f"{path}: {size[1]}x{size[0]} pixels")
+        assert set(side.load(1)[0].flatten().tolist()) == {level}
+
+
+def test_records_that_lie_loose_beside_folders_are_not_forgotten(tmp_path: Path, write_tfrecord: Write) -> None:
+    for name in ("loose.tfrec", "monet/x.tfrec", "photo/x.tfrec"):
+        write_tfrecord(tmp_path / name, [{"image": png(1)}])
+    assert refused_unpaired(Place(tmp_path)).startswith(f"{tmp_path}: ")
 
 
 def test_no_such_side(tmp_path: Path) -> None:
@@ -747,3 +779,42 @@ def test_flags_become_a_place_and_a_place_flags() -> None:
     assert one.flags == {"data": Path("it's here")}
     assert two.flags == {"data-a": Path("a b"), "data-b": Path("c")}
     assert (str(one), str(two)) == ("it's here", "a b and c")
+
+
+@pytest.mark.parametrize("find_split", [find_paired, find_unpaired], ids=["paired", "unpaired"])
+@pytest.mark.parametrize("there", [("A/1", "A/val/2", "B/1", "B/val/2"), ("A/test/1", "B/test/1")])
+def test_held_out_pictures_inside_flat_sides_are_never_trained_on(
+    tmp_path: Path, there: tuple[str, ...], find_split: Callable[..., object]
+) -> None:
+    for name in there:
+        draw(tmp_path / f"{name}.png", 1)
+    with pytest.raises(ValueError, match=r"A: has no train folder, only (val|test)"):
+        find_split(Place(tmp_path), "train")
+
+
+def test_a_held_out_folder_of_one_side_is_not_cut_in_two(tmp_path: Path) -> None:
+    for name in ("train/horse/1", "train/zebra/1", "val/horse/2"):
+        draw(tmp_path / f"{name}.png", 1, size=(4, 12))
+    with pytest.raises(ValueError, match=r"val: holds no A and B as train does"):
+        find_unpaired(Place(tmp_path), "val")
+    draw(tmp_path / "val" / "zebra" / "2.png", 3)
+    assert sides(find_unpaired(Place(tmp_path), "val"))[1] == {"2": 3}
+
+
+def test_folders_named_like_pictures_are_folders(tmp_path: Path) -> None:
+    draw(tmp_path / "horse.jpg" / "1.png", 1)
+    draw(tmp_path / "zebra.jpg" / "1.png", 2)
+    assert sides(find_unpaired(Place(tmp_path), "train")) == ({"1": 1}, {"1": 2})
+
+
+def test_shards_named_by_number_are_found(tmp_path: Path, write_tfrecord: Write) -> None:
+    for number in range(2):
+        write_tfrecord(tmp_path / "A" / f"x.tfrecord-0000{number}-of-00002", [{"image": png(number)}])
+    draw(tmp_path / "B" / "1.png", 1)
+    found = find_unpaired(Place(tmp_path), "train")
+    assert sides(found)[0] == {"x.tfrecord-00000-of-00002/00000": 0, "x.tfrecord-00001-of-00002/00000": 1}
+
+
+def test_one_folder_is_not_both_sides(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--data-a and --data-b are both"):
+        Place.given(None, tmp_path, tmp_path / "x" / "..")

@@ -102,7 +102,13 @@ def test_pictures_of_any_size_are_read_whole(tmp_path: Path, write_tfrecord: Wri
         IMAGE + PICTURE,
         PICTURE + IMAGE,  # protobuf promises no order
         IMAGE + PICTURE + field(3, b"from a later version"),
-        b"\x20\x96\x01" + IMAGE + b"\x29" + bytes(8) + PICTURE + b"\x35" + bytes(4),  # fields 4 to 6: one of each kind
+        b"\x20\x96\x01"
+        + IMAGE
+        + b"\x29"
+        + 8 * b"\xff"
+        + PICTURE
+        + b"\x35"
+        + 4 * b"\xff",  # fields 4 to 6: one of each kind
     ],
 )
 def test_fields_that_nobody_knows_are_passed_over(tmp_path: Path, write_tfrecord: Write, entry: bytes) -> None:
@@ -240,10 +246,10 @@ def test_a_text_file_is_refused(tmp_path: Path, text: str) -> None:
         bytes([0xFF] * 40),  # a number without an end
         b"\x0a",  # a field without a length
         b"\x0a\x7fshort",  # a field that is longer than the record
+        field(1, field(1, IMAGE + PICTURE))[:-3],  # so is the picture, which must not come out shorter
         b"\x0b\x0c",  # groups, which protobuf has given up
         field(1, field(1, PICTURE)),  # a value without a name
         field(1, field(1, field(1, b"\xff\xfe") + PICTURE)),  # a name that is no text
-        field(1, field(1, IMAGE + field(2, field(4, b"")))),  # neither bytes nor floats nor integers
     ],
 )
 def test_a_record_that_is_no_example_is_named(tmp_path: Path, write_tfrecord: Write, data: bytes) -> None:
@@ -291,3 +297,23 @@ def test_another_feature_than_expected_is_named_with_what_is_there(
     assert "'image'" in message
     assert message.endswith(f"its features are: {found}")
     assert "'photo'" in refused(record, "photo")
+
+
+def test_unknown_fields_at_every_depth_are_passed_over(tmp_path: Path, write_tfrecord: Write) -> None:
+    more = field(9, b"news")
+    values = field(1, b"pixels") + more
+    feature = field(1, values) + more
+    entry = IMAGE + field(2, feature) + more
+    [record] = list_records(write_tfrecord(tmp_path / "a.tfrec", [field(1, field(1, entry) + more) + more]))
+    assert read_bytes(record, "image") == b"pixels"
+
+
+def test_a_length_that_looks_like_gzip_is_no_gzip(tmp_path: Path, write_tfrecord: Write) -> None:
+    record = IMAGE + PICTURE
+    data = field(1, field(1, record))
+    while (missing := 0x8B1F - len(data)) > 129:
+        data += field(15, 98 * b"x")
+    data += field(15, (missing - 2) * b"x")
+    [found] = list_records(write_tfrecord(tmp_path / "a.tfrec", [data]))
+    assert found.length == 0x8B1F
+    assert read_bytes(found, "image") == b"pixels"

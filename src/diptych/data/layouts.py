@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -36,6 +36,8 @@ class Place:
         if data is not None and data_a is None and data_b is None:
             return cls(Path(data))
         if data is None and data_a is not None and data_b is not None:
+            if Path(data_a).resolve() == Path(data_b).resolve():
+                raise ValueError(f"--data-a and --data-b are both {data_a}; give a folder of its own for each side")
             return cls(Path(data_a), Path(data_b))
         raise ValueError("the pictures: give --data DIR, or both --data-a DIR and --data-b DIR, and not more")
 
@@ -87,15 +89,22 @@ def find_side_by_side(place: Place, split: Split, channels: tuple[int, int] = (3
 
 def find_unpaired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Source] | None:
     """A and B of one split, as `find` finds them; side-by-side pairs are taken apart."""
-    remark = ""
-    sides = _two_sides(place, split)
-    if sides is None and place.folder_b is None:
-        sides = _first_two_by_name(place.folder, split)
-        remark = " (A and B in the order of their names)" if sides else ""
+    sides, remark = _sides(place, split)
     if sides is not None:
         return [_singles(folder, count, remark) for folder, count in zip(sides, channels, strict=True)]
     pairs = find_side_by_side(place, split, channels)
-    return [Half(pairs, 0), Half(pairs, 1)] if pairs else None
+    if pairs is None:
+        return None
+    if split != "train" and _first(_folders(place.folder), SPLIT_FOLDERS["train"]) and _sides(place, "train")[0]:
+        raise ValueError(f"{pairs.folder}: holds no A and B as train does; the layouts are: {LAYOUTS}")
+    return [Half(pairs, 0), Half(pairs, 1)]
+
+
+def _sides(place: Place, split: Split) -> tuple[tuple[Path, Path] | None, str]:
+    """Where A and B of this split lie, if they lie in two folders, and what to say of it."""
+    if (sides := _two_sides(place, split)) or place.folder_b is not None:
+        return sides, ""
+    return _first_two_by_name(place.folder, split), " (A and B in the order of their names)"
 
 
 def held_out(needs: str, place: Place, channels: tuple[int, int] = (3, 3)) -> tuple[Split, list[Source]] | None:
@@ -114,21 +123,29 @@ def find_singles(folder: Path, channels: int = 3) -> Source:
 
 def list_pictures(folder: Path) -> list[Path]:
     """All picture files in `folder` and below, by name; hidden files, hidden folders and runs are passed over."""
-    return _list_files(folder, pictures.SUFFIXES)
+    return _list_files(folder, _is_picture)
 
 
-def _list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    return [Path(name) for name in sorted(_walk(folder, suffixes))]
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(pictures.SUFFIXES) and not name.startswith(".")
 
 
-def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+def _is_tfrecord(name: str) -> bool:
+    return tfrecords.NAMES.fullmatch(name) is not None and not name.startswith(".")
+
+
+def _list_files(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
+    return [Path(name) for name in sorted(_walk(folder, wanted))]
+
+
+def _walk(folder: Path, wanted: Callable[[str], bool]) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         if "settings.toml" in files:  # a run inside the data: its samples and results are no data
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            if name.lower().endswith(suffixes) and not name.startswith("."):
+            if wanted(name):
                 yield os.path.join(parent, name)  # noqa: PTH118 -- a Path for each of 100,000 files takes seconds
 
 
@@ -163,23 +180,19 @@ def _two_sides(place: Place, split: Split) -> tuple[Path, Path] | None:
     """Where A and B of this split lie, if they lie in two folders of these names."""
     if place.folder_b is not None:
         return _both(place.folder, place.folder_b, split)
-    data = place.folder
-    folders = _folders(data)
-    candidates = [(folders, f"{name}{{}}") for name in SPLIT_FOLDERS[split]]  # trainA + trainB
+    folders = _folders(place.folder)
     split_folder = _first(folders, SPLIT_FOLDERS[split])
+    candidates = [(folders, name) for name in SPLIT_FOLDERS[split]]  # trainA + trainB
     if split_folder:
-        candidates.append((_folders(split_folder), "{}"))  # train/A + train/B
-    if "a" in folders and "b" in folders:
-        inside = {side: _first(_folders(folders[side]), SPLIT_FOLDERS[split]) for side in "ab"}
-        candidates.append(({side: folder for side, folder in inside.items() if folder}, "{}"))  # A/train + B/train
-    if split == "train" and not split_folder:
-        candidates.append((folders, "{}"))  # A + B
-    for places, pattern in candidates:
-        a, b = places.get(pattern.format("a")), places.get(pattern.format("b"))
+        candidates.append((_folders(split_folder), ""))  # train/A + train/B
+    elif split == "train" or {"a", "b"} <= folders.keys():
+        candidates.append((folders, ""))  # A + B, or A/train + B/train
+    for places, name in candidates:
+        a, b = places.get(f"{name}a"), places.get(f"{name}b")
         if a and b:
-            return a, b
+            return (a, b) if name or split_folder else _both(a, b, split)
         if a or b:
-            raise ValueError(f"{a or b}: the other side is missing in {data}; the layouts are: {LAYOUTS}")
+            raise ValueError(f"{a or b}: the other side is missing in {place}; the layouts are: {LAYOUTS}")
     return None
 
 
@@ -189,8 +202,9 @@ def _both(a: Path, b: Path, split: Split) -> tuple[Path, Path] | None:
     if inside_a and inside_b:
         return inside_a, inside_b
     if inside_a or inside_b:
+        missing_in = b if inside_a else a
         raise ValueError(
-            f"{inside_a or inside_b}: there is no such split in {b if inside_a else a}; add it or remove this one"
+            f"{inside_a or inside_b}: the other side is missing in {missing_in}; the layouts are: {LAYOUTS}"
         )
     return None
 
@@ -212,16 +226,19 @@ def _first_two_by_name(data: Path, split: Split) -> tuple[Path, Path] | None:
 
 def _only_folders(folder: Path) -> list[Path]:
     """The folders of pictures in a folder that holds no pictures itself, by name."""
-    suffixes = pictures.SUFFIXES + tfrecords.SUFFIXES
+
+    def wanted(name: str) -> bool:
+        return _is_picture(name) or _is_tfrecord(name)
+
     with os.scandir(folder) as entries:
-        if any(entry.name.lower().endswith(suffixes) and not entry.name.startswith(".") for entry in entries):
+        if any(wanted(entry.name) and entry.is_file() for entry in entries):
             return []
     below = _folders(folder).values()
-    return [entry for entry in below if not entry.name.startswith(".") and any(_walk(entry, suffixes))]
+    return [entry for entry in below if not entry.name.startswith(".") and any(_walk(entry, wanted))]
 
 
 def _singles(folder: Path, channels: int, remark: str = "") -> PictureFiles | PictureRecords:
-    files = _list_files(folder, tfrecords.SUFFIXES)
+    files = _list_files(folder, _is_tfrecord)
     if not files:
         return PictureFiles(folder, list(_by_stem(folder).values()), (channels,), remark)
     if found := list_pictures(folder):

@@ -5,6 +5,7 @@ A file is a row of records: length (8 bytes), its checksum, the data, their chec
 "TFRecord and tf.train.Example". A file is never read whole: two gigabytes cost a table of offsets.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import google_crc32c
 
-SUFFIXES = (".tfrec", ".tfrecord", ".tfrecords")
+NAMES = re.compile(r".*\.(tfrec|tfrecords?)(-\d+-of-\d+)?", re.IGNORECASE | re.DOTALL)
 KINDS = {1: "bytes", 2: "floats", 3: "integers"}  # tf.train.Feature's fields
 
 
@@ -44,10 +45,10 @@ def list_records(file: Path) -> list[Record]:
                 header = stream.read(12)
                 if len(header) < 12:
                     raise ValueError(f"{where}: {_TRUNCATED}")
-                if not records and header.startswith(b"\x1f\x8b"):
-                    raise ValueError(f"{file}: is compressed; unpack it (gunzip) and give the folder of the result")
                 length, checksum = struct.unpack("<QI", header)
                 if checksum != _masked_crc(header[:8]):
+                    if header.startswith(b"\x1f\x8b"):
+                        raise ValueError(f"{file}: is compressed; unpack it (gunzip) and give the folder of the result")
                     raise ValueError(f"{where}: the checksum (CRC) of its length is wrong, {_DAMAGED}")
                 records.append(Record(file, len(records), offset + 12, length))
                 offset += 12 + length + 4
@@ -93,17 +94,22 @@ def _read_features(record: Record) -> dict[str, tuple[str, list[memoryview]]]:
         raise ValueError(f"{record}: its checksum (CRC) is wrong, {_DAMAGED}")
     features: dict[str, tuple[str, list[memoryview]]] = {}
     try:
-        for _, message in _fields(memoryview(data)):  # Example.features
-            for _, entry in _fields(message):  # Features.feature, a map
+        for message in _contents(memoryview(data), 1):  # Example.features
+            for entry in _contents(message, 1):  # Features.feature, a map
                 item = dict(_fields(entry))
                 name = bytes(item[1]).decode()
                 for kind, values in _fields(item.get(2, memoryview(b""))):
-                    features[name] = KINDS[kind], [value for _, value in _fields(values)]
+                    if kind in KINDS:
+                        features[name] = KINDS[kind], list(_contents(values, 1))
     except (IndexError, KeyError, ValueError) as error:
         raise ValueError(
             f"{record}: is no tf.train.Example; write one with the features image_name and image"
         ) from error
     return features
+
+
+def _contents(message: memoryview, field: int) -> Iterator[memoryview]:
+    return (content for number, content in _fields(message) if number == field)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
