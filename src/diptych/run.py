@@ -42,7 +42,10 @@ class Settings(StrictModel):
     steps: int = Field(0, ge=0, description="Length of the run in steps; 0 leaves it to --epochs.")
     epochs: float = Field(200.0, ge=0, description="Length of the run in passes over the data (pix2pix, section 6.2).")
     batch_size: int = Field(1, ge=1, description="Samples a step (pix2pix, section 6.2: 1 to 10, 1 for facades).")
-    direction: Direction = Field("AtoB", description="What is learnt: from A to B, or from B to A.")
+    direction: Direction = Field(
+        "AtoB",
+        description="What is learnt: from A to B, or from B to A. A method that learns both ways calls this one x to y.",
+    )
     lr: float = Field(2e-4, gt=0, description="Learning rate (pix2pix, section 3.3).")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum (pix2pix, section 3.3).")
     decay_start: float = Field(
