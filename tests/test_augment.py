@@ -78,3 +78,11 @@ def test_colour_ranges() -> None:
     saturated = (seen[:, 0] - seen[:, 1])[:, 0, 0] / 0.9  # saturation times contrast
     assert saturated.min() < 0.01
     assert 2 < saturated.max() <= 3
+
+
+def test_the_policy_is_colour_then_translation_then_cutout() -> None:
+    pictures = torch.rand(4, 3, 16, 16) * 2 - 1
+    torch.manual_seed(5)
+    want = cutout(translation(colour(pictures)))
+    torch.manual_seed(5)
+    assert torch.equal(augment(pictures), want)

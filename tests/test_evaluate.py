@@ -185,13 +185,15 @@ def test_pictures_that_are_no_pairs_are_translated_and_not_measured(two_ways: Pa
             path = tmp_path / f"data/val{side}/{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.full((40, 40, 3), 40 * number, np.uint8)).save(path)
-    lines = evaluate(two_ways, data=tmp_path / "data", baselines=True, device="cpu")
+    lines = evaluate(two_ways, data=tmp_path / "data", device="cpu")
     assert [(line["direction"], line["count"], line["metrics"]) for line in lines] == [("BtoA", 2, {}), ("AtoB", 3, {})]
     assert len(list((two_ways / "results/val-AtoB/output").iterdir())) == 3
     [entry, *_] = read_json_lines(two_ways / "results/val-AtoB/results.jsonl")
     assert entry == {"name": "0", "metrics": {}, "panels": ["input", "output", "reconstructed", "identity"]}
     with pytest.raises(ValueError, match=r"--metrics l1: compares with a target, and .* no B belongs to an A"):
         evaluate(two_ways, data=tmp_path / "data", names=["l1"])
+    with pytest.raises(ValueError, match=r"--baselines: compares with a target"):
+        evaluate(two_ways, data=tmp_path / "data", baselines=True)
 
 
 def test_sides_in_two_folders(two_ways: Path, tmp_path: Path) -> None:
@@ -201,3 +203,16 @@ def test_sides_in_two_folders(two_ways: Path, tmp_path: Path) -> None:
     [back, there] = evaluate(two_ways, data_a=tmp_path / "horses", data_b=tmp_path / "zebras", device="cpu")
     assert (back["count"], there["count"]) == (1, 1)
     assert there["data"] == f"{tmp_path / 'horses'} and {tmp_path / 'zebras'}"
+
+
+def test_grey_and_colour_cannot_take_each_other_s_place(train_tiny: Train, tiny_pairs: Path, tmp_path: Path) -> None:
+    """No identity, and the input as it is answers nothing."""
+    own = {"width": 2, "patch": 16, "lambda_identity": 0.0}
+    run = train_tiny(tmp_path / "run", "cyclegan", steps=1, channels_a=1, method=own).path
+    lines = evaluate(run, data=tiny_pairs, baselines=True, device="cpu")
+    assert [(line["direction"], line["who"]) for line in lines] == [
+        (way, who) for way in ("BtoA", "AtoB") for who in ("model", "mean training picture")
+    ]
+    for way in ("BtoA", "AtoB"):
+        [entry, _] = read_json_lines(run / f"results/val-{way}/results.jsonl")
+        assert entry["panels"] == ["input", "output", "target", "reconstructed"]

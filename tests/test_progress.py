@@ -10,7 +10,7 @@ from diptych import progress
 
 def test_a_file_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([0.0, *(10.0 * number for number in range(1, 30))])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr("time.monotonic", lambda: next(seconds))
     console = Console(file=io.StringIO(), width=80)
     with progress.counting(console, "painting") as show:
         for done in range(1, 9):

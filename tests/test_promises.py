@@ -110,41 +110,53 @@ def test_the_seed_decides_everything(train_tiny: Train, tmp_path: Path, tiny_run
 # ---- the contract: train_step never waits for the device
 
 
-def test_train_step_and_update_never_wait_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+EVERY_BRANCH = [
+    *((name, {}) for name in METHODS),
+    ("pix2pix", {"adversarial": "hinge", "pixel": "l2", "norm": "instance"}),
+    ("cyclegan", {"generator": "unet", "adversarial": "hinge", "augment": True, "pool_size": 0}),
+    ("cyclegan", {"patch_output": "sigmoid", "lambda_identity": 0.0, "dropout": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "own"), EVERY_BRANCH, ids=str)
+def test_train_step_and_update_never_wait_for_the_device(
+    monkeypatch: pytest.MonkeyPatch, name: str, own: dict[str, Any]
+) -> None:
     """On the meta device there are no values: whatever asks for one raises."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
     from diptych.methods.base import Shape
     from diptych.run import Settings
     from diptych.train import Updater
 
-    for method_class in METHODS.values():
-        with torch.device("meta"):
-            method = method_class(method_class.Settings(width=2), Shape(size=64))  # type: ignore[call-arg]
-            batch = {name: torch.zeros(1, 3, 64, 64) for name in "xy"}
-            updater = Updater(method, Settings(steps=10, clip=1.0, ema=0.9), torch.device("meta"))
-            for optimizer in updater.optimizers.values():
-                optimizer.step = lambda: None  # type: ignore[method-assign, assignment]  # has no meta kernel
-            updater.begin(0)
-            scalars = method.train_step(batch, updater, 0)
-        assert all(value.device.type == "meta" for value in scalars.values())
+    method_class = METHODS[name]
+    with torch.device("meta"):
+        method = method_class(method_class.Settings(**{"width": 2, **own}), Shape(size=64))
+        batch = {name: torch.zeros(1, 3, 64, 64) for name in "xy"}
+        updater = Updater(method, Settings(steps=10, clip=1.0, ema=0.9), torch.device("meta"))
+        for optimizer in updater.optimizers.values():
+            optimizer.step = lambda: None  # type: ignore[method-assign, assignment]  # has no meta kernel
+        updater.begin(0)
+        scalars = method.train_step(batch, updater, 0)
+    assert all(value.device.type == "meta" for value in scalars.values())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU; the meta device stands in for it elsewhere")
-def test_a_step_on_a_gpu_does_not_synchronise() -> None:
+@pytest.mark.parametrize(("name", "own"), EVERY_BRANCH, ids=str)
+def test_a_step_on_a_gpu_does_not_synchronise(name: str, own: dict[str, Any]) -> None:
     from diptych.methods.base import Shape
     from diptych.run import Settings
     from diptych.train import Updater
 
     device = torch.device("cuda")
-    for method_class in METHODS.values():
-        method = method_class(method_class.Settings(width=4), Shape(size=64)).to(device)  # type: ignore[call-arg]
-        batch = {name: torch.zeros(1, 3, 64, 64, device=device) for name in "xy"}
-        updater = Updater(method, Settings(steps=10), device)
-        for step in range(4):
-            torch.cuda.set_sync_debug_mode("error" if step else "default")
-            updater.begin(step)
-            method.train_step(batch, updater, step)
-        torch.cuda.set_sync_debug_mode("default")
+    method_class = METHODS[name]
+    method = method_class(method_class.Settings(**{"width": 4, **own}), Shape(size=64)).to(device)
+    batch = {name: torch.zeros(1, 3, 64, 64, device=device) for name in "xy"}
+    updater = Updater(method, Settings(steps=10), device)
+    for step in range(4):
+        torch.cuda.set_sync_debug_mode("error" if step else "default")
+        updater.begin(step)
+        method.train_step(batch, updater, step)
+    torch.cuda.set_sync_debug_mode("default")
 
 
 # ---- promise 6: no pickle

@@ -1,7 +1,6 @@
 """A submission is what Kaggle takes, or the reason why not."""
 
 import io
-import json
 import re
 import zipfile
 from collections.abc import Callable
@@ -10,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 
+from diptych import cli
 from diptych import submit as submit_file
 from diptych.data.batches import PictureStore
 from diptych.run import Run
@@ -79,9 +80,24 @@ def test_too_few_or_too_many(two_way_run: Path, tmp_path: Path, count: int) -> N
     assert not list(tmp_path.glob("images*"))
 
 
-def test_other_sizes_are_cut_and_scaled(two_way_run: Path, tmp_path: Path) -> None:
-    quietly(two_way_run, draw(tmp_path / "photos", 3, size=(90, 130)), tmp_path / "images.zip")
+def test_other_sizes_are_cut_and_scaled(two_way_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = draw(tmp_path / "photos", 3, size=(90, 130))
+    for path in photos.iterdir():  # the middle square is white, the rest is black
+        values = np.zeros((90, 130, 3), np.uint8)
+        values[:, 20:110] = 255
+        Image.fromarray(values).save(path)
+    shown = list[torch.Tensor]()
+    original = Model.batch
+
+    def batch(self: Model, given: dict[str, torch.Tensor]) -> torch.Tensor:
+        shown.append(given["x"])
+        return original(self, given)
+
+    monkeypatch.setattr(Model, "batch", batch)
+    quietly(two_way_run, photos, tmp_path / "images.zip")
     assert check(tmp_path / "images.zip") == []
+    assert shown[0].shape == (3, 3, 256, 256)
+    assert shown[0].min() > 0.99
 
 
 def test_a_bad_photograph_is_named_before_the_first_painting(two_way_run: Path, photos: Path, tmp_path: Path) -> None:
@@ -141,13 +157,76 @@ def test_the_same_command_goes_on(
     assert [parts.read(name) for name in parts.namelist()] == [whole.read(name) for name in whole.namelist()]
 
 
-def test_paintings_of_another_model_are_not_mixed_in(
+@pytest.mark.parametrize("what", ["model", "direction", "precision", "photographs"])
+def test_paintings_of_another_submission_are_named_and_left_alone(
+    two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, train_tiny: Train
+) -> None:
+    stopped(monkeypatch, two_way_run, photos, tmp_path / "images.zip")
+    paintings = tmp_path / "images.zip.paintings"
+    before = {path: path.read_bytes() for path in paintings.iterdir()}
+    run, more = two_way_run, dict[str, Any]()
+    if what == "model":
+        run = train_tiny(tmp_path / "other", "cyclegan", steps=1).path
+    elif what == "direction":
+        more = {"direction": "AtoB"}
+    elif what == "precision":
+        more = {"precision": "bf16"}
+    else:
+        (photos / "photo 9.png").rename(photos / "photo 10.png")
+    with pytest.raises(ValueError, match=rf"paintings of another submission \({what} differ\)"):
+        quietly(run, photos, tmp_path / "images.zip", **more)
+    assert {path: path.read_bytes() for path in paintings.iterdir()} == before
+
+
+def test_photographs_may_be_called_by_another_path(
     two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped(monkeypatch, two_way_run, photos, tmp_path / "images.zip")
-    label = tmp_path / "images.zip.paintings/made-with.json"
-    label.write_text(json.dumps(json.loads(label.read_text(encoding="utf-8")) | {"model": "other"}), encoding="utf-8")
-    assert "already" not in quietly(two_way_run, photos, tmp_path / "images.zip")
+    monkeypatch.chdir(tmp_path)
+    assert "8 are there already" in quietly(two_way_run, Path("photos"), Path("images.zip"))
+
+
+def test_an_interrupted_submission_says_how_to_go_on(
+    two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Model, "batch", interrupt)
+    arguments = ["submit", str(two_way_run), "--data", str(photos), "--out", str(tmp_path / "images.zip")]
+    assert cli.run(arguments) == 130
+    assert capsys.readouterr().err.endswith("keeps what is painted so far; the same command goes on\n")
+
+
+def test_a_file_of_the_user_s_among_the_paintings_stays(
+    two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(monkeypatch, two_way_run, photos, tmp_path / "images.zip")
+    (tmp_path / "images.zip.paintings/notes.txt").touch()
+    (tmp_path / "images.zip.paintings/.partial-1.jpg").touch()  # left by a kill
+    quietly(two_way_run, photos, tmp_path / "images.zip")
+    assert [path.name for path in (tmp_path / "images.zip.paintings").iterdir()] == ["notes.txt"]
+
+
+def test_a_zip_among_the_photographs_is_refused(two_way_run: Path, photos: Path) -> None:
+    with pytest.raises(ValueError, match="lies among the photographs"):
+        quietly(two_way_run, photos, photos / "images.zip")
+
+
+def test_a_zip_that_kaggle_would_not_take_is_not_left_there(
+    two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit_file, "check", lambda _: ["3.jpg: is odd"])
+    with pytest.raises(ValueError, match=r"cannot be submitted: 3.jpg: is odd; remove .*paintings and try again"):
+        quietly(two_way_run, photos, tmp_path / "images.zip")
+    assert not (tmp_path / "images.zip").exists()
+
+
+def test_grey_paintings_are_written_in_colour(train_tiny: Train, photos: Path, tmp_path: Path) -> None:
+    own = {"width": 2, "patch": 16, "lambda_identity": 0.0}
+    run = train_tiny(tmp_path / "run", "cyclegan", steps=1, direction="AtoB", channels_b=1, method=own).path
+    quietly(run, photos, tmp_path / "images.zip")
+    assert check(tmp_path / "images.zip") == []
 
 
 def jpeg(size: tuple[int, int] = (256, 256), mode: str = "RGB", kind: str = "JPEG") -> bytes:

@@ -1,6 +1,7 @@
 """The loop: what it writes, how it stops, how it goes on."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -269,12 +270,18 @@ def test_moving_average_by_hand() -> None:
     assert not torch.equal(weight, updater.ema[name])
 
 
-def test_ema_is_what_translate_opens(train_tiny: Train, tmp_path: Path) -> None:
-    train_tiny(tmp_path / "run", ema=0.9)
+@pytest.mark.parametrize(("name", "networks"), [("pix2pix", {"G"}), ("cyclegan", {"G", "F"})])
+def test_ema_is_what_translate_opens(train_tiny: Train, tmp_path: Path, name: str, networks: set[str]) -> None:
+    train_tiny(tmp_path / "run", name, ema=0.9)
     state = last_state(tmp_path / "run")
     model = load_file(tmp_path / "run/model/model.safetensors")
     assert all(torch.equal(model[name], state[f"ema/{name}"]) for name in model)
-    assert not all(torch.equal(model[name], state[f"method/{name}"]) for name in model)
+    train_tiny(tmp_path / "begun", name, ema=0.9, steps=1, checkpoint_every=1)
+    begun = last_state(tmp_path / "begun")
+    for network in networks:  # each is averaged, so it is neither the last weights nor nearly the first ones
+        mine = [name for name in model if name.startswith(f"{network}.")]
+        assert not all(torch.equal(model[name], state[f"method/{name}"]) for name in mine)
+        assert not all(torch.allclose(model[name], begun[f"ema/{name}"], atol=1e-5) for name in mine)
 
 
 def command(data: Path, out: Path, *more: str) -> list[str]:
@@ -442,3 +449,14 @@ def test_research_tfrecords_train(research_pictures: Path, train_tiny: Train, tm
     found = tomllib.loads((run.path / "settings.toml").read_text(encoding="utf-8"))["run"]["found"]
     assert re.search(r"A: 40 pictures of 2 TFRecord files in \S+monet_tfrec .*; B: 40 pictures .*photo_tfrec", found)
     assert "256x256" in found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such names")
+def test_folders_whose_names_are_no_unicode(train_tiny: Train, tmp_path: Path) -> None:
+    sides = [Path(os.fsdecode(os.fsencode(tmp_path) + name)) for name in (b"/s\xff1", b"/s\xff2")]
+    for side in sides:
+        side.mkdir()
+        Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save(side / "0.png")
+    for steps in (1, 2):
+        run = train_tiny(tmp_path / "run", "cyclegan", data_a=sides[0], data_b=sides[1], steps=steps).path
+    assert "s?1" in (run / "settings.toml").read_text(encoding="utf-8")

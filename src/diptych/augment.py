@@ -2,8 +2,8 @@
 
 A discriminator that sees a few hundred real pictures learns them by heart. Here everything that it sees, real and
 generated, is augmented alike; the gradient goes through the augmentation to the generator, which never learns to make
-augmented pictures. The policy is the paper's strongest, colour + translation + cutout (section 3.3 and appendix), with
-its ranges. Pictures are `[B, C, H, W]` in [-1, 1]; each draws for itself, on its device.
+augmented pictures. The policy is the paper's strongest, colour + translation + cutout (section 3.2), with its
+ranges. Pictures are `[B, C, H, W]` in [-1, 1]; each draws for itself, on its device.
 """
 
 import torch

@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
         print(f"diptych: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt as stopped:
-        print(f"diptych: {stopped or 'interrupted'}", file=sys.stderr)  # noqa: T201
+        print(f"diptych: {str(stopped) or 'interrupted'}", file=sys.stderr)  # noqa: T201
         return 130
     return status if isinstance(status, int) else 0
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diptych import metrics
 from diptych.data import layouts, pictures
-from diptych.data.batches import Direction, PictureStore, split_sides
+from diptych.data.batches import Direction, open_stores, split_sides
 from diptych.data.geometry import resize
 from diptych.data.layouts import Place
 from diptych.data.pictures import from_bytes
@@ -63,14 +63,16 @@ def evaluate(
     found = layouts.held_out(method.needs, place, channels)
     if found is None:
         raise ValueError(
-            f"{place}: has no val or test split to measure on; put pictures that training does not see in val"
+            f"{place}: has no val or test split to measure on; put pictures that training does not see in a folder val "
+            "(val/A + val/B, or a val in each of two folders)"
         )
     split, sources = found
     if isinstance(sources[0], Half):  # they were pairs before the training took them apart
         sources = [sources[0].pairs]
-    if len(sources) > 1 and names:
+    if len(sources) > 1 and (names or baselines):
+        flag = f"--metrics {','.join(names)}" if names else "--baselines"
         raise ValueError(
-            f"--metrics {','.join(names)}: compares with a target, and in {place} no B belongs to an A; "
+            f"{flag}: compares with a target, and in {place} no B belongs to an A; "
             "leave it out, or give side-by-side pairs"
         )
     chosen = [] if len(sources) > 1 else list(names or metrics.PAIRED)
@@ -79,18 +81,20 @@ def evaluate(
         directions.append(BACK[settings.direction])
 
     time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    ways = list(BACK) if method.two_way else directions
+    models = {way: load(run, direction=way, device=device) for way in ways}
     lines = []
     for way in directions:
-        model = load(run, direction=way, device=device)
-        held_out = _Pictures(sources[0 if way == "AtoB" else -1], settings, way)
+        model = models[way]
+        held_out = _Pictures(_inputs(sources, way), settings, way)
         held_out.store.check(settings.workers)
         judges = {"model": _by_model(model)}
-        if baselines and chosen:
+        if baselines:
             training = layouts.find(method.needs, place, "train", channels)
             assert training is not None
             judges |= _baselines(training, settings, way, progress)
         part = f"{split}-{way}" if method.two_way else split
-        back = load(run, direction=BACK[way], device=device) if method.two_way else None
+        back = models[BACK[way]] if method.two_way else None
         for who, answer in judges.items():
             keep = _Results(run_folder.path / "results" / part, settings.size, back) if who == "model" else None
             values = _measure(who, answer, held_out, chosen, keep, progress)
@@ -112,6 +116,11 @@ def evaluate(
     return lines
 
 
+def _inputs(sources: list[Source], direction: Direction) -> Source:
+    """The source that the input is taken from: the pairs, or the one side."""
+    return sources[0] if len(sources) == 1 or direction == "AtoB" else sources[1]
+
+
 def _specified(name: str, size: int) -> str:
     """A metric's name is its specification: what is compared, and how large."""
     return f"{name}/8-bit/{size}px"
@@ -126,8 +135,7 @@ class _Pictures:
 
     def __init__(self, source: Source, settings: Settings, direction: Direction) -> None:
         self.source, self.direction = source, direction
-        fits = len(source) * sum(source.channels) * settings.size**2 <= settings.memory_gib * 2**30
-        self.store = PictureStore(source, settings.size, settings.fit, keep=fits)
+        [self.store] = open_stores([source], settings.size, settings.fit, settings.memory_gib)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -162,7 +170,7 @@ def _baselines(
             "mean training target": _always_the_mean(pairs, "y", progress),
             "target of the nearest training input": _nearest(pairs),
         }
-    targets = _Pictures(training[1 if direction == "AtoB" else 0], settings, direction)
+    targets = _Pictures(_inputs(training, BACK[direction]), settings, direction)
     mean = _always_the_mean(targets, "x", progress)
     if settings.channels_a != settings.channels_b:
         return {"mean training picture": mean}

@@ -12,7 +12,8 @@ LINE_EVERY = 30.0  # seconds between lines in a file
 
 def say(console: Console, text: str) -> None:
     """One line as it is: not wrapped, not coloured, nothing in it taken for markup."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    shown = text.encode("utf-8", errors="replace").decode()  # a folder's name need not be Unicode
+    console.print(shown, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

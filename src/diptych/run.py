@@ -13,13 +13,14 @@ runs/facades/
 """
 
 import difflib
+import hashlib
 import json
 import math
 import platform
 import shlex
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +31,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_va
 from diptych.atomic import atomic_file
 from diptych.data.batches import Direction, Fit
 from diptych.data.layouts import Place
+from diptych.data.sources import Source
 from diptych.devices import Device, Precision
 from diptych.methods import METHODS
 from diptych.methods.base import MethodSettings, Shape, StrictModel, kebab
@@ -270,7 +272,8 @@ class Run:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.path / "settings.toml") as beside:
-            beside.write_text(tomli_w.dumps({**values, "method": own, "run": about}), encoding="utf-8")
+            text = tomli_w.dumps({**values, "method": own, "run": about})
+            beside.write_text(text, encoding="utf-8", errors="replace")  # a folder's name need not be Unicode
 
     def require_same(self, other: "Run") -> None:
         """Raises a `ValueError` that names the first differences when `other` is not this run continued."""
@@ -322,6 +325,12 @@ def command_line() -> str:
     program, *arguments = sys.argv
     typed = "diptych" if Path(program).name in ("diptych", "diptych.exe", "__main__.py") else Path(program).name
     return shlex.join([typed, *arguments])
+
+
+def names_digest(sources: Sequence[Source]) -> str:
+    """A fingerprint of the samples by their names: are these the pictures of last time, wherever they lie now?"""
+    names = "\n\n".join("\n".join(source.name(index) for index in range(len(source))) for source in sources)
+    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def set_aside(path: Path) -> Path:

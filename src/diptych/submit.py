@@ -6,10 +6,8 @@ interrupted; the same command goes on with those that are missing. The zip appea
 
 import hashlib
 import json
-import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -20,10 +18,12 @@ from diptych.data.batches import Direction, PictureStore
 from diptych.data.sources import Source
 from diptych.devices import Device, Precision
 from diptych.progress import counting, say
+from diptych.run import names_digest
 from diptych.translate import Model, load
 
 COUNT = (7_000, 10_000)
 SIZE = 256
+LABEL = "made-with.json"
 AT_ONCE = 8
 THREADS = 4
 
@@ -44,32 +44,38 @@ def submit(
     and scaled. Raises a `ValueError` with the reason when there are too few or too many photographs, when one cannot be
     read, when `out` is there already, or when what was written is not what Kaggle takes.
     """
-    console, out = console or Console(), Path(out)
+    console, data, out = console or Console(), Path(data), Path(out)
     if out.suffix != ".zip":
         raise ValueError(f"{out}: a submission is a zip file; --out images.zip is what Kaggle expects")
     if out.exists():
         raise ValueError(f"{out}: exists already; choose another --out or move it away")
+    if out.resolve().is_relative_to(data.resolve()):
+        raise ValueError(f"{out}: lies among the photographs, and would be taken for one; choose another --out")
     model = load(run, direction=direction, device=device, precision=precision)
-    photos = PictureStore(layouts.find_singles(Path(data), model.channels), SIZE, "crop")
+    photos = PictureStore(layouts.find_singles(data, model.channels), SIZE, "crop")
     if not COUNT[0] <= len(photos) <= COUNT[1]:
         raise ValueError(
             f"{data}: holds {len(photos)} pictures; Kaggle takes {COUNT[0]} to {COUNT[1]} in one submission"
         )
+    paintings = out.with_name(f"{out.name}.paintings")
+    label = _require_own(paintings, model, photos.source)
     with counting(console, "looking at every photograph") as progress:
         photos.check(THREADS, progress)
     say(console, f"{run}: {len(photos)} photographs of {data}, {model.direction}, with the model of step {model.step}")
 
-    paintings = out.with_name(f"{out.name}.paintings")
-    _begin(paintings, {"model": _digest(Path(run)), "direction": model.direction, "photographs": _names(photos.source)})
+    _begin(paintings, label)
     files = [paintings / f"{number:05d}.jpg" for number in range(1, len(photos) + 1)]
     missing = [index for index, file in enumerate(files) if not file.exists()]
     if len(missing) < len(files):
         say(console, f"{paintings}: {len(files) - len(missing)} are there already, {len(missing)} are missing")
-    with counting(console, "painting") as progress:
-        for first in range(0, len(missing), AT_ONCE):
-            indices = missing[first : first + AT_ONCE]
-            _paint(model, photos, indices, [files[index] for index in indices])
-            progress(len(files) - len(missing) + first + len(indices), len(files))
+    try:
+        with counting(console, "painting") as progress:
+            for first in range(0, len(missing), AT_ONCE):
+                indices = missing[first : first + AT_ONCE]
+                _paint(model, photos, indices, [files[index] for index in indices])
+                progress(len(files) - len(missing) + first + len(indices), len(files))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{paintings}: keeps what is painted so far; the same command goes on") from None
     with atomic_file(out) as beside:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not get smaller
             for file in files:
@@ -77,7 +83,10 @@ def submit(
         problems = check(beside)
         if problems:
             raise ValueError(f"{out}: cannot be submitted: {'; '.join(problems)}; remove {paintings} and try again")
-    shutil.rmtree(paintings)
+    for file in (*files, paintings / LABEL, *paintings.glob(".partial-*")):
+        file.unlink()
+    if not any(paintings.iterdir()):
+        paintings.rmdir()
     say(console, f"{out}: ready: {len(files)} JPEGs of {SIZE} x {SIZE}, read back from the zip")
     return out
 
@@ -103,29 +112,43 @@ def check(file: Path) -> list[str]:
     return problems
 
 
-def _begin(paintings: Path, made_with: dict[str, Any]) -> None:
-    """The folder of paintings, emptied when they were made by another model or from other photographs."""
-    label = paintings / "made-with.json"
-    if paintings.exists():
-        if not label.is_file():
-            raise ValueError(f"{paintings}: is needed for the single paintings and holds something else; move it away")
-        if json.loads(label.read_text(encoding="utf-8")) == made_with:
-            return
-        shutil.rmtree(paintings)
-    paintings.mkdir(parents=True)
-    with atomic_file(label) as beside:
+def _require_own(paintings: Path, model: Model, photos: Source) -> dict[str, str]:
+    """What the paintings are made with; a `ValueError` when there are others in their place."""
+    made_with = {
+        "model": _fingerprint(model),
+        "direction": model.direction,
+        "precision": model.precision,
+        "photographs": names_digest([photos]),
+    }
+    if any(paintings.glob("*")):
+        try:
+            there = json.loads((paintings / LABEL).read_text(encoding="utf-8"))
+            others = [what for what in made_with if there.get(what) != made_with[what]]
+        except (OSError, ValueError, AttributeError):
+            raise ValueError(
+                f"{paintings}: is needed for the single paintings and holds something else; move it away"
+            ) from None
+        if others:
+            raise ValueError(
+                f"{paintings}: holds paintings of another submission ({' and '.join(others)} differ); give its command "
+                "again to go on with it, choose another --out, or move the folder away"
+            )
+    return made_with
+
+
+def _begin(paintings: Path, made_with: dict[str, str]) -> None:
+    paintings.mkdir(parents=True, exist_ok=True)
+    with atomic_file(paintings / LABEL) as beside:
         beside.write_text(json.dumps(made_with), encoding="utf-8")
 
 
-def _digest(run: Path) -> str:
-    folder = run / "model" if (run / "model").is_dir() else run
-    with (folder / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _names(photos: Source) -> str:
-    names = "\n".join(photos.files(index) for index in range(len(photos)))
-    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+def _fingerprint(model: Model) -> str:
+    """Of the weights in use: the files of a run that is still training may be newer by now."""
+    digest = hashlib.sha256()
+    for network in model.method.deployed:
+        for weights in model.method.get_submodule(network).state_dict().values():
+            digest.update(weights.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _paint(model: Model, photos: PictureStore, indices: list[int], files: list[Path]) -> None:

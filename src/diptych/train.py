@@ -1,6 +1,5 @@
 """The loop. It knows players, steps and batches; it knows no method by name and nothing of what a picture shows."""
 
-import hashlib
 import shlex
 import signal
 import threading
@@ -27,7 +26,7 @@ from diptych.devices import autocast, choose_device, choose_precision, memory_fo
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.progress import TrainingProgress, counting, say
-from diptych.run import Run, Settings, command_line, set_aside, settings_from
+from diptych.run import Run, Settings, command_line, names_digest, set_aside, settings_from
 
 SAMPLES = 4  # rows of a sample sheet
 
@@ -93,7 +92,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         _require_place(run, sources)
-        run.write_settings(command_line(), found, _digest(sources))
+        run.write_settings(command_line(), found, names_digest(sources))
         batches = TrainingBatches(
             stores,
             size=asked.size,
@@ -123,7 +122,7 @@ def _require_place(run: Run, sources: list[Source]) -> None:
     if (run.path / "settings.toml").exists():
         there = Run.open(run.path)
         there.require_same(run)
-        if there.digest != _digest(sources):
+        if there.digest != names_digest(sources):
             raise ValueError(
                 f"{run.path}: was trained on other pictures (the names in {run.place} differ from those it began with); "
                 "give the same pictures, choose another --out, or add --fresh to set it aside and start anew"
@@ -145,11 +144,6 @@ def _steps_done(run: Run) -> int:
 def _is_finished(run: Run) -> bool:
     done = _steps_done(run)
     return done >= run.settings.steps and checkpoint.model_step(run.path / "model") == done
-
-
-def _digest(sources: list[Source]) -> str:
-    names = "\n\n".join("\n".join(source.name(index) for index in range(len(source))) for source in sources)
-    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 @contextmanager

@@ -815,6 +815,20 @@ def test_shards_named_by_number_are_found(tmp_path: Path, write_tfrecord: Write)
     assert sides(found)[0] == {"x.tfrecord-00000-of-00002/00000": 0, "x.tfrecord-00001-of-00002/00000": 1}
 
 
-def test_one_folder_is_not_both_sides(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--data-a and --data-b are both"):
-        Place.given(None, tmp_path, tmp_path / "x" / "..")
+@pytest.mark.parametrize("other", ["x/..", ".", "inside"])
+def test_one_folder_is_not_both_sides(tmp_path: Path, other: str) -> None:
+    for one, two in ((tmp_path, tmp_path / other), (tmp_path / other, tmp_path)):
+        with pytest.raises(ValueError, match=r"--data-a .* --data-b .*: one holds the other"):
+            Place.given(None, one, two)
+
+
+def test_held_out_photographs_beside_trained_sides_are_not_cut_in_two(tmp_path: Path) -> None:
+    for name in ("trainA/1", "trainB/1", "test/1"):
+        draw(tmp_path / f"{name}.png", 1, size=(4, 12))
+    with pytest.raises(ValueError, match=r"test: holds no A and B as train does"):
+        find_unpaired(Place(tmp_path), "test")
+
+
+def test_held_out_pairs_alone_can_be_measured(tmp_path: Path) -> None:
+    draw(tmp_path / "val" / "1.png", 1, 2)
+    assert sides(find_unpaired(Place(tmp_path), "val")) == ({"1": 1}, {"1": 2})

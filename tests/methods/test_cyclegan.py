@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from diptych.methods.base import Shape
 from diptych.methods.cyclegan import CycleGAN, CycleGANSettings
+from diptych.networks.resnet import ResidualBlock
 
 SHAPE = Shape(size=32)
 
@@ -118,6 +119,54 @@ def test_parameters_and_map_of_the_paper() -> None:
     count = {name: sum(p.numel() for p in network.parameters()) for name, network in method.named_children()}
     assert count == {"G": 11_378_179, "F": 11_378_179, "D_X": 2_764_737, "D_Y": 2_764_737, "pool_X": 0, "pool_Y": 0}
     assert method.D_X(torch.zeros(1, 3, 256, 256)).shape == (1, 1, 30, 30)
+
+
+def layers(method: CycleGAN, networks: tuple[str, ...], kind: type[nn.Module]) -> list[int]:
+    return [sum(isinstance(layer, kind) for layer in method.get_submodule(name).modules()) for name in networks]
+
+
+@pytest.mark.parametrize(
+    ("settings", "networks", "kind", "count"),
+    [
+        ({"generator": "resnet6"}, ("G", "F"), ResidualBlock, 6),
+        ({"generator": "resnet9"}, ("G", "F"), ResidualBlock, 9),
+        ({"generator": "unet"}, ("G", "F"), ResidualBlock, 0),
+        ({"generator": "resnet6", "dropout": True}, ("G", "F"), nn.Dropout, 6),
+        ({"generator": "unet", "dropout": True}, ("G", "F"), nn.Dropout, 3),
+        ({"generator": "unet"}, ("G", "F"), nn.Dropout, 0),
+        ({"generator": "resnet6", "upsampling": "resize"}, ("G", "F"), nn.Upsample, 2),
+        ({"generator": "unet", "upsampling": "resize"}, ("G", "F"), nn.Upsample, 5),
+        ({"generator": "unet", "upsampling": "resize"}, ("G", "F"), nn.ConvTranspose2d, 0),
+        ({"patch": 1}, ("D_X", "D_Y"), nn.Conv2d, 3),
+        ({"patch": 16}, ("D_X", "D_Y"), nn.Conv2d, 3),
+        ({"patch": 70}, ("D_X", "D_Y"), nn.Conv2d, 5),
+    ],
+    ids=str,
+)
+def test_every_setting_reaches_its_networks(
+    settings: dict[str, Any], networks: tuple[str, ...], kind: type[nn.Module], count: int
+) -> None:
+    assert layers(build(**settings), networks, kind) == [count, count]
+
+
+@pytest.mark.parametrize("generator", ["resnet6", "unet"])
+@pytest.mark.parametrize(("norm", "affine"), [("instance", False), ("affine-instance", True)])
+def test_the_norm_is_that_of_all_networks(generator: str, norm: str, affine: bool) -> None:
+    method = build(generator=generator, norm=norm)
+    for network in (method.G, method.F, method.D_X, method.D_Y):
+        norms = [layer for layer in network.modules() if isinstance(layer, nn.InstanceNorm2d)]
+        assert norms
+        assert {layer.affine for layer in norms} == {affine}
+
+
+def test_width_and_initialisation_reach_all_networks() -> None:
+    method = build(width=6)
+    for network in (method.G, method.F, method.D_X, method.D_Y):
+        first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+        assert first.out_channels == 6
+        assert first.bias is not None
+        assert not first.bias.any()  # 001-5: biases 0, weights N(0, 0.02)
+        assert first.weight.std().item() == pytest.approx(0.02, rel=0.3)
 
 
 def test_the_pools_hold_generated_pictures_each_its_own(batch: dict[str, Tensor], record: Any) -> None:

@@ -18,8 +18,9 @@ SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
 }
 HELD_OUT: tuple[Split, ...] = ("val", "test")
 LAYOUTS = (
-    "side-by-side pictures in DIR or DIR/train; DIR/A + DIR/B with the same stems; DIR/trainA + DIR/trainB; "
-    "DIR/train/A + DIR/train/B; or --data-a DIR --data-b DIR"
+    "side-by-side pictures in DIR or DIR/train; DIR/A + DIR/B, DIR/trainA + DIR/trainB or DIR/train/A + DIR/train/B "
+    "(pairs have the same stems; unpaired pictures may lie in two folders of any names or be TFRecords); or "
+    "--data-a DIR --data-b DIR"
 )
 
 
@@ -36,8 +37,11 @@ class Place:
         if data is not None and data_a is None and data_b is None:
             return cls(Path(data))
         if data is None and data_a is not None and data_b is not None:
-            if Path(data_a).resolve() == Path(data_b).resolve():
-                raise ValueError(f"--data-a and --data-b are both {data_a}; give a folder of its own for each side")
+            a, b = Path(data_a).resolve(), Path(data_b).resolve()
+            if a.is_relative_to(b) or b.is_relative_to(a):
+                raise ValueError(
+                    f"--data-a {data_a} and --data-b {data_b}: one holds the other; give two folders side by side"
+                )
             return cls(Path(data_a), Path(data_b))
         raise ValueError("the pictures: give --data DIR, or both --data-a DIR and --data-b DIR, and not more")
 
@@ -95,7 +99,8 @@ def find_unpaired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)
     pairs = find_side_by_side(place, split, channels)
     if pairs is None:
         return None
-    if split != "train" and _first(_folders(place.folder), SPLIT_FOLDERS["train"]) and _sides(place, "train")[0]:
+    has_train = _first(_folders(place.folder), SPLIT_FOLDERS["train"])
+    if split != "train" and (_two_sides(place, "train") or (has_train and _first_two_by_name(place.folder, "train"))):
         raise ValueError(f"{pairs.folder}: holds no A and B as train does; the layouts are: {LAYOUTS}")
     return [Half(pairs, 0), Half(pairs, 1)]
 
@@ -118,6 +123,8 @@ def held_out(needs: str, place: Place, channels: tuple[int, int] = (3, 3)) -> tu
 def find_singles(folder: Path, channels: int = 3) -> Source:
     """The pictures of one folder: files, or the records of TFRecord files."""
     _folders(folder)
+    if not any(_walk(folder, _is_single)):
+        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)}), and no TFRecord files")
     return _singles(folder, channels)
 
 
@@ -132,6 +139,10 @@ def _is_picture(name: str) -> bool:
 
 def _is_tfrecord(name: str) -> bool:
     return tfrecords.NAMES.fullmatch(name) is not None and not name.startswith(".")
+
+
+def _is_single(name: str) -> bool:
+    return _is_picture(name) or _is_tfrecord(name)
 
 
 def _list_files(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
@@ -212,7 +223,7 @@ def _both(a: Path, b: Path, split: Split) -> tuple[Path, Path] | None:
 def _first_two_by_name(data: Path, split: Split) -> tuple[Path, Path] | None:
     """Two folders of any names in one: `horse` + `zebra`, `train/horse` + `train/zebra` or `horse/train` + `zebra/train`."""
     folder = _split_folder(data, split)
-    sides = _only_folders(folder or data)
+    sides = _folders_of_pictures(folder or data)
     if len(sides) > 2 and folder:
         raise ValueError(
             f"{folder}: holds {len(sides)} folders ({_listed(sides)}), of which two are A and B; "
@@ -221,20 +232,17 @@ def _first_two_by_name(data: Path, split: Split) -> tuple[Path, Path] | None:
     if len(sides) != 2:
         return None
     a, b = sides
-    return _both(a, b, split) if folder in (None, data) else (a, b)
+    inside_a_split = folder not in (None, data)  # train/horse + train/zebra, which hold no splits of their own
+    return (a, b) if inside_a_split else _both(a, b, split)
 
 
-def _only_folders(folder: Path) -> list[Path]:
+def _folders_of_pictures(folder: Path) -> list[Path]:
     """The folders of pictures in a folder that holds no pictures itself, by name."""
-
-    def wanted(name: str) -> bool:
-        return _is_picture(name) or _is_tfrecord(name)
-
     with os.scandir(folder) as entries:
-        if any(wanted(entry.name) and entry.is_file() for entry in entries):
+        if any(_is_single(entry.name) and entry.is_file() for entry in entries):
             return []
     below = _folders(folder).values()
-    return [entry for entry in below if not entry.name.startswith(".") and any(_walk(entry, wanted))]
+    return [entry for entry in below if not entry.name.startswith(".") and any(_walk(entry, _is_single))]
 
 
 def _singles(folder: Path, channels: int, remark: str = "") -> PictureFiles | PictureRecords:
@@ -244,7 +252,7 @@ def _singles(folder: Path, channels: int, remark: str = "") -> PictureFiles | Pi
     if found := list_pictures(folder):
         raise ValueError(
             f"{folder}: holds TFRecord files ({files[0].name}) and pictures ({found[0].name}), maybe the same ones twice; "
-            "give the folder of the one or of the other with --data-a and --data-b"
+            "keep the one or the other in a folder of its own"
         )
     records = [record for file in files for record in tfrecords.list_records(file)]
     if not records:

@@ -23,7 +23,7 @@ BLOCKS = {"resnet6": 6, "resnet9": 9}
 
 
 class CycleGANSettings(MethodSettings):
-    """The defaults are the paper's."""
+    """The defaults are the paper's; the identity loss, which it adds for paintings, is on as in the authors' code."""
 
     width: int = Field(64, ge=1, description="Channels of the first layer of every network (appendix 7.2).")
     generator: Literal["resnet6", "resnet9", "unet"] = Field(
