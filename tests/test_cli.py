@@ -280,3 +280,14 @@ def test_evaluating_both_ways_from_the_command_line(call: Call, pairs: Path, tmp
 def test_a_submission_that_cannot_be_is_one_line(call: Call, pairs: Path, tmp_path: Path, two_way_run: Path) -> None:
     answer = call("submit", two_way_run, "--data", pairs / "train", "--out", tmp_path / "images.zip")
     refused(answer, "holds 3 pictures; Kaggle takes 7000 to 10000")
+
+
+def test_ctrl_c_is_said(
+    call: Call, pairs: Path, tmp_path: Path, two_way_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("diptych.translate.Model.pixels", interrupt)
+    status, _, errors = call("translate", two_way_run, pairs / "val", "--out", tmp_path / "out")
+    assert (status, errors) == (130, "diptych: interrupted\n")

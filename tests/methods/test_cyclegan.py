@@ -294,3 +294,10 @@ def test_identity_needs_like_pictures() -> None:
 def test_a_sigmoid_before_a_loss_on_logits_is_refused(adversarial: str) -> None:
     with pytest.raises(ValueError, match=r"that loss takes logits; use --method.patch-output averaged"):
         build(patch_output="sigmoid", adversarial=adversarial)
+
+
+@pytest.mark.parametrize(("generator", "multiple"), [("resnet6", 8), ("unet", 32)])
+def test_translation_takes_what_the_generator_takes(generator: str, multiple: int) -> None:
+    method = build(generator=generator).eval()
+    assert method.multiple == multiple
+    assert method.translate({"x": torch.rand(1, 3, multiple, 3 * multiple)}).shape == (1, 3, multiple, 3 * multiple)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from diptych.networks.layers import Norm
 from diptych.networks.unet import SIZES, UNet
 
 
@@ -93,3 +94,12 @@ def test_no_norm_on_the_first_and_the_innermost_step() -> None:
 def test_any_multiple_of_the_size(batch: int, rows: int, columns: int) -> None:
     x = torch.zeros(batch, 3, 16 * rows, 16 * columns)
     assert UNet(3, 1, size=16, width=1).eval()(x).shape == (batch, 1, 16 * rows, 16 * columns)
+
+
+@pytest.mark.parametrize("norm", ["batch", "affine-instance"])
+def test_a_norm_that_shifts_needs_no_bias_before_it(norm: Norm) -> None:
+    # REQUIREMENTS 003-2: 4x4 stride-2 convolutions without bias; the last one has no norm behind it
+    network = UNet(3, 3, size=32, width=2, norm=norm)
+    *inner, last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    assert all(layer.bias is None and layer.kernel_size == (4, 4) and layer.stride == (2, 2) for layer in inner)
+    assert last.bias is not None
