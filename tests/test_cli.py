@@ -12,6 +12,7 @@ from PIL import Image
 
 from diptych import cli
 from diptych.data import facades
+from diptych.translate import Model
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -288,6 +289,6 @@ def test_ctrl_c_is_said(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("diptych.translate.Model.pixels", interrupt)
+    monkeypatch.setattr(Model, "pixels", interrupt)
     status, _, errors = call("translate", two_way_run, pairs / "val", "--out", tmp_path / "out")
     assert (status, errors) == (130, "diptych: interrupted\n")
