@@ -37,11 +37,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Model", "evaluate", "load", "report", "train", "translate"]
+__all__ = ["Model", "evaluate", "load", "report", "submit", "train", "translate"]
 
 if TYPE_CHECKING:
     from diptych.evaluate import evaluate
     from diptych.report import report
+    from diptych.submit import submit
     from diptych.train import train
     from diptych.translate import Model, load, translate
 

@@ -256,11 +256,9 @@ def submit(
     precision
         bf16 or fp32.
     """
-    from rich.console import Console
+    import diptych
 
-    from diptych.submit import submit
-
-    submit(run, data=data, out=out, direction=direction, device=device, precision=precision, console=Console())
+    diptych.submit(run, data=data, out=out, direction=direction, device=device, precision=precision)
 
 
 @app.command
