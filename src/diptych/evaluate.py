@@ -59,16 +59,7 @@ def evaluate(
             raise ValueError(f"--metrics {name}: there is no such metric; there are: {', '.join(metrics.PAIRED)}")
     run_folder, place = Run.open(Path(run)), Place.given(data, data_a, data_b)
     settings, method = run_folder.settings, METHODS[run_folder.method]
-    channels = (settings.channels_a, settings.channels_b)
-    found = layouts.held_out(method.needs, place, channels)
-    if found is None:
-        raise ValueError(
-            f"{place}: has no val or test split to measure on; put pictures that training does not see in a folder val "
-            "(val/A + val/B, or a val in each of two folders)"
-        )
-    split, sources = found
-    if isinstance(sources[0], Half):  # they were pairs before the training took them apart
-        sources = [sources[0].pairs]
+    split, sources = _held_out(run_folder, place)
     if len(sources) > 1 and (names or baselines):
         flag = f"--metrics {','.join(names)}" if names else "--baselines"
         raise ValueError(
@@ -90,7 +81,7 @@ def evaluate(
         held_out.store.check(settings.workers)
         judges = {"model": _by_model(model)}
         if baselines:
-            training = layouts.find(method.needs, place, "train", channels)
+            training = layouts.find(method.needs, place, "train", (settings.channels_a, settings.channels_b))
             assert training is not None
             judges |= _baselines(training, settings, way, progress)
         part = f"{split}-{way}" if method.two_way else split
@@ -114,6 +105,21 @@ def evaluate(
     with (run_folder.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
     return lines
+
+
+def _held_out(run: Run, place: Place) -> tuple[str, list[Source]]:
+    """The split to measure on: pairs where there are any, else A and B."""
+    channels = (run.settings.channels_a, run.settings.channels_b)
+    found = layouts.held_out(METHODS[run.method].needs, place, channels)
+    if found is None:
+        raise ValueError(
+            f"{place}: has no val or test split to measure on; put pictures that training does not see in a folder val "
+            "(val/A + val/B, or a val in each of two folders)"
+        )
+    split, sources = found
+    if isinstance(sources[0], Half):  # they were pairs before the training took them apart
+        return split, [sources[0].pairs]
+    return split, sources
 
 
 def _inputs(sources: list[Source], direction: Direction) -> Source:

@@ -58,31 +58,20 @@ def submit(
             f"{data}: holds {len(photos)} pictures; Kaggle takes {COUNT[0]} to {COUNT[1]} in one submission"
         )
     paintings = out.with_name(f"{out.name}.paintings")
-    label = _require_own(paintings, model, photos.source)
+    made_with = _require_own(paintings, model, photos.source)
     with counting(console, "looking at every photograph") as progress:
         photos.check(THREADS, progress)
     say(console, f"{run}: {len(photos)} photographs of {data}, {model.direction}, with the model of step {model.step}")
 
-    _begin(paintings, label)
+    paintings.mkdir(parents=True, exist_ok=True)
+    with atomic_file(paintings / LABEL) as beside:
+        beside.write_text(json.dumps(made_with), encoding="utf-8")
     files = [paintings / f"{number:05d}.jpg" for number in range(1, len(photos) + 1)]
-    missing = [index for index, file in enumerate(files) if not file.exists()]
-    if len(missing) < len(files):
-        say(console, f"{paintings}: {len(files) - len(missing)} are there already, {len(missing)} are missing")
     try:
-        with counting(console, "painting") as progress:
-            for first in range(0, len(missing), AT_ONCE):
-                indices = missing[first : first + AT_ONCE]
-                _paint(model, photos, indices, [files[index] for index in indices])
-                progress(len(files) - len(missing) + first + len(indices), len(files))
+        _paint_missing(model, photos, files, console)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{paintings}: keeps what is painted so far; the same command goes on") from None
-    with atomic_file(out) as beside:
-        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not get smaller
-            for file in files:
-                archive.write(file, file.name)
-        problems = check(beside)
-        if problems:
-            raise ValueError(f"{out}: cannot be submitted: {'; '.join(problems)}; remove {paintings} and try again")
+    _pack(files, out)
     for file in (*files, paintings / LABEL, *paintings.glob(".partial-*")):
         file.unlink()
     if not any(paintings.iterdir()):
@@ -136,12 +125,6 @@ def _require_own(paintings: Path, model: Model, photos: Source) -> dict[str, str
     return made_with
 
 
-def _begin(paintings: Path, made_with: dict[str, str]) -> None:
-    paintings.mkdir(parents=True, exist_ok=True)
-    with atomic_file(paintings / LABEL) as beside:
-        beside.write_text(json.dumps(made_with), encoding="utf-8")
-
-
 def _fingerprint(model: Model) -> str:
     """Of the weights in use: the files of a run that is still training may be newer by now."""
     digest = hashlib.sha256()
@@ -151,8 +134,27 @@ def _fingerprint(model: Model) -> str:
     return digest.hexdigest()
 
 
-def _paint(model: Model, photos: PictureStore, indices: list[int], files: list[Path]) -> None:
-    x = pictures.from_bytes(torch.stack([photos.get(index) for index in indices]))
-    for painting, file in zip(model.batch({"x": x}), files, strict=True):
-        pixels = pictures.from_tensor(painting)
-        pictures.encode(pictures.Pixels(pictures.to_channels(pixels, 3)), file)
+def _paint_missing(model: Model, photos: PictureStore, files: list[Path], console: Console) -> None:
+    missing = [index for index, file in enumerate(files) if not file.exists()]
+    there = len(files) - len(missing)
+    if there:
+        say(console, f"{files[0].parent}: {there} are there already, {len(missing)} are missing")
+    with counting(console, "painting") as progress:
+        for first in range(0, len(missing), AT_ONCE):
+            indices = missing[first : first + AT_ONCE]
+            x = pictures.from_bytes(torch.stack([photos.get(index) for index in indices]))
+            for painting, index in zip(model.batch({"x": x}), indices, strict=True):
+                in_colour = pictures.to_channels(pictures.from_tensor(painting), 3)
+                pictures.encode(pictures.Pixels(in_colour), files[index])
+            progress(there + first + len(indices), len(files))
+
+
+def _pack(files: list[Path], out: Path) -> None:
+    with atomic_file(out) as beside:
+        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not get smaller
+            for file in files:
+                archive.write(file, file.name)
+        if problems := check(beside):
+            raise ValueError(
+                f"{out}: cannot be submitted: {'; '.join(problems)}; remove {files[0].parent} and try again"
+            )
