@@ -49,9 +49,7 @@ def train(
     console: Console | None = None,
     **settings: Any,
 ) -> Run:
-    """Trains `method` on the pictures in `data`, or continues the run in `out`; gives the run.
-
-    A and B can lie in two folders, `data_a` and `data_b`, instead.
+    """Trains `method` on the pictures in `data`, or in `data_a` and `data_b`, or continues the run in `out`; gives the run.
 
     `settings` are those of the command line: `train("pix2pix", data=..., out=..., size=128, method={"width": 16})`.
     The same call again continues a run that was interrupted, and does nothing for a finished one; `fresh` sets the old

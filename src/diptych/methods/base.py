@@ -100,7 +100,7 @@ class Method(nn.Module, ABC):
         """Pictures `[B, C, H, W]` in [-1, 1] from the tensors named in `inputs`."""
 
     def translate_back(self, batch: dict[str, Tensor]) -> Tensor:
-        """Pictures of x's kind `[B, C, H, W]` from `y`, where the method is `two_way`."""
+        """Pictures of x's kind `[B, C, H, W]` from `y`; a method that is `two_way` has it, the others have no way back."""
         raise NotImplementedError
 
     def panels(self, batch: dict[str, Tensor]) -> list[Tensor]:

@@ -97,8 +97,8 @@ class CycleGAN(Method):
         Instance norm looks at each picture alone, so what one network has to see is one batch.
         """
         x, y = batch["x"], batch["y"]
-        weights, kind = self.settings, self.settings.adversarial
-        if weights.lambda_identity:
+        settings, kind = self.settings, self.settings.adversarial
+        if settings.lambda_identity:
             fake_y, same_y = self.G(torch.cat([x, y])).chunk(2)
             fake_x, same_x = self.F(torch.cat([y, x])).chunk(2)
         else:
@@ -109,12 +109,12 @@ class CycleGAN(Method):
             loss_F_GAN = losses.generator(self._judge(self.D_X, fake_x), kind)  # equation 1 for F
         loss_cycle_X = losses.pixelwise(self.F(fake_y), x, "l1")  # equation 2, first term
         loss_cycle_Y = losses.pixelwise(self.G(fake_x), y, "l1")  # equation 2, second term
-        loss = loss_G_GAN + loss_F_GAN + weights.lambda_cycle * (loss_cycle_X + loss_cycle_Y)  # equation 3
+        loss = loss_G_GAN + loss_F_GAN + settings.lambda_cycle * (loss_cycle_X + loss_cycle_Y)  # equation 3
         scalars = {"G_GAN": loss_G_GAN, "F_GAN": loss_F_GAN, "cycle_X": loss_cycle_X, "cycle_Y": loss_cycle_Y}
-        if weights.lambda_identity:
+        if settings.lambda_identity:
             loss_identity_X = losses.pixelwise(same_x, x, "l1")  # section 5.2, L_identity, second term
             loss_identity_Y = losses.pixelwise(same_y, y, "l1")  # section 5.2, L_identity, first term
-            loss = loss + weights.lambda_cycle * weights.lambda_identity * (loss_identity_X + loss_identity_Y)
+            loss = loss + settings.lambda_cycle * settings.lambda_identity * (loss_identity_X + loss_identity_Y)
             scalars |= {"identity_X": loss_identity_X, "identity_Y": loss_identity_Y}
         update("generators", loss)
 
