@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import diptych
+from diptych.data.outputs import plan
 from diptych.run import Run
-from diptych.translate import Model, load, plan, translate
+from diptych.translate import Model, load, translate
 
 Train = Callable[..., Run]
 
@@ -241,7 +242,7 @@ def test_where_pictures_go(folder: Path, tmp_path: Path) -> None:
         (photo, tmp_path / "new/a photo.jpg"),
         (deep, tmp_path / "new/Ünï#1.PNG"),
     ]
-    with pytest.raises(ValueError, match="two of the inputs"):
+    with pytest.raises(ValueError, match="would both be written to it"):
         plan([photo, folder], tmp_path / "new", False)
     with pytest.raises(ValueError, match=r"no such file"):
         plan([folder / "none.png"], tmp_path / "new", False)

@@ -1,6 +1,5 @@
 """The only door to a trained model: a picture in, a picture out, of the same kind and size."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar, overload
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from diptych import checkpoint
 from diptych.data import geometry, pictures
 from diptych.data.batches import Direction
-from diptych.data.layouts import list_pictures
+from diptych.data.outputs import plan
 from diptych.data.pictures import Array, Pixels
 from diptych.devices import Device, Precision, autocast, choose_device, choose_precision, memory_format
 
@@ -226,40 +225,3 @@ def require_working_size(working_size: int | None) -> None:
     """Raises a `ValueError` when a picture cannot be shrunk to it."""
     if working_size is not None and working_size < 1:
         raise ValueError(f"--working-size {working_size}: a number of pixels, 1 or more, is expected")
-
-
-def plan(inputs: list[Path], out: Path, overwrite: bool) -> list[tuple[Path, Path]]:
-    """Which picture goes where; a `ValueError` when something would be lost."""
-    jobs: list[tuple[Path, Path]] = []
-    one_file = len(inputs) == 1 and not inputs[0].is_dir()
-    for path in inputs:
-        if not path.exists():
-            raise ValueError(f"{path}: no such file or folder")
-        if path.is_dir():
-            found = pictures_below(path)
-            jobs += [(file, out / file.relative_to(path)) for file in found]
-        elif one_file and not out.is_dir() and out.suffix:
-            pictures.require_writable_suffix(out)
-            jobs.append((path, out))
-        else:
-            pictures.require_writable_suffix(path)
-            jobs.append((path, out / path.name))
-    targets = [target for _, target in jobs]
-    if twice := next((target for target, count in Counter(targets).items() if count > 1), None):
-        raise ValueError(f"{twice}: two of the inputs would be written to it; translate them into different folders")
-    sources = {source.resolve() for source, _ in jobs}
-    if own := next((target for target in targets if target.resolve() in sources), None):
-        raise ValueError(f"{own}: is one of the inputs, which are never overwritten; choose another --out")
-    existing = [target for target in targets if target.exists()]
-    if existing and not overwrite:
-        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-        raise ValueError(f"{existing[0]}{more}: exists already; choose another --out or add --overwrite")
-    return jobs
-
-
-def pictures_below(folder: Path) -> list[Path]:
-    """The pictures in a folder; a `ValueError` when there are none."""
-    found = list_pictures(folder)
-    if not found:
-        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)})")
-    return found

@@ -1,0 +1,130 @@
+"""One tool over whole folders: each picture by itself, several at once, going on where it was stopped."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diptych.atomic import atomic_file
+from diptych.data import pictures
+from diptych.data.outputs import Job, plan_folder, require_no_input
+from diptych.data.pictures import Pixels
+from diptych.progress import counting
+
+LABEL = ".made-with.json"
+
+
+def convert(
+    tool: str,
+    inputs: Path | str | Iterable[Path | str],
+    out: Path | str,
+    change: Callable[[Pixels, str], Pixels],
+    settings: Mapping[str, Any],
+    *,
+    suffix: str | None = None,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> list[str]:
+    """Puts every picture of `inputs` (files and folders) through `change(pixels, name)` into the folder `out`.
+
+    A picture keeps its place and name below its folder, or gets another `suffix`. Gives one line for each picture that
+    could not be read or written; the others are there. What was stopped is gone on with by the same call. Raises a
+    `ValueError` before the first picture for what concerns them all.
+    """
+    out = Path(out)
+    sources = as_paths(inputs)
+    jobs = plan_folder(sources, out, suffix)
+    require_no_input(jobs)
+    claim(out, tool, settings, sources)
+
+    def work(job: Job) -> None:
+        source, target = job
+        changed = change(pictures.decode(source), target.relative_to(out).as_posix())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pictures.encode(changed, target)
+
+    return each_missing(jobs, work, tool, workers, console)
+
+
+def as_paths(inputs: Path | str | Iterable[Path | str]) -> list[Path]:
+    """One path or several, as a list."""
+    return [Path(path) for path in ([inputs] if isinstance(inputs, Path | str) else inputs)]
+
+
+def claim(out: Path, tool: str, settings: Mapping[str, Any], inputs: Sequence[Path]) -> None:
+    """Makes `out` the folder of this very call, or finds that it is already.
+
+    The label in it tells what it was made with, so that the same call goes on with it and nothing else of a person's is
+    written into. Raises a `ValueError` when `out` lies in an input, or holds anything else.
+    """
+    for path in inputs:
+        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+            raise ValueError(f"{out}: lies inside {path}, which is only read; choose an --out beside it")
+    made_with = {"tool": tool, **settings, "inputs": [str(path.resolve()) for path in inputs]}
+    label = out / LABEL
+    if label.is_file():
+        there = _read_label(label)
+        other = [key for key in made_with if there.get(key) != made_with[key]]
+        if other:
+            raise ValueError(
+                f"{out}: was made with another {' and '.join(other)}; give its command again to go on with it, "
+                "or choose another --out"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(
+            f"{out}: exists and was not made by this command; choose another --out, nothing is overwritten"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_file(label) as beside:
+        text = json.dumps(made_with, indent=2) + "\n"
+        beside.write_text(text, encoding="utf-8")
+
+
+def _read_label(label: Path) -> dict[str, Any]:
+    try:
+        there = json.loads(label.read_text(encoding="utf-8"))
+    except ValueError:
+        there = None
+    if not isinstance(there, dict):
+        raise ValueError(f"{label}: is damaged; choose another --out, or remove the folder")
+    return there
+
+
+def each_missing(
+    jobs: Sequence[Job],
+    work: Callable[[Job], None],
+    doing: str,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> list[str]:
+    """Does `work` for every job whose target is not there yet; gives one line for each that failed, in their order.
+
+    Targets appear whole or not at all, so what is there is done. `workers` are threads, by default one a core.
+    """
+    missing = [job for job in jobs if not job[1].exists()]
+    there = len(jobs) - len(missing)
+
+    def problem(job: Job) -> str | None:
+        try:
+            work(job)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    problems: list[str] = []
+    with counting(console or Console(stderr=True), doing) as progress:
+        pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+        try:
+            for done, line in enumerate(pool.map(problem, missing), start=there + 1):
+                problems += [line] if line else []
+                progress(done, len(jobs))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("what is done is kept; the same command goes on") from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return problems
