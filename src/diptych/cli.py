@@ -320,9 +320,9 @@ def evaluate(
         if not model["metrics"]:
             say(console, f"{title}: translated; no B belongs to an A here, so there is nothing to compare with")
             continue
-        table = Table("", *model["metrics"], box=None, title=escape(title), title_justify="left")
-        for line in (model, *others):
-            table.add_row(line["who"], *(f"{value:.4f}" for value in line["metrics"].values()))
+        table = Table("", *(line["who"] for line in (model, *others)), box=None, title=escape(title), title_justify="left")
+        for name in model["metrics"]:
+            table.add_row(name, *(f"{line['metrics'][name]:.4f}" for line in (model, *others)))
         console.print(table)
 
 

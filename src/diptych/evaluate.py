@@ -19,6 +19,7 @@ from diptych.data.pictures import from_bytes
 from diptych.data.sources import Half, Source
 from diptych.devices import Device
 from diptych.methods import METHODS
+from diptych.methods.base import Method
 from diptych.run import Run, Settings, command_line
 from diptych.translate import Model, load
 
@@ -46,8 +47,8 @@ def evaluate(
     Pictures are resized to the training size, without crop or flip. `results/SPLIT/` gets the input, the output and the
     target of each pair as single pictures, thumbnails, and its numbers; `metrics.jsonl` gets one line for the model and,
     with `baselines`, one for each way to answer without a model: for a method that learns from pairs the mean training
-    target, and the target of the nearest training input (Euclidean, over all pixels); for one that does not the input
-    as it is, and the mean training picture of the other side. Gives those lines.
+    target, and the target of the nearest training input (Euclidean, over all pixels); for unpaired pictures the input
+    as it is, and the mean training picture of the other side; for single pictures what the method knows. Gives those lines.
 
     A method that translates both ways is measured both ways, or in the `direction` given, in `results/SPLIT-AtoB/` and
     `results/SPLIT-BtoA/`, with what came back and what became of pictures that needed no translation. The numbers compare
@@ -59,6 +60,9 @@ def evaluate(
             raise ValueError(f"--metrics {name}: there is no such metric; there are: {', '.join(metrics.PAIRED)}")
     run_folder, place = Run.open(Path(run)), Place.given(data, data_a, data_b)
     settings, method = run_folder.settings, METHODS[run_folder.method]
+    of_colour = set(names or ()) & set(metrics.OF_COLOUR)
+    if of_colour and 1 in (settings.channels_a, settings.channels_b):
+        raise ValueError(f"--metrics {','.join(sorted(of_colour))}: compares colours, and {run} has grey pictures")
     split, sources = _held_out(run_folder, place)
     if len(sources) > 1 and (names or baselines):
         flag = f"--metrics {','.join(names)}" if names else "--baselines"
@@ -66,7 +70,7 @@ def evaluate(
             f"{flag}: compares with a target, and in {place} no B belongs to an A; "
             "leave it out, or give side-by-side pairs"
         )
-    chosen = [] if len(sources) > 1 else list(names or metrics.PAIRED)
+    chosen = [] if len(sources) > 1 else list(names or method.metrics)
     directions = [direction or settings.direction]
     if method.two_way and direction is None:
         directions.append(BACK[settings.direction])
@@ -77,13 +81,16 @@ def evaluate(
     lines = []
     for way in directions:
         model = models[way]
-        held_out = _Pictures(_inputs(sources, way), settings, way)
-        held_out.store.check(settings.workers)
+        held_out = _Pictures(_inputs(sources, way), settings, way, models[way].method)
+        left_out = held_out.store.check(settings.workers, of_no_use=method.of_no_use)
+        if not len(held_out):
+            words = " and ".join(sorted(set(left_out.values())))
+            raise ValueError(f"{place}: all {len(left_out)} {split} pictures are {words}: nothing to measure on")
         judges = {"model": _by_model(model)}
         if baselines:
             training = layouts.find(method.needs, place, "train", (settings.channels_a, settings.channels_b))
             assert training is not None
-            judges |= _baselines(training, settings, way, progress)
+            judges |= _baselines(training, settings, way, model.method, progress)
         part = f"{split}-{way}" if method.two_way else split
         back = models[BACK[way]] if method.two_way else None
         for who, answer in judges.items():
@@ -98,6 +105,7 @@ def evaluate(
                     "split": split,
                     "direction": way,
                     "count": len(held_out),
+                    **({"left-out": len(left_out)} if left_out else {}),
                     "who": who,
                     "metrics": {_specified(name, settings.size): _mean(values[name]) for name in chosen},
                 }
@@ -137,14 +145,14 @@ def _mean(values: list[float]) -> float:
 
 
 class _Pictures:
-    """The pictures of a source at the training size, in batches: x, and y where they are pairs."""
+    """The pictures of a source at the training size, in batches: x, and y where there is one."""
 
-    def __init__(self, source: Source, settings: Settings, direction: Direction) -> None:
-        self.source, self.direction = source, direction
+    def __init__(self, source: Source, settings: Settings, direction: Direction, method: Method) -> None:
+        self.source, self.direction, self.method = source, direction, method
         [self.store] = open_stores([source], settings.size, settings.fit, settings.memory_gib)
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.store)
 
     def batches(self) -> Iterator[tuple[range, dict[str, Tensor]]]:
         for first in range(0, len(self), AT_ONCE):
@@ -152,6 +160,9 @@ class _Pictures:
             samples = torch.stack([self.store.get(index) for index in indices])
             if len(self.source.channels) == 2:
                 yield indices, split_sides(samples, self.source.channels[0], self.direction)
+            elif self.method.needs == "images":
+                y = from_bytes(samples)
+                yield indices, {**self.method.inputs_from(y), "y": y}
             else:
                 yield indices, {"x": from_bytes(samples)}
 
@@ -167,16 +178,20 @@ def _by_model(model: Model) -> Answer:
 
 
 def _baselines(
-    training: list[Source], settings: Settings, direction: Direction, progress: Progress | None
+    training: list[Source], settings: Settings, direction: Direction, method: Method, progress: Progress | None
 ) -> dict[str, Answer]:
-    """What anybody could answer who has the training pictures, as pairs or as two sets."""
+    """What anybody could answer who has the training pictures, as pairs, as two sets, or as single pictures."""
+    if method.needs == "images":
+        singles = _Pictures(training[0], settings, direction, method)
+        singles.store.check(settings.workers, of_no_use=method.of_no_use)
+        return method.baselines(batch["y"] for _, batch in singles.batches())
     if len(training) == 1:
-        pairs = _Pictures(training[0], settings, direction)
+        pairs = _Pictures(training[0], settings, direction, method)
         return {
             "mean training target": _always_the_mean(pairs, "y", progress),
             "target of the nearest training input": _nearest(pairs),
         }
-    targets = _Pictures(_inputs(training, BACK[direction]), settings, direction)
+    targets = _Pictures(_inputs(training, BACK[direction]), settings, direction, method)
     mean = _always_the_mean(targets, "x", progress)
     if settings.channels_a != settings.channels_b:
         return {"mean training picture": mean}
@@ -226,7 +241,7 @@ def _measure(
         for name in names:
             values[name] += measured[name]
         if keep:
-            keep.add([held_out.source.name(index) for index in indices], batch, output, measured)
+            keep.add([held_out.store.name(index) for index in indices], batch, output, measured)
         if progress:
             progress(who, indices.stop, len(held_out))
     if keep:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from diptych import color
+
 
 def as_seen(pictures: Tensor) -> Tensor:
     """`[-1, 1]` -> the 8-bit levels that a file would hold, as multiples of 1/255 in [0, 1]."""
@@ -52,4 +54,32 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
     return windows[..., 5:-5, 5:-5].flatten(1).mean(1)
 
 
-PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1, "psnr": psnr, "ssim": ssim}
+def ab(output: Tensor, target: Tensor) -> Tensor:
+    """Mean distance in the ab plane of CIE Lab (D65), `[B, 3, H, W]` twice -> `[B]`: how far the colours are off.
+
+    In units of a* and b*, of which about 2.3 are a just noticeable difference.
+    """
+    output_ab, target_ab = (
+        color.to_lab(as_seen(pictures) * 2 - 1)[1] * color.AB_RANGE for pictures in (output, target)
+    )
+    distance: Tensor = torch.linalg.vector_norm(output_ab - target_ab, dim=1)
+    return distance.flatten(1).mean(1)
+
+
+def _colourfulness(output: Tensor, target: Tensor) -> Tensor:
+    return color.colourfulness(output)
+
+
+def _colourfulness_of_target(output: Tensor, target: Tensor) -> Tensor:
+    return color.colourfulness(target)
+
+
+PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": l1,
+    "psnr": psnr,
+    "ssim": ssim,
+    "ab": ab,
+    "colourfulness": _colourfulness,
+    "target-colourfulness": _colourfulness_of_target,
+}
+OF_COLOUR = ("ab", "colourfulness", "target-colourfulness")

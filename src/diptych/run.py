@@ -168,9 +168,14 @@ def parse_settings(method: str, values: Values, own: Values) -> Settings:
     except ValidationError as error:
         raise ValueError(explain(error, METHODS[method].Settings, prefix="method.")) from error
     try:
-        return Settings.model_validate({**values, "method": parsed})
+        settings = Settings.model_validate({**values, "method": parsed})
     except ValidationError as error:
         raise ValueError(explain(error, Settings)) from error
+    if METHODS[method].needs == "images" and settings.direction != "AtoB":
+        raise ValueError(
+            f"--direction {settings.direction}: {method} learns from single pictures, with no A and B; leave it out"
+        )
+    return settings
 
 
 def require_method(method: str) -> None:
@@ -259,8 +264,8 @@ class Run:
         values["method"] = {"name": self.method, **values["method"]}
         return values
 
-    def write_settings(self, command: str, found: str, names: str) -> None:
-        """Writes settings.toml: every resolved setting, the command, the data, the versions."""
+    def write_settings(self, command: str, found: str, names: str, left_out: Sequence[str] = ()) -> None:
+        """Writes settings.toml: every resolved setting, the command, the data, what was left out of it, the versions."""
         values = self.values()
         own = values.pop("method")
         about = {
@@ -268,6 +273,7 @@ class Run:
             **{flag: str(folder.resolve()) for flag, folder in self.place.flags.items()},
             "found": found,
             "names": names,
+            **({"left-out": list(left_out)} if left_out else {}),
             "versions": {name: version(name) for name in ("diptych", "torch")} | {"python": platform.python_version()},
         }
         self.path.mkdir(parents=True, exist_ok=True)

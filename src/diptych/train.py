@@ -29,6 +29,7 @@ from diptych.progress import TrainingProgress, counting, say
 from diptych.run import Run, Settings, command_line, names_digest, set_aside, settings_from
 
 SAMPLES = 4  # rows of a sample sheet
+SHOWN = 8  # names of pictures in a line
 
 
 class Interrupted(KeyboardInterrupt):
@@ -65,19 +66,20 @@ def train(
     place, out = Place.given(data, data_a, data_b), Path(out)
     sources = layouts.find(METHODS[method].needs, place, "train", (asked.channels_a, asked.channels_b))
     assert sources is not None
-    run = Run(out, method, asked.resolved(max(len(source) for source in sources)), place)
+    run = Run(out, method, asked.resolved(max(map(len, sources))), place)
     aside = fresh and (out / "settings.toml").exists()
+    may_be_finished = not aside and not dry_run
     if not aside:
         _require_place(run, sources)
-        if not dry_run and _is_finished(run):
-            say(console, f"{out}: finished; nothing to do (a larger --steps or --epochs goes on, --fresh starts anew)")
-            return run
+        if may_be_finished and _is_finished(run):
+            return _nothing_to_do(run, console)
     stores = open_stores(sources, asked.load_size, asked.fit, asked.memory_gib)
-    for store in stores:
-        with counting(console, "looking at every picture") as progress:
-            store.check(asked.workers, progress)
+    left_out = _look_at_all(stores, run, console)
     found = _describe(stores)
     say(console, f"{place}: {found}")
+    run = Run(out, method, asked.resolved(max(map(len, stores))), place)  # an epoch has only what was not left out
+    if may_be_finished and _is_finished(run):
+        return _nothing_to_do(run, console)
     samples = _sample_batch(run, sources)
     if dry_run:
         _print_settings(run, console)
@@ -90,7 +92,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         _require_place(run, sources)
-        run.write_settings(command_line(), found, names_digest(sources))
+        run.write_settings(command_line(), found, names_digest(sources), left_out)
         batches = TrainingBatches(
             stores,
             size=asked.size,
@@ -107,6 +109,36 @@ def train(
 
 
 # ---- before the first step
+
+
+def _nothing_to_do(run: Run, console: Console) -> Run:
+    say(console, f"{run.path}: finished; nothing to do (a larger --steps or --epochs goes on, --fresh starts anew)")
+    return run
+
+
+def _look_at_all(stores: list[PictureStore], run: Run, console: Console) -> list[str]:
+    """The names of the pictures that are left out, because the method has no use for them."""
+    names = list[str]()
+    for store in stores:
+        with counting(console, "looking at every picture") as progress:
+            left_out = store.check(run.settings.workers, progress, METHODS[run.method].of_no_use)
+        for word, group in _by_word(left_out).items():
+            more = f" and {len(group) - SHOWN} more (settings.toml names them all)" if len(group) > SHOWN else ""
+            say(console, f"left out, {word}: {', '.join(group[:SHOWN])}{more}")
+            if not len(store):
+                raise ValueError(
+                    f"{run.place}: all {len(group)} pictures are {word}, and {run.method} learns nothing from them; "
+                    "give others"
+                )
+        names += left_out
+    return names
+
+
+def _by_word(left_out: dict[str, str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name, word in left_out.items():
+        groups.setdefault(word, []).append(name)
+    return groups
 
 
 def _describe(stores: list[PictureStore]) -> str:
@@ -172,13 +204,19 @@ def _held_out(run: Run) -> list[Source] | None:
 def _sample_batch(run: Run, train_sources: list[Source]) -> dict[str, Tensor]:
     """The same few held-out pictures for every sample sheet; of the training set where nothing is held out."""
     settings = run.settings
-    sources = _held_out(run) or train_sources
-    count = min(SAMPLES, max(len(source) for source in sources))
-    sides = []
-    for store in open_stores(sources, settings.size, settings.fit, memory_gib=0):
-        store.check(settings.workers)
-        sides.append(torch.stack([store.get(row * len(store) // count) for row in range(count)]))
+    stores = _looked_at(_held_out(run) or train_sources, settings, METHODS[run.method])
+    if not all(map(len, stores)):  # all that is held out is of no use
+        stores = _looked_at(train_sources, settings, METHODS[run.method])
+    count = min(SAMPLES, max(map(len, stores)))
+    sides = [torch.stack([store.get(row * len(store) // count) for row in range(count)]) for store in stores]
     return split_sides(torch.cat(sides, dim=1), settings.channels_a, settings.direction)
+
+
+def _looked_at(sources: list[Source], settings: Settings, method: type[Method]) -> list[PictureStore]:
+    stores = open_stores(sources, settings.size, settings.fit, memory_gib=0)
+    for store in stores:
+        store.check(settings.workers, of_no_use=method.of_no_use)
+    return stores
 
 
 # ---- the steps

@@ -136,18 +136,21 @@ class Model:
     def pixels(self, source: Pixels, stochastic: bool = False, working_size: int | None = None) -> Pixels:
         """Pixels to pixels of the same size, bits and alpha."""
         x = pictures.to_tensor(source, self.channels)
-        y = self.tensor(x, stochastic, working_size)
+        y = self.tensor(x, stochastic, working_size, levels=2**source.bits - 1)
         return pictures.from_tensor(y, source.bits, source.alpha)
 
-    def tensor(self, x: Tensor, stochastic: bool = False, working_size: int | None = None) -> Tensor:
-        """float `[C, H, W]` in [-1, 1] -> float `[C', H, W]` in [-1, 1], on the CPU."""
+    def tensor(
+        self, x: Tensor, stochastic: bool = False, working_size: int | None = None, levels: int | None = None
+    ) -> Tensor:
+        """float `[C, H, W]` in [-1, 1] -> float `[C', H, W]` in [-1, 1], on the CPU; `levels` as in the contract."""
         height, width = x.shape[-2:]
         require_working_size(working_size)
-        if working_size is not None and working_size < min(height, width):
-            scale = working_size / min(height, width)
-            small = geometry.resize(x, round(height * scale), round(width * scale))
-            return geometry.resize(self.tensor(small, stochastic), height, width).clamp(-1, 1)
-        return self.batch({"x": x[None]}, stochastic)[0]
+        shorter = working_size or self.method.working_size or min(height, width)
+        scale = min(shorter / min(height, width), 1)
+        small = geometry.resize(x, max(round(height * scale), 1), max(round(width * scale), 1)).clamp(-1, 1)
+        y = self.batch({"x": small[None]}, stochastic)[0]
+        with torch.inference_mode():
+            return self.method.enlarge(x, small, y, levels)
 
     @torch.inference_mode()
     def batch(self, batch: dict[str, Tensor], stochastic: bool = False) -> Tensor:

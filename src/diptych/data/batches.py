@@ -31,11 +31,17 @@ class PictureStore:
 
     def __init__(self, source: Source, size: int, fit: Fit = "stretch", keep: bool = False) -> None:
         self.source, self.size, self.fit = source, size, fit
+        self.numbers = list(range(len(source)))
+        """Which of the source's samples there are."""
         self.kept: dict[int, list[Tensor]] | None = {} if keep else None
         self.sizes: Counter[tuple[int, int]] = Counter()
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.numbers)
+
+    def name(self, index: int) -> str:
+        """What sample `index` is called."""
+        return self.source.name(self.numbers[index])
 
     def get(self, index: int) -> Tensor:
         """The pictures of sample `index` as one uint8 array, A above B: `[C_A + C_B, size, size]` for a pair."""
@@ -43,19 +49,20 @@ class PictureStore:
 
     def sides(self, index: int) -> list[Tensor]:
         """The pictures of sample `index`, each uint8 `[C, size, size]`."""
-        if self.kept is not None and index in self.kept:
-            return self.kept[index]
-        sides = self._decode(index)
+        number = self.numbers[index]
+        if self.kept is not None and number in self.kept:
+            return self.kept[number]
+        sides = self._decode(number)
         if self.kept is not None:
-            self.kept[index] = sides
+            self.kept[number] = sides
         return sides
 
-    def _decode(self, index: int) -> list[Tensor]:
-        sides: tuple[Tensor, ...] = self.source.load(index)
+    def _decode(self, number: int) -> list[Tensor]:
+        sides: tuple[Tensor, ...] = self.source.load(number)
         height, width = sides[0].shape[1:]
         if min(height, width) * SMALLEST_SHARE < self.size:
             raise ValueError(
-                f"{self.source.files(index)}: {width}x{height} pixels is too small to be scaled to {self.size}; "
+                f"{self.source.files(number)}: {width}x{height} pixels is too small to be scaled to {self.size}; "
                 f"sides of at least {-(-self.size // SMALLEST_SHARE)} are expected; remove it or lower --size"
             )
         self.sizes[height, width] += 1
@@ -63,15 +70,24 @@ class PictureStore:
             sides = tuple(geometry.centre_square(side) for side in sides)
         return [geometry.resize(side, self.size, self.size) for side in sides]
 
-    def check(self, threads: int, progress: Progress | None = None) -> None:
-        """Looks at every picture once, so that a bad one is named before training and not in its third hour."""
+    def check(
+        self, threads: int, progress: Progress | None = None, of_no_use: Callable[[Tensor], str | None] | None = None
+    ) -> dict[str, str]:
+        """Looks at every picture once, so that a bad one is named before training and not in its third hour.
+
+        Leaves out the pictures for which `of_no_use` has a word, and gives their names with that word.
+        """
         problems: list[str] = []
+        left_out: dict[int, str] = {}
 
         def look(index: int) -> None:
             try:
-                self.sides(index)
+                sides = self.sides(index)
             except ValueError as error:
                 problems.append(str(error))
+                return
+            if of_no_use and (word := next(filter(None, map(of_no_use, sides)), None)):
+                left_out[self.numbers[index]] = word
 
         with ThreadPoolExecutor(max(threads, 1)) as pool:
             for done, _ in enumerate(pool.map(look, range(len(self))), start=1):
@@ -80,12 +96,15 @@ class PictureStore:
         if problems:
             more = f" (and {len(problems) - 1} more such files)" if len(problems) > 1 else ""
             raise ValueError(f"{min(problems)}{more}")
+        self.numbers = [number for number in self.numbers if number not in left_out]
+        return {self.source.name(number): left_out[number] for number in sorted(left_out)}
 
     def describe(self) -> str:
         """What was found, once it has been looked at: `400 side-by-side pairs, 512x256, A left`."""
         height, width = self.sizes.most_common(1)[0][0]
         others = f" (the commonest of {len(self.sizes)} sizes)" if len(self.sizes) > 1 else ""
-        return self.source.describe(height, width) + others
+        left_out = len(self.source) - len(self)
+        return self.source.describe(height, width) + others + (f", {left_out} of them left out" if left_out else "")
 
 
 def open_stores(sources: Sequence[Source], size: int, fit: Fit, memory_gib: float) -> list[PictureStore]:
@@ -97,10 +116,14 @@ def open_stores(sources: Sequence[Source], size: int, fit: Fit, memory_gib: floa
 def split_sides(pairs: Tensor, channels_a: int, direction: Direction) -> dict[str, Tensor]:
     """uint8 `[B, C_A + C_B, H, W]` -> `x` (what goes in) and `y` (what should come out), float in [-1, 1].
 
+    Single pictures, `[B, C_A, H, W]`, are what should come out; what goes in is for the method to make of them.
+
     >>> sorted(split_sides(torch.zeros(1, 4, 2, 2, dtype=torch.uint8), channels_a=1, direction="AtoB")["x"].shape)
     [1, 1, 2, 2]
     """
     floats = from_bytes(pairs)
+    if floats.shape[1] == channels_a:
+        return {"y": floats}
     a, b = floats[:, :channels_a], floats[:, channels_a:]
     x, y = (a, b) if direction == "AtoB" else (b, a)
     return {"x": x, "y": y}
@@ -109,8 +132,8 @@ def split_sides(pairs: Tensor, channels_a: int, direction: Direction) -> dict[st
 class TrainingBatches:
     """Endless training batches: every epoch a new order, every sample its own crop and flip.
 
-    From one store come pairs: A and B share one geometry. From two come unpaired pictures: each store goes through its
-    own epochs, in its own order, however many the other one has, and each picture has its own geometry.
+    From one store come pairs, whose A and B share one geometry, or single pictures. From two come unpaired pictures: each
+    store goes through its own epochs, in its own order, however many the other has, and each picture has its own geometry.
     """
 
     def __init__(

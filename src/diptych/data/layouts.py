@@ -22,6 +22,7 @@ LAYOUTS = (
     "(pairs have the same stems; unpaired pictures may lie in two folders of any names or be TFRecords); or "
     "--data-a DIR --data-b DIR"
 )
+SINGLE_LAYOUTS = "pictures, or TFRecord files, in DIR or DIR/train, for measuring also in DIR/val or DIR/test"
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,12 @@ class Place:
 def find(needs: str, place: Place, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Source] | None:
     """The samples of one split that a method needs, or None where there is no such split.
 
-    "paired" pictures are one source of pairs, "unpaired" ones two sources, A and B. Where the folder has no splits, all is
-    "train". `channels` says how A and B are read: 3 for RGB, 1 for grey. Raises a `ValueError` that names what is wrong:
-    no such folder, nothing in it, an A without its B.
+    "paired" pictures are one source of pairs, "unpaired" ones two sources, A and B; "images" are one source of single
+    pictures. Where the folder has no splits, all is "train". `channels` says how A and B are read: 3 for RGB, 1 for grey.
+    Raises a `ValueError` that names what is wrong: no such folder, nothing in it, an A without its B.
     """
+    if needs == "images":
+        return find_images(place, split, channels[0])
     if needs == "paired":
         pairs = find_paired(place, split, channels)
         return [pairs] if pairs else None
@@ -79,7 +82,7 @@ def find_paired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)) 
     """The pairs of one split, as `find` finds them."""
     sides = _two_sides(place, split)
     if sides is not None:
-        return _match_stems(*sides, channels)
+        return match_stems(*sides, channels)
     return find_side_by_side(place, split, channels)
 
 
@@ -103,6 +106,14 @@ def find_unpaired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)
     if split != "train" and (_two_sides(place, "train") or (has_train and _first_two_by_name(place.folder, "train"))):
         raise ValueError(f"{pairs.folder}: holds no A and B as train does; the layouts are: {LAYOUTS}")
     return [Half(pairs, 0), Half(pairs, 1)]
+
+
+def find_images(place: Place, split: Split, channels: int = 3) -> list[Source] | None:
+    """The single pictures of one split, as `find` finds them."""
+    if place.folder_b is not None:
+        raise ValueError(f"{place.arguments}: single pictures are learnt from, not an A and a B; give one --data DIR")
+    folder = _split_folder(place.folder, split, SINGLE_LAYOUTS)
+    return [find_singles(folder, channels)] if folder else None
 
 
 def _sides(place: Place, split: Split) -> tuple[tuple[Path, Path] | None, str]:
@@ -175,7 +186,7 @@ def _first(folders: dict[str, Path], names: Sequence[str]) -> Path | None:
     return next((folders[name] for name in names if name in folders), None)
 
 
-def _split_folder(data: Path, split: Split) -> Path | None:
+def _split_folder(data: Path, split: Split, layouts: str = LAYOUTS) -> Path | None:
     """Where the pictures of a split lie; a folder without splits is all "train"."""
     folders = _folders(data)
     found = _first(folders, SPLIT_FOLDERS[split])
@@ -183,7 +194,7 @@ def _split_folder(data: Path, split: Split) -> Path | None:
         return found
     splits = [name for names in SPLIT_FOLDERS.values() for name in names]
     if any(name + side in folders for name in splits for side in ("", "a", "b")):
-        raise ValueError(f"{data}: has no train folder, only {_listed(folders.values())}; the layouts are: {LAYOUTS}")
+        raise ValueError(f"{data}: has no train folder, only {_listed(folders.values())}; the layouts are: {layouts}")
     return data
 
 
@@ -260,7 +271,10 @@ def _singles(folder: Path, channels: int, remark: str = "") -> PictureFiles | Pi
     return PictureRecords(folder, records, (channels,), remark)
 
 
-def _match_stems(folder_a: Path, folder_b: Path, channels: tuple[int, int]) -> TwoFolders:
+def match_stems(folder_a: Path, folder_b: Path, channels: tuple[int, int]) -> TwoFolders:
+    """The pictures in two folders and below as pairs of the same stems; a `ValueError` names one without partner."""
+    for folder in (folder_a, folder_b):
+        _folders(folder)
     a, b = (_by_stem(folder) for folder in (folder_a, folder_b))
     for one, other, missing_in in ((a, b, folder_b), (b, a, folder_a)):
         lonely = sorted(one.keys() - other.keys())

@@ -1,11 +1,12 @@
 """The contract between a paper and the training loop."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol
 
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
@@ -73,10 +74,14 @@ class Method(nn.Module, ABC):
     """Whether `translate_back` leads from y to x."""
     columns: ClassVar[tuple[str, ...]] = ("input", "output", "target")
     """What `panels` gives, in words."""
+    metrics: ClassVar[tuple[str, ...]] = ("l1", "psnr", "ssim")
+    """What is worth measuring against a target."""
     Settings: ClassVar[type[MethodSettings]]
 
     multiple: int
     """Height and width that `translate` can take are multiples of this."""
+    working_size: int | None = None
+    """What the shorter side of a larger picture is shrunk to before `translate` sees it; None leaves it as it is."""
 
     @abstractmethod
     def __init__(self, settings: Any, shape: Shape) -> None:
@@ -103,9 +108,33 @@ class Method(nn.Module, ABC):
         """Pictures of x's kind `[B, C, H, W]` from `y`; a method that is `two_way` has it, the others have no way back."""
         raise NotImplementedError
 
+    def inputs_from(self, y: Tensor) -> dict[str, Tensor]:
+        """The tensors named in `inputs`, made from what should come out; a method that needs "images" has it."""
+        raise NotImplementedError
+
+    def enlarge(self, x: Tensor, small_x: Tensor, y: Tensor, levels: int | None) -> Tensor:
+        """What comes out at the size of the picture x `[C, H, W]`, from y, the output for the smaller (or equal) small_x.
+
+        `levels` is 255 or 65535 where a file will hold it, None where floats remain.
+        """
+        if y.shape[-2:] == x.shape[-2:]:
+            return y
+        return F.interpolate(y[None], size=x.shape[-2:], mode="bicubic", antialias=True)[0].clamp(-1, 1)
+
+    @classmethod
+    def of_no_use(cls, picture: Tensor) -> str | None:
+        """Why nothing can be learnt from or measured on this picture, uint8 `[C, H, W]`, in a word; None where it can."""
+        return None
+
+    @classmethod
+    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Answers without a model, from x to y, by name; `training` are batches of y. For methods that need "images"."""
+        return {}
+
     def panels(self, batch: dict[str, Tensor]) -> list[Tensor]:
         """The columns of the sample sheet, each `[B, C, H, W]`, in the order of `columns`."""
-        return [batch["x"], self.translate(batch), batch["y"]]
+        whole = {**batch, **self.inputs_from(batch["y"])} if self.needs == "images" else batch
+        return [whole["x"], self.translate(whole), whole["y"]]
 
 
 @contextmanager

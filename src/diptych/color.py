@@ -1,0 +1,130 @@
+"""Lightness and colour of pictures: CIE Lab (D65, 2 degree observer), in which what a grey picture has is one channel.
+
+Pictures are float `[..., 3, H, W]` in [-1, 1]. L is `[..., 1, H, W]` and ab `[..., 2, H, W]`, both in [-1, 1] too: L* / 50
+- 1, a* / 110 and b* / 110 (the colours of sRGB reach from -108 to 98).
+"""
+
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+AB_RANGE = 110.0
+FLAT = 0.1  # variance of L under which a neighbourhood has no edge to speak of; chosen by the error on photographs
+
+
+def to_lab(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """L and ab of pictures.
+
+    >>> L, ab = to_lab(torch.ones(1, 3, 2, 2))
+    >>> L.flatten().tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    from kornia.color import rgb_to_lab
+
+    with torch.autocast(pictures.device.type, enabled=False):
+        lab = rgb_to_lab((pictures.float() + 1) / 2)
+    return lab[..., :1, :, :] / 50 - 1, lab[..., 1:, :, :] / AB_RANGE
+
+
+def from_lab(L: Tensor, ab: Tensor) -> Tensor:
+    """The pictures of L and ab.
+
+    Where RGB has no such colour of this lightness, the chroma gives way: the colour moves towards the grey of the same
+    luminance, which is a straight line in linear light, until RGB can show it.
+
+    >>> from_lab(torch.full((1, 2, 2), 1.0), torch.full((2, 2, 2), 0.9)).min() > 0.999  # nothing is whiter than white
+    tensor(True)
+    """
+    from kornia.color import lab_to_rgb, linear_rgb_to_rgb, rgb_to_linear_rgb
+
+    with torch.autocast(L.device.type, enabled=False):
+        lab = torch.cat([(L.float() + 1) * 50, ab.float() * AB_RANGE], dim=-3)
+        linear = rgb_to_linear_rgb(lab_to_rgb(lab, clip=False))
+        grey = _luminance(linear).clamp(0, 1)
+        away = linear - grey
+        room = torch.where(away > 0, 1 - grey, grey) / away.abs().clamp(min=1e-12)
+        shown = grey + away * room.amin(dim=-3, keepdim=True).clamp(max=1)
+        return linear_rgb_to_rgb(shown.clamp(0, 1)) * 2 - 1
+
+
+def to_grey(pictures: Tensor) -> Tensor:
+    """The same pictures without their colour: three equal channels of the same L.
+
+    >>> to_grey(torch.tensor([1.0, -1.0, -1.0]).view(3, 1, 1)).flatten().mul(127.5).add(127.5).round().tolist()
+    [127.0, 127.0, 127.0]
+    """
+    from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
+
+    with torch.autocast(pictures.device.type, enabled=False):
+        luminance = _luminance(rgb_to_linear_rgb((pictures.float() + 1) / 2))
+        return linear_rgb_to_rgb(luminance.expand_as(pictures)) * 2 - 1
+
+
+def _luminance(linear: Tensor) -> Tensor:
+    from kornia.color import rgb_to_xyz
+
+    return rgb_to_xyz(linear)[..., 1:2, :, :]
+
+
+def round_keeping_lightness(pictures: Tensor, levels: int) -> Tensor:
+    """Pictures with values that files have: multiples of 1/255 for `levels` 255, chosen so that L hardly changes.
+
+    Each channel goes up or down to its next level; of the eight ways, the one is taken that keeps the luminance best.
+    To the nearest level, three channels together can move L by more than half a level.
+    """
+    from kornia.color import rgb_to_linear_rgb
+
+    value = ((pictures.float() + 1) * (levels / 2)).clamp(0, levels)
+    target = _luminance(rgb_to_linear_rgb(value / levels))
+    lower = value.floor().clamp(max=levels - 1)
+    linear = rgb_to_linear_rgb(torch.stack([lower, lower + 1]) / levels)
+    best, least = lower, torch.full_like(target, torch.inf)
+    for ups in product((0, 1), repeat=3):
+        up = torch.tensor(ups, device=value.device).view(3, 1, 1)
+        change = (_luminance(torch.where(up == 1, linear[1], linear[0])) - target).abs()
+        best = torch.where(change < least, lower + up, best)
+        least = torch.minimum(change, least)
+    return best * (2 / levels) - 1
+
+
+def spread(ab: Tensor, small_L: Tensor, L: Tensor) -> Tensor:
+    """ab `[2, h, w]` of a small picture, enlarged to the size of `L` `[1, H, W]`, with its edges where L has them.
+
+    Around each pixel of the small picture, colour is nearly a linear function of lightness (He, Sun, Tang 2010, Guided
+    Image Filtering, section 3.1); by that function, the lightness that only the large picture has becomes colour.
+    """
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+    def enlarged(x: Tensor) -> Tensor:
+        return F.interpolate(x[None], size=L.shape[-2:], mode="bicubic")[0]
+
+    covariance = mean(small_L * ab) - mean(small_L) * mean(ab)
+    variance = mean(small_L.square()) - mean(small_L).square()
+    slope = covariance / (variance + FLAT)
+    return enlarged(slope).mul_(L - enlarged(small_L)).add_(enlarged(ab))
+
+
+def is_grey(picture: Tensor) -> bool:
+    """Whether a picture, uint8 `[3, H, W]`, has no colour to speak of: the channels differ by more than the noise of a
+    compressed grey picture (8 levels) in less than a hundredth of its pixels.
+
+    >>> is_grey(torch.full((3, 4, 4), 90, dtype=torch.uint8))
+    True
+    """
+    difference = picture.amax(dim=0) - picture.amin(dim=0)
+    return bool((difference > 8).float().mean() < 0.01)
+
+
+def colourfulness(pictures: Tensor) -> Tensor:
+    """How colourful, `[B, 3, H, W]` -> `[B]`: 0 is grey, 15 slightly, 33 moderately, 59 quite, 109 extremely colourful.
+
+    M3 of Hasler and Suesstrunk 2003, "Measuring colourfulness in natural images", section 6, on 8-bit levels.
+    """
+    red, green, blue = ((pictures.float() + 1) * 127.5).round().clamp(0, 255).flatten(2).unbind(1)
+    opponents = torch.stack([red - green, (red + green) / 2 - blue])
+    spread_of = opponents.std(dim=-1, correction=0).square().sum(0).sqrt()
+    return spread_of + 0.3 * opponents.mean(dim=-1).square().sum(0).sqrt()
