@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 from diptych.data import facades
+from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.run import Run
 from diptych.train import train
@@ -41,18 +42,31 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six training and two val photographs of 32 px; one in each is grey, saved as RGB."""
+    folder = tmp_path_factory.mktemp("photos")
+    for split, numbers in (("train", range(6)), ("val", range(6, 8))):
+        (folder / split).mkdir()
+        for number in numbers:
+            photo, _ = facades.draw_pair(number, size=32)
+            photo.save(folder / split / f"{number}.png")
+        photo.convert("L").convert("RGB").save(folder / split / "grey.png")
+    return folder
+
+
 Train = Callable[..., Run]
 
 
 @pytest.fixture(scope="session")
-def train_tiny(tiny_pairs: Path) -> Train:
+def train_tiny(tiny_pairs: Path, tiny_photos: Path) -> Train:
     """Trains the tiny settings, with changes, into a folder."""
 
     def call(out: Path, name: str = "pix2pix", **changes: Any) -> Run:
         quiet = Console(file=open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-        given = {**TINY, **changes}
+        given = {**TINY, **({"direction": "AtoB"} if METHODS[name].needs == "images" else {}), **changes}
         if "data_a" not in given:
-            given.setdefault("data", tiny_pairs)
+            given.setdefault("data", tiny_photos if METHODS[name].needs == "images" else tiny_pairs)
         if name == "cyclegan":
             given["method"] = {**TINY_CYCLEGAN, **given["method"]}
         try:
@@ -73,6 +87,12 @@ def tiny_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def two_way_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a method that translates both ways, trained BtoA; tests must not write into it."""
     return train_tiny(tmp_path_factory.mktemp("runs") / "two-way", "cyclegan").path
+
+
+@pytest.fixture(scope="session")
+def colouring_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that colours; tests must not write into it."""
+    return train_tiny(tmp_path_factory.mktemp("runs") / "colours", "colorize").path
 
 
 @pytest.fixture(scope="session")

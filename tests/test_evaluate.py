@@ -40,7 +40,8 @@ def test_results_are_kept_and_the_mean_is_theirs(run: Path, tiny_pairs: Path) ->
     for entry in results:
         panels = {panel: picture(run / f"results/val/{panel}/{entry['name']}.png") for panel in entry["panels"]}
         # the numbers are those of the pictures on disk, measured again
-        for name, metric in metrics.PAIRED.items():
+        for name in ("l1", "psnr", "ssim"):
+            metric = metrics.PAIRED[name]
             assert entry["metrics"][f"{name}/8-bit/32px"] == pytest.approx(
                 metric(panels["output"], panels["target"]).item(), rel=1e-5
             )
@@ -216,3 +217,58 @@ def test_grey_and_colour_cannot_take_each_other_s_place(train_tiny: Train, tiny_
     for way in ("BtoA", "AtoB"):
         [entry, _] = read_json_lines(run / f"results/val-{way}/results.jsonl")
         assert entry["panels"] == ["input", "output", "target", "reconstructed"]
+
+
+# ---- single pictures: what goes in is made of what should come out
+
+
+@pytest.fixture
+def colours(colouring_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(colouring_run, tmp_path / "run"))
+
+
+def test_colouring_is_measured_in_colour(colours: Path, tiny_photos: Path) -> None:
+    """Grey held-out pictures have no true colour to be compared with: they are left out, and counted."""
+    model, grey, mean = evaluate(colours, data=tiny_photos, baselines=True, device="cpu")
+    assert [line["who"] for line in (model, grey, mean)] == [
+        "model",
+        "the grey picture",
+        "the training set's mean chroma",
+    ]
+    assert (model["count"], model["left-out"]) == (2, 1)
+    names = ["l1", "psnr", "ssim", "ab", "colourfulness", "target-colourfulness"]
+    assert list(model["metrics"]) == [f"{name}/8-bit/32px" for name in names]
+    assert grey["metrics"]["colourfulness/8-bit/32px"] == 0
+    assert grey["metrics"]["target-colourfulness/8-bit/32px"] > 5
+    assert mean["metrics"]["colourfulness/8-bit/32px"] > 1
+    entries = read_json_lines(colours / "results/val/results.jsonl")
+    assert [entry["name"] for entry in entries] == ["6", "7"]
+    for entry in entries:
+        shown = picture(colours / f"results/val/input/{entry['name']}.png")
+        true = picture(colours / f"results/val/target/{entry['name']}.png")
+        assert torch.equal(shown[:, 0], shown[:, 2])  # the network is not shown the answer
+        assert torch.equal(true, picture(tiny_photos / f"val/{entry['name']}.png"))
+
+
+def test_the_mean_chroma_is_of_the_training_pictures(colours: Path, tiny_photos: Path, tmp_path: Path) -> None:
+    """And not of the held-out ones, nor of the grey ones among them."""
+    own = Path(shutil.copytree(tiny_photos, tmp_path / "data"))
+    Image.new("RGB", (32, 32), (120, 120, 120)).save(own / "train/another grey.png")
+    before, after = (evaluate(colours, data=data, baselines=True, device="cpu")[2] for data in (tiny_photos, own))
+    assert before["metrics"] == after["metrics"]
+    Image.new("RGB", (32, 32), (250, 10, 10)).save(own / "train/another red.png")
+    assert evaluate(colours, data=own, baselines=True, device="cpu")[2]["metrics"] != after["metrics"]
+
+
+def test_only_grey_pictures_held_out(colours: Path, tmp_path: Path) -> None:
+    (tmp_path / "grey/val").mkdir(parents=True)
+    Image.new("L", (32, 32), 90).save(tmp_path / "grey/val/a.png")
+    with pytest.raises(ValueError, match="all 1 val pictures are grey: nothing to measure on"):
+        evaluate(colours, data=tmp_path / "grey", device="cpu")
+
+
+def test_colours_of_grey_pictures_are_not_compared(train_tiny: Train, tiny_pairs: Path, tmp_path: Path) -> None:
+    run = train_tiny(tmp_path / "run", channels_a=1, steps=1).path
+    with pytest.raises(ValueError, match="--metrics ab: compares colours"):
+        evaluate(run, data=tiny_pairs, names=["l1", "ab"], device="cpu")
+    assert len(evaluate(run, data=tiny_pairs, device="cpu")[0]["metrics"]) == 3

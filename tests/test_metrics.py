@@ -1,8 +1,10 @@
 """The metrics against scikit-image, on pictures as they are seen: 8 bits."""
 
+import numpy as np
 import pytest
 import skimage.metrics
 import torch
+from skimage.color import rgb2lab
 
 from diptych import metrics
 
@@ -52,3 +54,17 @@ def test_equal_pictures(two: tuple[torch.Tensor, torch.Tensor]) -> None:
     assert metrics.l1(target, target).tolist() == [0, 0]
     assert metrics.psnr(target, target).tolist() == pytest.approx([100, 100])
     assert metrics.ssim(target, target).tolist() == pytest.approx([1, 1])
+
+
+def test_ab_against_scikit_image() -> None:
+    generator = torch.Generator().manual_seed(0)
+    output, target = (torch.rand(2, 3, 16, 16, generator=generator) * 2 - 1 for _ in range(2))
+    labs = [rgb2lab(((t + 1) * 127.5).round().double().numpy() / 255, channel_axis=1) for t in (output, target)]
+    off = np.sqrt(((labs[0] - labs[1])[:, 1:] ** 2).sum(axis=1)).mean(axis=(1, 2))
+    assert metrics.ab(output, target).tolist() == pytest.approx(list(off), rel=1e-4)
+
+
+def test_colourfulness_of_output_and_target() -> None:
+    colourful, grey = torch.rand(1, 3, 8, 8) * 2 - 1, torch.zeros(1, 3, 8, 8)
+    assert metrics.PAIRED["colourfulness"](grey, colourful) == 0 < metrics.PAIRED["colourfulness"](colourful, grey)
+    assert metrics.PAIRED["target-colourfulness"](colourful, grey) == 0

@@ -1,5 +1,6 @@
 """The loop: what it writes, how it stops, how it goes on."""
 
+import io
 import json
 import os
 import re
@@ -16,12 +17,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file
 
 from diptych import checkpoint
 from diptych.data import facades
+from diptych.methods.colorize import Colorize
 from diptych.run import Run, Settings
-from diptych.train import Interrupted, Updater, learning_rate
+from diptych.train import Interrupted, Updater, learning_rate, train
 
 Train = Callable[..., Run]
 
@@ -460,3 +463,69 @@ def test_folders_whose_names_are_no_unicode(train_tiny: Train, tmp_path: Path) -
     for steps in (1, 2):
         run = train_tiny(tmp_path / "run", "cyclegan", data_a=sides[0], data_b=sides[1], steps=steps).path
     assert "s?1" in (run / "settings.toml").read_text(encoding="utf-8")
+
+
+# ---- single pictures, of which grey ones are of no use for colouring
+
+
+def about(run: Path) -> dict[str, Any]:
+    values: dict[str, Any] = tomllib.loads((run / "settings.toml").read_text(encoding="utf-8"))["run"]
+    return values
+
+
+def test_grey_pictures_are_noticed_named_and_left_out(tiny_photos: Path, tmp_path: Path) -> None:
+    said = io.StringIO()
+    settings: dict[str, Any] = {"size": 32, "epochs": 2, "device": "cpu", "method": {"width": 2, "patch": 16}}
+    run = train("colorize", data=tiny_photos, out=tmp_path / "run", console=Console(file=said), **settings)
+    assert "left out, grey: grey\n" in said.getvalue()
+    assert about(run.path)["left-out"] == ["grey"]
+    assert about(run.path)["found"].startswith("7 pictures in ")
+    assert about(run.path)["found"].endswith(", 1 of them left out")
+    assert run.settings.steps == 12  # twice the six in colour
+    said.truncate(0)
+    train("colorize", data=tiny_photos, out=tmp_path / "run", console=Console(file=said), **settings)
+    assert "nothing to do" in said.getvalue()
+
+
+def test_grey_pictures_are_in_no_batch_and_on_no_sheet(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[torch.Tensor]()
+    original = Colorize.train_step
+
+    def watching(self: Colorize, batch: Any, update: Any, step: int) -> Any:
+        seen.append(batch["y"])
+        return original(self, batch, update, step)
+
+    monkeypatch.setattr(Colorize, "train_step", watching)
+    run = train_tiny(tmp_path / "run", "colorize", steps=14, batch_size=2)
+    assert len(seen) == 14
+    assert all(picture.std(dim=0).mean() > 0.02 for batch in seen for picture in batch)
+    with Image.open(run.path / "samples/step-00000014.png") as sheet:
+        assert sheet.size == (3 * 32 + 2 * 2, 2 * 32 + 2)  # two of the three held-out pictures
+
+
+def test_nothing_but_grey(train_tiny: Train, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for number in range(12):
+        Image.new("L", (32, 32), 20 * number).save(tmp_path / f"data/{number:02d}.png")
+    with pytest.raises(ValueError, match="all 12 pictures are grey"):
+        train_tiny(tmp_path / "run", "colorize", data=tmp_path / "data")
+    assert not (tmp_path / "run").exists()
+
+
+def test_only_grey_pictures_held_out(train_tiny: Train, tiny_photos: Path, tmp_path: Path) -> None:
+    """The sheet shows training pictures then."""
+    data = Path(shutil.copytree(tiny_photos, tmp_path / "data"))
+    for path in (data / "val").glob("[67].png"):
+        path.unlink()
+    run = train_tiny(tmp_path / "run", "colorize", data=data, steps=1)
+    with Image.open(run.path / "samples/step-00000001.png") as sheet:
+        assert sheet.size == (3 * 32 + 2 * 2, 4 * 32 + 3 * 2)
+
+
+def test_single_pictures_have_no_direction_and_no_sides(train_tiny: Train, tiny_photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--direction BtoA: colorize learns from single pictures"):
+        train_tiny(tmp_path / "run", "colorize", direction="BtoA")
+    with pytest.raises(ValueError, match=r"single pictures are learnt from, not an A and a B; give one --data DIR"):
+        train_tiny(tmp_path / "run", "colorize", data_a=tiny_photos / "train", data_b=tiny_photos / "val")

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import diptych
-from diptych.data.outputs import plan
 from diptych.run import Run
 from diptych.translate import Model, load, translate
 
@@ -231,23 +230,6 @@ def test_inputs_are_never_written_over(tiny_run: Path, folder: Path) -> None:
         translate(tiny_run, [folder], out=folder, overwrite=True)
     with pytest.raises(ValueError, match="is one of the inputs"):
         translate(tiny_run, [folder / "a photo.jpg"], out=folder / "a photo.jpg", overwrite=True)
-
-
-def test_where_pictures_go(folder: Path, tmp_path: Path) -> None:
-    photo = folder / "a photo.jpg"
-    assert plan([photo], tmp_path / "b.png", False) == [(photo, tmp_path / "b.png")]
-    assert plan([photo], tmp_path / "new", False) == [(photo, tmp_path / "new/a photo.jpg")]
-    deep = folder / "deep/Ünï#1.PNG"
-    assert plan([photo, deep], tmp_path / "new", False) == [
-        (photo, tmp_path / "new/a photo.jpg"),
-        (deep, tmp_path / "new/Ünï#1.PNG"),
-    ]
-    with pytest.raises(ValueError, match="would both be written to it"):
-        plan([photo, folder], tmp_path / "new", False)
-    with pytest.raises(ValueError, match=r"no such file"):
-        plan([folder / "none.png"], tmp_path / "new", False)
-    with pytest.raises(ValueError, match=r"no picture format is known by '.xyz'"):
-        plan([photo], tmp_path / "b.xyz", False)
 
 
 def test_an_empty_folder(tiny_run: Path, tmp_path: Path) -> None:

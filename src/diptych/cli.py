@@ -296,7 +296,7 @@ def evaluate(
     """
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     import diptych
     from diptych.progress import counting, say
@@ -320,7 +320,13 @@ def evaluate(
         if not model["metrics"]:
             say(console, f"{title}: translated; no B belongs to an A here, so there is nothing to compare with")
             continue
-        table = Table("", *(line["who"] for line in (model, *others)), box=None, title=escape(title), title_justify="left")
+        table = Table(
+            Column(no_wrap=True),
+            *(line["who"] for line in (model, *others)),
+            box=None,
+            title=escape(title),
+            title_justify="left",
+        )
         for name in model["metrics"]:
             table.add_row(name, *(f"{line['metrics'][name]:.4f}" for line in (model, *others)))
         console.print(table)

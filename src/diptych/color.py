@@ -4,8 +4,6 @@ Pictures are float `[..., 3, H, W]` in [-1, 1]. L is `[..., 1, H, W]` and ab `[.
 - 1, a* / 110 and b* / 110 (the colours of sRGB reach from -108 to 98).
 """
 
-from itertools import product
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -59,7 +57,8 @@ def to_grey(pictures: Tensor) -> Tensor:
 
     with torch.autocast(pictures.device.type, enabled=False):
         luminance = _luminance(rgb_to_linear_rgb((pictures.float() + 1) / 2))
-        return linear_rgb_to_rgb(luminance.expand_as(pictures)) * 2 - 1
+        grey: Tensor = linear_rgb_to_rgb(luminance.expand_as(pictures))[..., :1, :, :] * 2 - 1
+        return grey.expand_as(pictures)
 
 
 def _luminance(linear: Tensor) -> Tensor:
@@ -68,25 +67,29 @@ def _luminance(linear: Tensor) -> Tensor:
     return rgb_to_xyz(linear)[..., 1:2, :, :]
 
 
-def round_keeping_lightness(pictures: Tensor, levels: int) -> Tensor:
-    """Pictures with values that files have: multiples of 1/255 for `levels` 255, chosen so that L hardly changes.
+def round_keeping_lightness(picture: Tensor, levels: int) -> Tensor:
+    """A picture `[3, H, W]` with values that files have: multiples of 1/255 for `levels` 255, chosen so that L hardly changes.
 
     Each channel goes up or down to its next level; of the eight ways, the one is taken that keeps the luminance best.
     To the nearest level, three channels together can move L by more than half a level.
     """
     from kornia.color import rgb_to_linear_rgb
 
-    value = ((pictures.float() + 1) * (levels / 2)).clamp(0, levels)
-    target = _luminance(rgb_to_linear_rgb(value / levels))
+    value = ((picture.float() + 1) * (levels / 2)).clamp(0, levels)
     lower = value.floor().clamp(max=levels - 1)
-    linear = rgb_to_linear_rgb(torch.stack([lower, lower + 1]) / levels)
-    best, least = lower, torch.full_like(target, torch.inf)
-    for ups in product((0, 1), repeat=3):
-        up = torch.tensor(ups, device=value.device).view(3, 1, 1)
-        change = (_luminance(torch.where(up == 1, linear[1], linear[0])) - target).abs()
-        best = torch.where(change < least, lower + up, best)
+    # Luminance is a weighted sum of the channels in linear light, so each channel's step adds its own share.
+    weights = _luminance(torch.eye(3, device=value.device).view(3, 3, 1, 1)).view(3, 1, 1)
+    below = weights * rgb_to_linear_rgb(lower / levels)
+    steps = weights * rgb_to_linear_rgb((lower + 1) / levels) - below
+    missing = (weights * rgb_to_linear_rgb(value / levels) - below).sum(dim=-3)
+    least, best = torch.full_like(missing, torch.inf), torch.zeros_like(missing, dtype=torch.uint8)
+    for way in range(8):
+        up = [channel for channel in range(3) if way >> channel & 1]
+        change = (missing - steps[up].sum(dim=-3)).abs()
+        best = torch.where(change < least, way, best)
         least = torch.minimum(change, least)
-    return best * (2 / levels) - 1
+    ups = torch.stack([best >> channel & 1 for channel in range(3)])
+    return (lower + ups) * (2 / levels) - 1
 
 
 def spread(ab: Tensor, small_L: Tensor, L: Tensor) -> Tensor:

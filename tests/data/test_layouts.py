@@ -832,3 +832,32 @@ def test_held_out_photographs_beside_trained_sides_are_not_cut_in_two(tmp_path: 
 def test_held_out_pairs_alone_can_be_measured(tmp_path: Path) -> None:
     draw(tmp_path / "val" / "1.png", 1, 2)
     assert sides(find_unpaired(Place(tmp_path), "val")) == ({"1": 1}, {"1": 2})
+
+
+# ---- single pictures
+
+
+def test_single_pictures(tmp_path: Path) -> None:
+    """A folder of them, with splits or without, with folders in it or without; as RGB or as grey."""
+    for name, level in (("x.png", 1), ("deep/y.png", 2)):
+        draw(tmp_path / "flat" / name, level)
+        draw(tmp_path / "split/train" / name, level)
+    draw(tmp_path / "split/validation/z.png", 3)
+    for folder in ("flat", "split"):
+        found = find("images", Place(tmp_path / folder), "train")
+        assert found is not None
+        assert [flats(source) for source in found] == [{"x": 1, "deep/y": 2}]
+    assert find("images", Place(tmp_path / "flat"), "val") is None
+    assert held_out("images", Place(tmp_path / "flat")) is None
+    split, [source] = held_out("images", Place(tmp_path / "split")) or ("train", [])
+    assert (split, flats(source)) == ("val", {"z": 3})
+    [grey] = find("images", Place(tmp_path / "flat"), "train", (1, 3)) or []
+    assert grey.load(0)[0].shape[0] == 1
+
+
+def test_single_pictures_without_a_train_folder(tmp_path: Path) -> None:
+    draw(tmp_path / "val/x.png", 1)
+    with pytest.raises(
+        ValueError, match=r"has no train folder, only val; the layouts are: pictures, or TFRecord files"
+    ):
+        find("images", Place(tmp_path), "train")
