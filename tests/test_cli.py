@@ -1,5 +1,6 @@
 """The command line: every mistake is one clear line and status 2, before anything is written."""
 
+import shlex
 import shutil
 import struct
 import subprocess
@@ -7,11 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from diptych import cli
 from diptych.data import facades
+from diptych.data.layouts import list_pictures
+from diptych.data.pictures import decode
 from diptych.translate import Model
 
 Call = Callable[..., tuple[int, str, str]]
@@ -292,3 +296,122 @@ def test_ctrl_c_is_said(
     monkeypatch.setattr(Model, "pixels", interrupt)
     status, _, errors = call("translate", two_way_run, pairs / "val", "--out", tmp_path / "out")
     assert (status, errors) == (130, "diptych: interrupted\n")
+
+
+# ---- diptych data
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two pictures of which each half says which it is, and everything that lies about in a folder of pictures."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, level in (("a photo.png", 40), ("Ünï\nline.jpg", 200)):
+        Image.new("RGB", (30, 20), (level, 0, 0)).save(folder / name)
+    return folder
+
+
+TOOLS = {
+    "resize": (["--size", "12x16", "--fit", "fill"], {(12, 16)}),
+    "blank": ([], {(30, 20)}),
+    "grayscale": ([], {(30, 20)}),
+    "edges": ([], {(30, 20)}),
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_over_a_folder(photos: Path, tmp_path: Path, call: Call, tool: str) -> None:
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    flags, sizes = TOOLS[tool]
+    status, _, err = call("data", tool, photos, "--out", tmp_path / "out", *flags)
+    assert (status, err) == (0, "")
+    found = list_pictures(tmp_path / "out")
+    assert len(found) == 2
+    assert {decode(path).size[::-1] for path in found} == sizes
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before
+
+
+def test_bad_pictures_are_a_line_each(photos: Path, tmp_path: Path, call: Call) -> None:
+    """Those that are whole are there all the same; the exit status says that some are not."""
+    (photos / "empty.png").touch()
+    (photos / "text\nof two lines.jpg").write_text("no picture")
+    (photos / "loop.png").symlink_to(photos / "loop.png")
+    (photos / "around").symlink_to(photos, target_is_directory=True)
+    (photos / "notes.txt").write_text("no picture either")
+    status, _, err = call("data", "resize", photos, "--out", tmp_path / "out", "--size", "8")
+    assert status == 1
+    assert len(err.splitlines()) == 3
+    for line, name in zip(sorted(err.splitlines()), ("empty.png", "loop.png", "text of two lines.jpg"), strict=True):
+        assert line.startswith("diptych: skipped: ")
+        assert name in line
+    assert len(list_pictures(tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resize", "--out", "OUT"], "no pictures given"),
+        (["resize", "IN", "--out", "OUT", "--size", "big"], "--size big"),
+        (["resize", "IN", "--out", "IN/small"], "lies inside"),
+        (["resize", "IN", "--out", "FULL"], "was not made by this command"),
+        (["resize", "NONE", "--out", "OUT"], "no such file or folder"),
+        (["grayscale", "IN", "--out", "FILE/out"], "cannot be written to"),
+        (["edges", "IN", "--out", "OUT", "--sigma", "0"], "--sigma 0"),
+        (["blank", "IN", "--out", "OUT", "--fill", "whitish"], "--fill whitish"),
+        (["combine", "IN", "FULL", "--out", "OUT"], "has no partner"),
+        (["split", "IN", "--out", "OUT", "--val", "2"], "--val 2"),
+        (["demo", "shape", "--out", "OUT"], "shape"),
+        (["download", "facade", "--out", "OUT"], "did you mean facades?"),
+        (["download", "facades"], "add --out DIR"),
+        (["inspect", "NONE"], "a folder of pictures is expected"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    photos: Path, tmp_path: Path, call: Call, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "full").mkdir()
+    Image.new("RGB", (30, 20)).save(tmp_path / "full/mine.png")
+    (tmp_path / "file").write_text("mine")
+    places = {"IN": photos} | {name: tmp_path / name.lower() for name in ("OUT", "FULL", "NONE", "FILE")}
+    before = sorted(tmp_path.rglob("*"))
+    given = []
+    for word in arguments:
+        first, *below = word.split("/")
+        given.append(places[first].joinpath(*below) if first in places else word)
+    refused(call("data", *given), message)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_combine_split_inspect_train(tmp_path: Path, call: Call) -> None:
+    """From two folders to the command that trains on them, by the tools alone."""
+    for number in range(12):
+        for side in "AB":
+            (tmp_path / side).mkdir(exist_ok=True)
+            noise = np.random.default_rng([number, ord(side)]).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / side / f"{number}.png")
+    assert call("data", "combine", tmp_path / "A", tmp_path / "B", "--out", tmp_path / "pairs")[0] == 0
+    assert call("data", "split", tmp_path / "pairs", "--out", tmp_path / "data", "--val", "0.25")[0] == 0
+    status, out, _ = call("data", "inspect", tmp_path / "data", "--out", tmp_path / "findings")
+    assert status == 0
+    assert "train (9), val (3)" in out
+    assert (tmp_path / "findings/montage.png").is_file()
+    command = next(line for line in out.splitlines() if line.startswith("diptych train pix2pix"))
+    status, out, err = call(*shlex.split(command)[1:], "--dry-run", "--size", "32", "--method.patch", "16")
+    assert (status, err) == (0, "")
+    assert "9 side-by-side pairs, 64x32, A left" in out
+
+
+def test_catalogue(call: Call) -> None:
+    status, out, _ = call("data", "download")
+    assert status == 0
+    for name in ("facades", "maps", "cityscapes", "edges2shoes", "edges2handbags", "horse2zebra", "monet2photo"):
+        assert f"\n{name}: " in f"\n{out}"
+
+
+def test_demo_says_what_to_do_next(tmp_path: Path, call: Call) -> None:
+    status, _, err = call(
+        "data", "demo", "shapes", "--out", tmp_path / "shapes", "--size", "32", "--train", "5", "--val", "1"
+    )
+    assert status == 0
+    assert "next: diptych train colorize --data" in err

@@ -275,7 +275,7 @@ def test_the_map_in_the_readme_is_the_house() -> None:
     there = {
         path.relative_to(SOURCE).as_posix()
         for path in SOURCE.rglob("*")
-        if path.suffix in (".py", ".html") and path.name not in ("__init__.py", "__main__.py")
+        if path.suffix in (".py", ".html", ".toml") and path.name not in ("__init__.py", "__main__.py")
     }
     assert drawn == there
 
@@ -317,11 +317,11 @@ def test_every_recipe_is_whole(recipe: Path) -> None:
 
 
 def test_the_wheel_holds_what_is_needed(tmp_path: Path) -> None:
-    """Marker of types and the report's template travel with the package."""
+    """Marker of types, the report's template and the catalogue travel with the package."""
     tracked = subprocess.run(
         ["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.splitlines()
-    for name in ("src/diptych/py.typed", "src/diptych/report.html"):
+    for name in ("src/diptych/py.typed", "src/diptych/report.html", "src/diptych/prepare/datasets.toml"):
         assert (ROOT / name).exists()
         assert not tracked or name in tracked
 

@@ -7,9 +7,13 @@ The map, in the order in which a picture meets the parts:
     data/sources      a list of samples, wherever they lie
     data/layouts      a folder -> its samples
     data/geometry     resize, crop, flip, pad
+    data/outputs      which picture goes where
+    data/duplicates   pictures that are nearly the same
     data/facades      the built-in synthetic facades
+    data/shapes       the built-in synthetic shapes
     data/batches      samples -> endless, seeded, resumable batches
     methods           one paper = one file, between data and networks
+    color             lightness and colour: CIE Lab
     networks, losses  the parts that papers are made of
     augment           differentiable augmentation of what a discriminator sees
     metrics           how far a picture is from the true one
@@ -21,6 +25,7 @@ The map, in the order in which a picture meets the parts:
     translate         the only door to a trained model
     evaluate, report  numbers, and a page worth showing
     submit            a Kaggle submission, checked
+    prepare           the tools that make a data set
     quickstart, cli   the commands
 
 From Python:
