@@ -1,0 +1,319 @@
+"""Data sets by their names: fetched so that a break costs nothing, checked, and unpacked whole or not at all.
+
+With urllib of the standard library, because pooch, which others use for this, begins again from nothing after a break.
+"""
+
+import hashlib
+import itertools
+import json
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPException
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from diptych.atomic import atomic_file
+from diptych.prepare.catalogue import Dataset, find, megabytes
+from diptych.prepare.unpack import unpack
+from diptych.progress import counting, say
+
+CHUNK = 2**18
+TIMEOUT = 60.0  # seconds without a byte
+TRIES = 5  # in a row that bring no more than was there
+PAUSE = 1.0  # seconds before the second try, doubled before each further one
+LARGEST = 32 * 2**30  # bytes of an archive whose size nobody says
+ADDRESS = re.compile(r"(https?://|file:///)[!-~]+")
+WEB_PAGES = (b"<!doctype", b"<html", b"<?xml")
+
+Progress = Callable[[int, int], None]
+
+
+def download(name: str, *, out: Path | str, mirror: str | None = None, console: Console | None = None) -> Path:
+    """Fetches the data set `name` of the catalogue into the new folder `out`, and gives its path.
+
+    `mirror` is the number of another address in the catalogue, or an address of your own (http, https or file) of the same
+    archive. The archive is kept beside `out`, in `.partial-*`, until it is unpacked: after a break of any kind the same call
+    goes on where it was, unless the file at the address has changed meanwhile.
+
+    Raises a `ValueError` when there is no such data set or mirror, when `out` is there and not empty, when there is no
+    room on the disk, when the address serves nothing, a web page, or something of another size or SHA-256 than the
+    catalogue knows, when the connection breaks off again and again, and when the archive is damaged or not safe to unpack.
+
+    >>> download("horse2zebra", out="data/horse2zebra", mirror="3")  # doctest: +SKIP
+    PosixPath('data/horse2zebra')
+    """
+    console, out = console or Console(), Path(out)
+    data = find(name)
+    address = _choose_address(name, data, mirror)
+    if out.name in ("", "..") or out.is_symlink() or (out.exists() and not _is_empty_folder(out)):
+        raise ValueError(f"{out}: exists already; choose another --out or move it away")
+    say(console, f"{name}: {data.title}; licence: {data.licence}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(out):
+        job = _Job(address, data, _Partial(out.with_name(f".partial-{out.name}.archive")), console)
+        try:
+            with counting(console, "megabytes fetched") as progress:
+                _fetch(job, _in_megabytes(progress))
+            _check(job)
+            with counting(console, "megabytes unpacked") as progress:
+                count = _unpack(job, out, _in_megabytes(progress))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{job.partial.file}: keeps what is there; the same command goes on") from None
+        except OSError as error:
+            raise ValueError(
+                f"{out}: cannot be written ({error.strerror or error}); mend that, and the same command goes on"
+            ) from error
+        job.partial.remove()
+    say(console, f"{out}: {count} files; next: {data.train_command(name, out)}")
+    return out
+
+
+def _choose_address(name: str, data: Dataset, mirror: str | None) -> str:
+    if mirror is not None and not mirror.isdecimal():
+        if not ADDRESS.fullmatch(mirror):
+            raise ValueError(f"--mirror {mirror}: a number, or an address (http://, https://, file:///) is expected")
+        return mirror
+    if not data.addresses:
+        raise ValueError(f"{name}: {data.notes}")
+    number = 1 if mirror is None else int(mirror)
+    if not 1 <= number <= len(data.addresses):
+        raise ValueError(f"--mirror {number}: there is no such address of {name}{_others(data)}")
+    return data.addresses[number - 1]
+
+
+def _others(data: Dataset, tried: str = "") -> str:
+    """What else to try, as the end of a message."""
+    others = [f"--mirror {number} ({it})" for number, it in enumerate(data.addresses, start=1) if it != tried]
+    return f"; try {', '.join([*others, '--mirror URL with one of your own'])}"
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    lock = FileLock(out.with_name(f".partial-{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{out}: another process is fetching it; wait for it or choose another --out") from None
+    try:
+        yield
+    finally:
+        with suppress(PermissionError):  # Windows keeps a file that is open
+            Path(lock.lock_file).unlink()
+        lock.release()
+
+
+def _in_megabytes(progress: Progress) -> Progress:
+    return lambda done, total: progress(done // 10**6, total // 10**6)
+
+
+class _Partial:
+    """The first bytes of an archive, and a note beside them of what they are the first bytes of."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.note = file, file.with_suffix(".json")
+
+    def size(self) -> int:
+        return self.file.stat().st_size if self.file.exists() else 0
+
+    def begin(self, address: str, validator: str | None, total: int | None) -> None:
+        """Starts anew with a version of the file at `address`, `total` bytes long."""
+        self.file.write_bytes(b"")  # first, so that a kill in between leaves no old bytes under a new note
+        with atomic_file(self.note) as beside:
+            note = {"address": address, "validator": validator, "total": total}
+            beside.write_text(json.dumps(note), encoding="utf-8")
+
+    def read_note(self, address: str) -> dict[str, Any]:
+        """What `begin` was told; empty where nothing is there, or something from another address."""
+        if not self.note.exists():
+            return {}
+        note: dict[str, Any] = json.loads(self.note.read_text(encoding="utf-8"))
+        return note if note["address"] == address else {}
+
+    def remove(self) -> None:
+        self.file.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is fetched from where."""
+
+    address: str
+    data: Dataset
+    partial: _Partial
+    console: Console
+
+    def say(self, text: str) -> None:
+        say(self.console, f"{self.address}: {text}")
+
+    def mistake(self, text: str) -> ValueError:
+        return ValueError(f"{self.address}: {text}{_others(self.data, self.address)}")
+
+
+class _BrokenError(Exception):
+    """The connection ended before the archive did; another try may go on."""
+
+
+# ---- fetching
+
+
+def _fetch(job: _Job, progress: Progress) -> None:
+    furthest, tries = job.partial.size(), 0
+    while True:
+        note = job.partial.read_note(job.address)
+        if note and note["total"] == job.partial.size():
+            return
+        try:
+            _receive(job, note, progress)
+            return
+        except _BrokenError as broken:
+            there = job.partial.size()
+            tries = 1 if there > furthest else tries + 1
+            furthest = max(furthest, there)
+            if tries == TRIES:
+                then = "goes on" if job.partial.read_note(job.address).get("validator") else "begins again"
+                raise job.mistake(f"{broken}, {TRIES} times; the same command {then}") from None
+            job.say(f"{broken}; trying again")
+            time.sleep(PAUSE * 2 ** (tries - 1))
+
+
+def _receive(job: _Job, note: dict[str, Any], progress: Progress) -> None:
+    """One request, for the rest where the server can tell that it is of the same version, else for all."""
+    partial, data = job.partial, job.data
+    had = partial.size() if note.get("validator") else 0
+    headers = {"User-Agent": f"diptych/{version('diptych')}"}
+    if had:
+        headers |= {"Range": f"bytes={had}-", "If-Range": note["validator"]}
+    with _open(job, headers) as response:
+        goes_on = had > 0 and response.status == 206
+        if response.status == 416 or (goes_on and not _is_the_rest(response.headers, had, note)):
+            partial.remove()
+            raise _BrokenError("does not give the rest of what is there, so it begins again")
+        had = had if goes_on else 0
+        length = _length(response.headers)
+        total = note["total"] if goes_on and note["total"] else None if length is None else had + length
+        chunks = _chunks(response)
+        first = next(chunks, b"")
+        if not goes_on:
+            if first.lstrip().lower().startswith(WEB_PAGES):
+                raise job.mistake("is a web page, not an archive")
+            if data.size and total not in (None, data.size):
+                raise job.mistake(f"is {total} bytes long, and {data.size} are expected")
+            _require_room(partial.file.parent, total or data.size or data.about or 0)
+            partial.begin(job.address, _validator(response.headers), total)
+        expected = total or data.size
+        begins = f"goes on after {megabytes(had)}" if had else "begins"
+        job.say(f"{begins}, of {megabytes(expected)}" if expected else begins)
+        with partial.file.open("ab") as file:
+            for chunk in itertools.chain([first], chunks):
+                file.write(chunk)
+                progress(file.tell(), expected or data.about or file.tell())
+                if file.tell() > (expected or LARGEST):
+                    break
+    if partial.size() > (expected or LARGEST):
+        partial.remove()
+        raise job.mistake(f"sends more than {expected or LARGEST} bytes")
+    if expected and partial.size() < expected:
+        raise _BrokenError(f"broke off after {partial.size()} of {expected} bytes")
+
+
+class _OnlyTheWeb(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to nothing but http and https; urllib's own follows to ftp too."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if urlsplit(newurl).scheme not in ("http", "https"):
+            raise urllib.error.HTTPError(newurl, code, f"{msg}: {newurl}", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _open(job: _Job, headers: Mapping[str, str]) -> Any:
+    """The server's answer, of status 200, 206 or 416; of none for a file."""
+    request = urllib.request.Request(job.address, headers=dict(headers))
+    try:
+        return urllib.request.build_opener(_OnlyTheWeb).open(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:
+            return error
+        with error:
+            raise job.mistake(f"the server says {error.code} ({error.reason})") from None
+    except (OSError, HTTPException) as error:
+        reason = str(getattr(error, "reason", error)) or type(error).__name__
+        if job.address.startswith("file:"):
+            raise job.mistake(f"cannot be read ({reason})") from None
+        raise _BrokenError(f"cannot be reached ({reason})") from error
+
+
+def _chunks(response: Any) -> Iterator[bytes]:
+    try:
+        while chunk := response.read1(CHUNK):  # what there is, without waiting for more
+            yield chunk
+    except (OSError, HTTPException) as error:
+        raise _BrokenError(f"broke off ({str(error) or type(error).__name__})") from error
+
+
+def _length(headers: Message) -> int | None:
+    text = headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _validator(headers: Message) -> str | None:
+    """What tells one version of a file from another: a strong ETag, else a date."""
+    etag = headers.get("ETag")
+    return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
+
+
+def _is_the_rest(headers: Message, had: int, note: dict[str, Any]) -> bool:
+    """Whether an answer goes on exactly after what is there, in the same version; not every server heeds If-Range."""
+    span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+    return (
+        span is not None
+        and int(span[1]) == had
+        and (span[2] == "*" or note["total"] in (None, int(span[2])))
+        and _validator(headers) in (None, note["validator"])
+    )
+
+
+def _require_room(folder: Path, size: int) -> None:
+    free, needed = shutil.disk_usage(folder).free, 2 * size
+    if free < needed:
+        raise ValueError(
+            f"{folder}: {megabytes(free)} are free, and the archive and what is in it need {megabytes(needed)}; "
+            "make room or choose another --out"
+        )
+
+
+# ---- checking and unpacking
+
+
+def _check(job: _Job) -> None:
+    with job.partial.file.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if job.data.sha256 is None:
+        job.say(f"its SHA-256 is {found}; none is known to compare it with")
+    elif found != job.data.sha256:
+        job.partial.remove()
+        raise job.mistake(f"its SHA-256 is {found}, and {job.data.sha256} is expected, so what was fetched is removed")
+
+
+def _unpack(job: _Job, out: Path, progress: Progress) -> int:
+    try:
+        return unpack(job.partial.file, out, called=job.address, progress=progress)
+    except ValueError as error:
+        job.partial.remove()  # or the same command would find the same archive again
+        raise ValueError(f"{error}; what was fetched is removed{_others(job.data, job.address)}") from error
