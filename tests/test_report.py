@@ -356,3 +356,10 @@ def test_both_ways_of_a_two_way_run(two_way_run: Path, tiny_pairs: Path, tmp_pat
     page.locator("#grid button").first.click()
     captions = page.locator("#panels figcaption").all_inner_texts()
     assert captions == ["input", "output", "target", "reconstructed", "identity"]
+
+
+def test_single_pictures_have_no_direction(colouring_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(colouring_run, tmp_path / "run"))
+    text = report(run).read_text(encoding="utf-8")
+    assert "<dd>colorize</dd>" in text
+    assert "A to B" not in text
