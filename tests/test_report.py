@@ -362,4 +362,4 @@ def test_single_pictures_have_no_direction(colouring_run: Path, tmp_path: Path) 
     run = Path(shutil.copytree(colouring_run, tmp_path / "run"))
     text = report(run).read_text(encoding="utf-8")
     assert "<dd>colorize</dd>" in text
-    assert "A to B" not in text
+    assert ", A to B" not in text

@@ -6,6 +6,7 @@ brick, glass, shade and light that follow from the labels up to the colour of th
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,18 +211,38 @@ def write(folder: Path, *, size: int = 128, train: int = 200, val: int = 24, see
     Files that are there already are left alone, so that an interrupted call can be repeated. Raises a `ValueError` when
     the folder holds anything else: it is somebody's data.
     """
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not re.fullmatch(r"(\.partial-.*|facade-\d{4})\.png", path.name):
+
+    def draw(number: int) -> Image.Image:
+        photo, labels = draw_pair(number, size, seed)
+        both = Image.new("RGB", (2 * size, size))
+        both.paste(photo, (0, 0))
+        both.paste(labels, (size, 0))
+        return both
+
+    write_missing(folder, "facade", lambda number: "", draw, train, val)
+
+
+def write_missing(
+    folder: Path,
+    word: str,
+    below: Callable[[int], str],
+    draw: Callable[[int], Image.Image],
+    train: int,
+    val: int,
+) -> None:
+    """The files of a built-in set that are not there yet: `folder/train/BELOW/WORD-0000.png` and so on, then `folder/val`.
+
+    Raises a `ValueError` when the folder holds anything but files of this set and hidden ones.
+    """
+    for path in sorted(folder.rglob("[!.]*")):
+        if path.is_file() and not re.fullmatch(rf"{word}-\d{{4,}}\.png", path.name):
             raise ValueError(
-                f"{path}: is not one of the built-in facades; choose another --out, nothing of yours is touched"
+                f"{path}: is not one of the built-in {word}s; choose another --out, nothing of yours is touched"
             )
     for split, first, count in (("train", 0, train), ("val", train, val)):
         (folder / split).mkdir(parents=True, exist_ok=True)
         for number in range(first, first + count):
-            path = folder / split / f"facade-{number:04d}.png"
+            path = folder / split / below(number) / f"{word}-{number:04d}.png"
             if not path.exists():
-                photo, labels = draw_pair(number, size, seed)
-                both = Image.new("RGB", (2 * size, size))
-                both.paste(photo, (0, 0))
-                both.paste(labels, (size, 0))
-                encode(from_image(both), path)
+                path.parent.mkdir(exist_ok=True)
+                encode(from_image(draw(number)), path)

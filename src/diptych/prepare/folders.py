@@ -7,15 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from diptych.atomic import atomic_file
 from diptych.data import pictures
-from diptych.data.outputs import Job, plan_folder, require_no_input
+from diptych.data.outputs import Job, plan_folder
 from diptych.data.pictures import Pixels
 from diptych.progress import counting
 
 LABEL = ".made-with.json"
+LEFTOVERS = ".partial-*"  # what `atomic_file` leaves where its process is killed
 
 
 def convert(
@@ -38,7 +40,6 @@ def convert(
     out = Path(out)
     sources = as_paths(inputs)
     jobs = plan_folder(sources, out, suffix)
-    require_no_input(jobs)
     claim(out, tool, settings, sources)
 
     def work(job: Job) -> None:
@@ -62,27 +63,31 @@ def claim(out: Path, tool: str, settings: Mapping[str, Any], inputs: Sequence[Pa
     written into. Raises a `ValueError` when `out` lies in an input, or holds anything else.
     """
     for path in inputs:
-        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+        # Unlike Path.resolve, realpath bears links that lead in circles.
+        if path.is_dir() and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(path)):
             raise ValueError(f"{out}: lies inside {path}, which is only read; choose an --out beside it")
-    made_with = {"tool": tool, **settings, "inputs": [str(path.resolve()) for path in inputs]}
-    label = out / LABEL
+    text = json.dumps({"tool": tool, **settings, "inputs": [os.path.realpath(path) for path in inputs]}, indent=2)
+    label, made_with = out / LABEL, json.loads(text)
     if label.is_file():
         there = _read_label(label)
         other = [key for key in made_with if there.get(key) != made_with[key]]
         if other:
             raise ValueError(
-                f"{out}: was made with another {' and '.join(other)}; give its command again to go on with it, "
+                f"{out}: was made with other settings ({', '.join(other)}); give its command again to go on with it, "
                 "or choose another --out"
             )
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(not file.match(LEFTOVERS) for file in out.iterdir())):
         raise ValueError(
             f"{out}: exists and was not made by this command; choose another --out, nothing is overwritten"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_file(label) as beside:
-        text = json.dumps(made_with, indent=2) + "\n"
-        beside.write_text(text, encoding="utf-8")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with atomic_file(label) as beside:  # also where it is there already: a folder may have become read-only
+            beside.write_text(text + "\n", encoding="utf-8")
+        for file in out.rglob(LEFTOVERS):
+            file.unlink()
+    except OSError as error:
+        raise ValueError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from error
 
 
 def _read_label(label: Path) -> dict[str, Any]:
@@ -117,14 +122,17 @@ def each_missing(
         return None
 
     problems: list[str] = []
-    with counting(console or Console(stderr=True), doing) as progress:
-        pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
-        try:
+    pool = ThreadPoolExecutor(workers or os.cpu_count())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the workers are the parallelism; with threads below them each call waits for a core
+    try:
+        with counting(console or Console(stderr=True), doing) as progress:
             for done, line in enumerate(pool.map(problem, missing), start=there + 1):
                 problems += [line] if line else []
                 progress(done, len(jobs))
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("what is done is kept; the same command goes on") from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("what is done is kept; the same command goes on") from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(threads)
     return problems

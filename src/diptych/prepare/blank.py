@@ -1,0 +1,83 @@
+"""Holes cut into pictures: the inputs of a completion, for which the whole picture is the answer."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+import numpy as np
+from rich.console import Console
+
+from diptych.data.pictures import Pixels
+from diptych.prepare.folders import convert
+from diptych.prepare.resize import in_kind, middle, parse_colour
+
+Hole = Literal["centre", "random"]
+Place = tuple[slice, slice]
+
+
+def blank(
+    inputs: Path | str | Iterable[Path | str],
+    *,
+    out: Path | str,
+    hole: Hole = "centre",
+    share: float = 0.3,
+    min_share: float = 0.1,
+    count: int = 1,
+    fill: str = "white",
+    seed: int = 0,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> list[str]:
+    """Fills a hole in every picture (files and folders) and writes it as PNG into the folder `out`.
+
+    The hole in the "centre" has `share` of the picture's height and width (0.3 in pix2pix-tensorflow's
+    tools/process.py). "random" cuts `count` rectangles, anywhere up to the border, whose heights and widths are drawn
+    from `min_share` to `share`; they depend on `seed` and the picture's name alone. `fill` is a colour name or #rrggbb.
+    Gives one line for each picture that was skipped; raises a `ValueError` for what concerns them all.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Image.new("L", (4, 4)).save(folder / "dark.png")
+    >>> blank(folder / "dark.png", out=folder / "blanked", share=0.5)
+    []
+    >>> np.asarray(Image.open(folder / "blanked/dark.png")).tolist()
+    [[0, 0, 0, 0], [0, 255, 255, 0], [0, 255, 255, 0], [0, 0, 0, 0]]
+    """
+    if not 0 < min_share <= 1 or not 0 < share <= 1 or (hole == "random" and min_share > share):
+        raise ValueError(f"--min-share {min_share} --share {share}: are parts of a side, 0 < min-share <= share <= 1")
+    if count < 1:
+        raise ValueError(f"--count {count}: at least one hole is cut")
+    colour = parse_colour(fill, "--fill")
+
+    def change(pixels: Pixels, name: str) -> Pixels:
+        values = pixels.values.copy()
+        alpha = None if pixels.alpha is None else pixels.alpha.copy()
+        places = [centre(pixels.size, share)]
+        if hole == "random":
+            generator = Random(os.fsencode(f"{seed} {name}"))
+            places = [anywhere(pixels.size, min_share, share, generator) for _ in range(count)]
+        for place in places:
+            values[place] = in_kind(colour, pixels)
+            if alpha is not None:
+                alpha[place] = np.iinfo(alpha.dtype).max
+        return Pixels(values, alpha)
+
+    settings = {"hole": hole, "share": share, "min-share": min_share, "count": count, "fill": fill, "seed": seed}
+    return convert("blank", inputs, Path(out), change, settings, suffix=".png", workers=workers, console=console)
+
+
+def centre(size: tuple[int, int], share: float) -> Place:
+    """The rows and columns in the middle of a picture of `size` (height, width)."""
+    height, width = (max(1, int(side * share)) for side in size)
+    return middle((height, width), size)
+
+
+def anywhere(size: tuple[int, int], least: float, most: float, generator: Random) -> Place:
+    """The rows and columns of a rectangle; every offset that fits is as likely as another."""
+    lengths = [max(1, int(side * generator.uniform(least, most))) for side in size]
+    first = [generator.randint(0, side - length) for side, length in zip(size, lengths, strict=True)]
+    rows, columns = (slice(start, start + length) for start, length in zip(first, lengths, strict=True))
+    return rows, columns

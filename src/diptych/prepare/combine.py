@@ -1,0 +1,65 @@
+"""Pairs out of two folders: A on the left of one file, B on the right."""
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from diptych.data import pictures
+from diptych.data.layouts import match_stems
+from diptych.data.outputs import Job
+from diptych.data.pictures import Pixels
+from diptych.prepare.folders import claim, each_missing
+
+
+def combine(
+    a: Path | str,
+    b: Path | str,
+    *,
+    out: Path | str,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> list[str]:
+    """Joins every picture in the folder `a` with the one of the same stem in `b`, as one PNG each in the folder `out`.
+
+    Folders such as train and val keep their place. Grey beside colour becomes colour, 8 beside 16 bits 16; what is
+    see-through is laid on white. Gives one line for each pair that was skipped, because a file cannot be read or the two
+    have different sizes; raises a `ValueError` for what concerns them all, and when a picture has no partner.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for side, colour in (("a", "red"), ("b", "blue")):
+    ...     (folder / side).mkdir()
+    ...     Image.new("RGB", (20, 10), colour).save(folder / side / "one.png")
+    >>> combine(folder / "a", folder / "b", out=folder / "pairs")
+    []
+    >>> pictures.decode(folder / "pairs/one.png").size
+    (10, 40)
+    """
+    a, b, out = Path(a), Path(b), Path(out)
+    pairs = match_stems(a, b, (3, 3))
+    claim(out, "combine", {}, [a, b])
+    partner = dict(zip(pairs.a, pairs.b, strict=True))
+    jobs = [(path, out / f"{pairs.name(number)}.png") for number, path in enumerate(pairs.a)]
+
+    def work(job: Job) -> None:
+        left, target = job
+        joined = _side_by_side(left, partner[left])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pictures.encode(joined, target)
+
+    return each_missing(jobs, work, "combine", workers, console)
+
+
+def _side_by_side(a: Path, b: Path) -> Pixels:
+    left, right = pictures.decode(a), pictures.decode(b)
+    if left.size != right.size:
+        (height, width), (other_height, other_width) = left.size, right.size
+        raise ValueError(
+            f"{a} is {width}x{height} and {b} is {other_width}x{other_height}; the two sides of a pair must have the "
+            "same size, which `diptych data resize` gives them"
+        )
+    channels = max(left.values.shape[-1], right.values.shape[-1])
+    sides = [pictures.to_tensor(side, channels) for side in (left, right)]
+    return pictures.from_tensor(torch.cat(sides, dim=-1), max(left.bits, right.bits))

@@ -1,0 +1,71 @@
+"""The built-in synthetic pictures as files, so that whatever the documentation shows can be tried without a network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from diptych.data import facades, shapes
+from diptych.data.batches import Direction
+from diptych.data.layouts import Place
+from diptych.prepare.folders import claim
+from diptych.prepare.inspect import methods_for, train_command
+from diptych.progress import say
+
+LEAST = {"size": 16, "train": 1, "val": 0}
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A set that is drawn: by what, how large if nobody says, and what can be learnt from it."""
+
+    write: Callable[..., None]
+    numbers: dict[str, int]
+    needs: str
+    direction: Direction | None = None
+
+
+SETS = {
+    "facades": BuiltIn(facades.write, {"size": 128, "train": 200, "val": 24}, "paired", "BtoA"),
+    "shapes": BuiltIn(shapes.write, {"size": 64, "train": 500, "val": 50}, "images"),
+}
+
+
+def demo(
+    name: Literal["facades", "shapes"],
+    *,
+    out: Path | str,
+    size: int | None = None,
+    train: int | None = None,
+    val: int | None = None,
+    seed: int = 0,
+    console: Console | None = None,
+) -> Path:
+    """Writes a built-in set into the new folder `out` and gives its path; says which command trains on it.
+
+    "facades" are pairs, photograph left and labels right: 200 and 24 of `size` 128. "shapes" are single pictures in colour
+    in five folders of their kind: 500 and 50 of `size` 64. `size` is in pixels, `train` and `val` are numbers of files.
+    The same call goes on with what was stopped. Raises a `ValueError` for a number below what can be drawn, and when `out`
+    holds anything else.
+
+    >>> import tempfile
+    >>> folder = demo("shapes", out=Path(tempfile.mkdtemp()) / "shapes", size=32, train=5, val=0)
+    >>> sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))[0]
+    'train/apple/shape-0004.png'
+    """
+    out, console = Path(out), console or Console(stderr=True)
+    built_in = SETS[name]
+    given = {"size": size, "train": train, "val": val}
+    numbers = built_in.numbers | {what: number for what, number in given.items() if number is not None}
+    for what, number in numbers.items():
+        if number < LEAST[what]:
+            raise ValueError(f"--{what} {number}: is too small; {LEAST[what]} or more is expected")
+    claim(out, "demo", {"name": name, **numbers, "seed": seed}, [])
+    say(console, f"{out}: drawing {numbers['train']} + {numbers['val']} pictures of {name}, from nothing but a seed")
+    built_in.write(out, **numbers, seed=seed)
+    working_size = 1 << (numbers["size"].bit_length() - 1)  # a network halves its pictures again and again
+    method = methods_for(built_in.needs)[0]
+    say(console, f"next: {train_command(method, Place(out), built_in.direction, working_size)}")
+    return out

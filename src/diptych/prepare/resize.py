@@ -1,0 +1,130 @@
+"""Pictures of one size: fitted into it, filling it, or padded to it."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+
+from diptych.data import geometry, pictures
+from diptych.data.pictures import Array, Pixels
+from diptych.prepare.folders import convert
+
+Fit = Literal["fit", "fill", "pad"]
+Sides = tuple[int, int]
+
+
+def resize(
+    inputs: Path | str | Iterable[Path | str],
+    *,
+    out: Path | str,
+    size: tuple[int, int] = (256, 256),
+    fit: Fit = "fill",
+    background: str = "black",
+    workers: int | None = None,
+    console: Console | None = None,
+) -> list[str]:
+    """Scales pictures (files and folders) to `size`, (width, height) in pixels, into the folder `out`.
+
+    Every picture keeps its shape: "fill" cuts the middle out of what does not fit, "fit" makes it as large as fits into
+    `size`, "pad" then adds `background`, a colour name or #rrggbb, on both sides. Bicubic and antialiased; grey stays
+    grey, 16 bits stay 16, alpha is scaled along. Gives one line for each picture that was skipped; raises a `ValueError`
+    for what concerns them all.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Image.new("RGB", (40, 20)).save(folder / "wide.png")
+    >>> resize(folder / "wide.png", out=folder / "small", size=(16, 16), fit="fit")
+    []
+    >>> pictures.decode(folder / "small/wide.png").size
+    (8, 16)
+    """
+    width, height = size
+    if width < 1 or height < 1:
+        raise ValueError(f"--size {width}x{height}: a picture has at least one pixel in each direction")
+    colour = parse_colour(background, "--background")
+
+    def change(pixels: Pixels, _: str) -> Pixels:
+        if fit == "fill":
+            return scale(_cut(pixels, *_as_large_as_fits((height, width), pixels.size)), height, width)
+        fitted = scale(pixels, *_as_large_as_fits(pixels.size, (height, width)))
+        return fitted if fit == "fit" else _pad(fitted, height, width, colour)
+
+    settings = {"size": [width, height], "fit": fit, "background": background}
+    return convert("resize", inputs, Path(out), change, settings, workers=workers, console=console)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height, from one number or two.
+
+    >>> parse_size("256"), parse_size("512x256")
+    ((256, 256), (512, 256))
+    """
+    sides = re.fullmatch(r"([0-9]+)(?:x([0-9]+))?", text)
+    if not sides:
+        raise ValueError(f"--size {text}: is no size in pixels; give one number, or WIDTHxHEIGHT as in 512x256")
+    return int(sides[1]), int(sides[2] or sides[1])
+
+
+def parse_colour(text: str, flag: str) -> Pixels:
+    """One pixel of a colour; a `ValueError` that names the flag when there is no such colour."""
+    try:
+        return pictures.from_image(Image.new("RGB", (1, 1), text))
+    except ValueError as error:
+        raise ValueError(f"{flag} {text}: is no colour; give a name such as white, or #rrggbb") from error
+
+
+def in_kind(colour: Pixels, pixels: Pixels) -> Array:
+    """The colour as one pixel `[1, 1, C]` among others: grey or RGB, of 8 or 16 bits."""
+    return pictures.from_tensor(pictures.to_tensor(colour, pixels.values.shape[-1]), pixels.bits).values
+
+
+def scale(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Colours count by their opacity, as in Pillow: what is see-through does not bleed into what is not."""
+    if pixels.size == (height, width):
+        return pixels
+    channels, bits = pixels.values.shape[-1], pixels.bits
+    values = Pixels(pixels.values)
+    if pixels.alpha is None and bits == 8:
+        levels = geometry.resize(pictures.to_bytes(values, channels), height, width)
+        return Pixels(levels.permute(1, 2, 0).numpy())
+    x = pictures.to_tensor(values, channels)
+    if pixels.alpha is None:
+        return pictures.from_tensor(geometry.resize(x, height, width), bits)
+    opacity = (pictures.to_tensor(Pixels(pixels.alpha[..., None]), 1) + 1) / 2
+    weighed = geometry.resize(torch.cat([x * opacity, opacity]), height, width)
+    alpha = pictures.from_tensor(weighed[-1:] * 2 - 1, bits).values[..., 0]
+    return pictures.from_tensor(weighed[:-1] / weighed[-1:].clamp(min=1e-6), bits, alpha)
+
+
+def middle(inner: Sides, outer: Sides) -> tuple[slice, slice]:
+    """The rows and columns of `outer` (height, width) where `inner` lies in its middle."""
+    rows, columns = (slice((b - a) // 2, (b - a) // 2 + a) for a, b in zip(inner, outer, strict=True))
+    return rows, columns
+
+
+def _as_large_as_fits(shape: Sides, box: Sides) -> Sides:
+    """The sides of what has the shape of `shape` and just fits into `box`."""
+    factor = min(there / side for side, there in zip(shape, box, strict=True))
+    height, width = (max(1, round(side * factor)) for side in shape)
+    return height, width
+
+
+def _cut(pixels: Pixels, height: int, width: int) -> Pixels:
+    place = middle((height, width), pixels.size)
+    return Pixels(pixels.values[place], None if pixels.alpha is None else pixels.alpha[place])
+
+
+def _pad(pixels: Pixels, height: int, width: int, colour: Pixels) -> Pixels:
+    place = middle(pixels.size, (height, width))
+    values = np.tile(in_kind(colour, pixels), (height, width, 1))
+    values[place] = pixels.values
+    if pixels.alpha is None:
+        return Pixels(values)
+    alpha = np.full((height, width), np.iinfo(pixels.alpha.dtype).max, pixels.alpha.dtype)
+    alpha[place] = pixels.alpha
+    return Pixels(values, alpha)

@@ -1,0 +1,180 @@
+"""A folder of pictures -> train, val and test, drawn by a seed. Pairs and near-duplicates stay on one side."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from rich.console import Console
+
+from diptych.atomic import atomic_file
+from diptych.data.layouts import Split, find_singles
+from diptych.data.outputs import Job
+from diptych.data.sources import PictureFiles
+from diptych.prepare.folders import claim, each_missing
+from diptych.prepare.inspect import Sample, alike, look_at, other_files, partners, samples, split_of, two_folders
+from diptych.progress import say
+
+Group = list[Sample]
+
+
+def split(
+    folder: Path | str,
+    *,
+    out: Path | str,
+    val: float = 0.1,
+    test: float = 0.0,
+    seed: int = 0,
+    by: Literal["copy", "link"] = "copy",
+    workers: int | None = None,
+    console: Console | None = None,
+) -> list[str]:
+    """Divides the pictures in `folder` into `out/train`, `out/val` and `out/test`; each keeps its path below the folder.
+
+    `val` and `test` are shares from 0 to 1; train has the rest. They are met as nearly as near-duplicates allow, in each
+    sub-folder as in all. In two folders, files of the same stem are pairs if each has its partner; pairs in folders of
+    other names than A and B become NAME/train, NAME/val, as training expects them. `by` is "copy", or "link" for symbolic
+    links, relative, so that nothing that is written to the one can be taken for the other. `workers` are threads, by
+    default one a core. The same call goes on with what was stopped.
+
+    Gives one line for each picture that was left behind because it or its partner cannot be read. Raises a `ValueError`
+    for what concerns them all: shares, a folder that has splits, too few pictures, a target in the folder or of another.
+
+    >>> import tempfile
+    >>> from diptych.data import facades
+    >>> facades.write(folder := Path(tempfile.mkdtemp()), size=32, train=10, val=0)
+    >>> split(folder / "train", out=folder / "divided", val=0.2)
+    []
+    >>> len([*(folder / "divided/val").iterdir()])
+    2
+    """
+    folder, out, console = Path(folder), Path(out), console or Console(stderr=True)
+    shares = _shares(val, test)
+    paths = _undivided(folder)
+    place, pairs = partners(folder, paths)
+    found = samples(paths, pairs)
+    sides = [] if pairs else two_folders(folder, paths)
+    for side in sides or [folder]:
+        if (count := sum(sample[0].is_relative_to(side) for sample in found)) < len(shares):
+            raise ValueError(f"{side}: {count} of what is divided, too few for {' and '.join(shares)}; add pictures")
+    claim(out, "split", {"val": val, "test": test, "seed": seed, "by": by}, [folder])
+    what = f"{len(pairs)} pairs by stem" if pairs else f"{len(paths)} pictures"
+    each = f", {sides[0].name} and {sides[1].name} each by itself" if sides else ""
+    others = len(other_files(folder))
+    say(console, f"{folder}: {what}{each}" + (f"; {others} files that are no pictures stay behind" if others else ""))
+
+    looks, problems = look_at(paths, workers, console)
+    for sample in found:
+        if any(path in looks for path in sample) and not all(path in looks for path in sample):
+            a, b = sample
+            whole, broken = (a, b) if a in looks else (b, a)
+            problems.append(f"{whole}: left behind, because its partner {broken} cannot be read")
+    groups = alike(found, looks)
+    kept = [group for group in groups if len(group) > 1]
+    if kept:
+        largest = max(len(group) for group in kept)
+        say(console, f"{folder}: {len(kept)} groups of near-duplicates, of up to {largest}, stay on one side each")
+    division = _divide(groups, shares, Random(seed))
+    for side in sides or [folder]:
+        _fill_up(division, side)
+
+    def target(split: Split, path: Path) -> Path:
+        name = path.relative_to(folder)
+        if place.folder_b is None:
+            return out / split / name
+        return out / name.parts[0] / split / Path(*name.parts[1:])
+
+    jobs: list[Job] = []
+    for part, its_groups in division.items():
+        its_paths = [path for group in its_groups for sample in group for path in sample]
+        jobs += [(path, target(part, path)) for path in its_paths]
+        strays = (target(other, path) for other in shares if other != part for path in its_paths)
+        if stray := next((stray for stray in strays if os.path.lexists(stray)), None):
+            raise ValueError(
+                f"{stray}: belongs to {part} now, because pictures in {folder} have changed since; choose another --out"
+            )
+        say(console, f"{part}: {len(its_paths)} pictures")
+    return problems + each_missing(jobs, _BY[by], "split", workers, console)
+
+
+def _shares(val: float, test: float) -> dict[Split, float]:
+    shares: dict[Split, float] = {"train": round(1 - val - test, 9), "val": val, "test": test}
+    if not (val >= 0 and test >= 0 and shares["train"] > 0 and val + test > 0):
+        raise ValueError(f"--val {val} --test {test}: shares between 0 and 1 are expected, which leave some for train")
+    return {split: share for split, share in shares.items() if share}
+
+
+def _undivided(folder: Path) -> Sequence[Path]:
+    source = find_singles(folder)
+    if not isinstance(source, PictureFiles):
+        raise ValueError(f"{folder}: holds TFRecord files, which are not divided; two folders of them can be A and B")
+    for path in source.paths:
+        if split := split_of(path, folder):
+            raise ValueError(
+                f"{path}: is in {split} already; give a folder without splits, such as {folder / 'train'} by itself"
+            )
+    return source.paths
+
+
+def _divide(groups: Sequence[Group], shares: dict[Split, float], generator: Random) -> dict[Split, list[Group]]:
+    """Every group to the split that is furthest behind its share of all that was given out so far.
+
+    Folder after folder, so that each is divided as all are; in a folder the large groups first, so that small ones can
+    even out what they leave.
+    """
+    drawn = generator.sample(groups, len(groups))
+    drawn.sort(key=lambda group: (group[0][0].parent, -len(group)))
+    division: dict[Split, list[Group]] = {split: [] for split in shares}
+    given = dict.fromkeys(shares, 0)
+    for group in drawn:
+        total = sum(given.values()) + len(group)
+        split = max(shares, key=lambda split: shares[split] * total - given[split])
+        division[split].append(group)
+        given[split] += len(group)
+    return division
+
+
+def _fill_up(division: dict[Split, list[Group]], side: Path) -> None:
+    """Gives every split that has nothing of a side the smallest group of the split that has most groups of it."""
+    for split, groups in division.items():
+        here = {
+            other: [group for group in its if any(path.is_relative_to(side) for sample in group for path in sample)]
+            for other, its in division.items()
+        }
+        if here[split]:
+            continue
+        richest = max(here, key=lambda other: len(here[other]))
+        if len(here[richest]) < 2:
+            raise ValueError(
+                f"{side}: without near-duplicates there are too few pictures for {' and '.join(division)}; add pictures"
+            )
+        smallest = min(here[richest], key=len)
+        division[richest].remove(smallest)
+        groups.append(smallest)
+
+
+def _copy(job: Job) -> None:
+    _place(job, shutil.copyfile)
+
+
+def _link(job: Job) -> None:
+    _place(job, lambda source, beside: beside.symlink_to(_relative(source, beside.parent)))
+
+
+_BY = {"copy": _copy, "link": _link}
+
+
+def _relative(source: Path, folder: Path) -> str:
+    return os.path.relpath(Path(os.path.realpath(source.parent), source.name), os.path.realpath(folder))
+
+
+def _place(job: Job, put: Callable[[Path, Path], object]) -> None:
+    source, target = job
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(target, durable=False) as beside:
+            put(source, beside)
+    except OSError as error:
+        raise ValueError(f"{target}: could not be written ({error.strerror or error})") from error
