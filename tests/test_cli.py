@@ -351,6 +351,7 @@ def test_bad_pictures_are_a_line_each(photos: Path, tmp_path: Path, call: Call) 
     ("arguments", "message"),
     [
         (["resize", "--out", "OUT"], "no pictures given"),
+        (["resize", "IN", "--out", "OUT", "--workers", "0"], "--workers"),
         (["resize", "IN", "--out", "OUT", "--size", "big"], "--size big"),
         (["resize", "IN", "--out", "IN/small"], "lies inside"),
         (["resize", "IN", "--out", "FULL"], "was not made by this command"),

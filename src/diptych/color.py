@@ -68,7 +68,7 @@ def _luminance(linear: Tensor) -> Tensor:
 
 
 def round_keeping_lightness(picture: Tensor, levels: int) -> Tensor:
-    """A picture `[3, H, W]` with values that files have: multiples of 1/255 for `levels` 255, chosen so that L hardly changes.
+    """A picture `[3, H, W]` with values that files have, multiples of 1 / `levels`, chosen so that L hardly changes.
 
     Each channel goes up or down to its next level; of the eight ways, the one is taken that keeps the luminance best.
     To the nearest level, three channels together can move L by more than half a level.

@@ -82,3 +82,9 @@ def test_a_folder_without_pictures(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty: no pictures found \(.jpg, "):
         pictures_below(tmp_path / "empty")
+
+
+def test_links_that_lead_in_circles(folder: Path, tmp_path: Path) -> None:
+    """One bad picture, not the end of the others."""
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    assert (folder / "loop.png", tmp_path / "new/loop.png") in plan([folder], tmp_path / "new", False)

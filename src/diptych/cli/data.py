@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from diptych.cli.frame import data_app
 
-Workers = Annotated[int | None, Parameter(help="Threads; by default one a core.")]
+Workers = Annotated[int | None, Parameter(help="Threads; by default one a core.", validator=validators.Number(gte=1))]
 
 
 def _status(problems: Sequence[str]) -> int:

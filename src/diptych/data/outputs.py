@@ -1,5 +1,6 @@
 """Which picture goes where. What a person owns is never an output: not an input, not a file that is there already."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,8 +53,10 @@ def plan_folder(inputs: Sequence[Path], out: Path, suffix: str | None = None) ->
 
 def require_no_input(jobs: Sequence[Job]) -> None:
     """Raises a `ValueError` when a picture would be written over one that is read."""
-    sources = {source.resolve() for source, _ in jobs}
-    if own := next((target for _, target in jobs if target.resolve() in sources), None):
+    sources = {
+        os.path.realpath(source) for source, _ in jobs
+    }  # unlike Path.resolve, it bears links that lead in circles
+    if own := next((target for _, target in jobs if os.path.realpath(target) in sources), None):
         raise ValueError(f"{own}: is one of the inputs, which are never overwritten; choose another --out")
 
 
