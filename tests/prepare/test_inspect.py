@@ -292,6 +292,12 @@ def test_a_direction_is_to_be_chosen_and_a_missing_partner_to_be_added(tmp_path:
     ]
 
 
+def test_the_run_is_called_like_the_folder_from_inside_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_all(tmp_path / "faces", "1.png")
+    monkeypatch.chdir(tmp_path / "faces")
+    assert inspect(".").command == "diptych train colorize --data . --out runs/faces"
+
+
 def test_almost_twice_as_wide_is_no_pair(tmp_path: Path) -> None:
     draw_all(tmp_path, "1.png", "2.png", width=80)
     assert inspect(tmp_path).methods == ["pix2pix"]
@@ -321,6 +327,8 @@ def test_new_methods_are_named_by_what_they_need(tmp_path: Path, monkeypatch: py
     (tmp_path / "train/dog/2.png").rename(tmp_path / "train/cat/2.png")
     (tmp_path / "train/owl/3.png").rename(tmp_path / "3.png")
     assert inspect(tmp_path).notes == []  # one class is none
+    draw_all(tmp_path / "in splits", "train/1.png", "val/2.png")
+    assert inspect(tmp_path / "in splits").notes == []
 
 
 def test_records_are_counted(tmp_path: Path, write_tfrecord: Any) -> None:

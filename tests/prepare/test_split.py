@@ -144,7 +144,7 @@ def test_a_large_group_is_made_up_for_by_the_others(tmp_path: Path) -> None:
         draw(tmp_path / "in" / f"z{number}.png", 999, size=16 + 16 * (number % 3))
     _, lines = spoken(tmp_path / "in", tmp_path / "out", val=0.5)
     assert sizes(tmp_path / "out") == [20, 20]
-    assert f"{tmp_path / 'in'}: 1 groups of near-duplicates, of up to 20, stay on one side each" in lines
+    assert f"{tmp_path / 'in'}: 1 group of near-duplicates, of up to 20, stay together" in lines
 
 
 @pytest.mark.parametrize(("groups", "val", "want"), [((3, 3, 3, 1), 0.1, [9, 1]), ((6, 3, 1), 0.01, [9, 1])])
@@ -152,8 +152,9 @@ def test_the_small_groups_even_out(tmp_path: Path, groups: tuple[int, ...], val:
     for seed, count in enumerate(groups):
         for number in range(count):
             draw(tmp_path / "in" / f"{seed}-{number}.png", seed)
-    split(tmp_path / "in", out=tmp_path / "out", val=val)
+    _, lines = spoken(tmp_path / "in", tmp_path / "out", val=val)
     assert sizes(tmp_path / "out") == want
+    assert lines[1].endswith(f" groups of near-duplicates, of up to {max(groups)}, stay together")
 
 
 # ---- seeded
@@ -207,7 +208,7 @@ def test_pairs_are_duplicates_when_both_sides_are(tmp_path: Path) -> None:
         draw(tmp_path / "in/A" / f"{number:02d}.png", number % 17)
         draw(tmp_path / "in/B" / f"{number:02d}.png", 100)
     _, lines = spoken(tmp_path / "in", tmp_path / "out", val=0.5)
-    assert lines[1] == f"{tmp_path / 'in'}: 3 groups of near-duplicates, of up to 2, stay on one side each"
+    assert lines[1] == f"{tmp_path / 'in'}: 3 groups of near-duplicates, of up to 2, stay together"
     for names in found(tmp_path / "out").values():
         assert all((f"A/{n:02d}.png" in names) == (f"A/{n + 17:02d}.png" in names) for n in range(3))
 
@@ -273,10 +274,12 @@ def test_links_lead_to_the_pictures_even_when_all_is_moved(tmp_path: Path) -> No
     (tmp_path / "shortcut").symlink_to(tmp_path / "all/in/a", target_is_directory=True)
     before = state(tmp_path / "all/in")
     split(tmp_path / "all/in", out=tmp_path / "all/deep/out", val=0.5, by="link")
-    split(tmp_path / "shortcut", out=tmp_path / "all/through", val=0.5, by="link")
+    (tmp_path / "all/far/away").mkdir(parents=True)
+    (tmp_path / "near").symlink_to(tmp_path / "all/far/away", target_is_directory=True)
+    split(tmp_path / "shortcut", out=tmp_path / "near/through", val=0.5, by="link")
     assert state(tmp_path / "all/in") == before
     (tmp_path / "all").rename(tmp_path / "moved")
-    links = [*list_pictures(tmp_path / "moved/deep/out"), *list_pictures(tmp_path / "moved/through")]
+    links = [*list_pictures(tmp_path / "moved/deep/out"), *list_pictures(tmp_path / "moved/far/away/through")]
     assert len(links) == 9
     for link in links:
         assert not link.readlink().is_absolute()
@@ -356,8 +359,8 @@ def test_bad_pictures_are_a_line_each_and_the_others_are_there(tmp_path: Path) -
         str(source / n) for n in ("0 empty.png", "1.jpg", "deep/loop.png")
     ]
     assert all("\n" not in problem for problem in problems)
-    assert lines[0] == f"{source}: 15 pictures; 1 files that are no pictures stay behind"
-    assert lines[-2:] == ["train: 11 pictures", "val: 1 pictures"]
+    assert lines[0] == f"{source}: 15 pictures; left behind: 1 file of other kinds"
+    assert lines[-2:] == ["train: 11 pictures", "val: 1 picture"]
     assert sizes(tmp_path / "out") == [11, 1]
 
 
@@ -371,9 +374,9 @@ REFUSED: list[tuple[dict[str, int], dict[str, Any], str]] = [
     ({"train": 5, "val": 5}, {}, r"train/000.png: is in train already; give a folder without splits, such as .*/train"),
     ({"trainA": 5, "trainB": 5}, {}, r"trainA/000.png: is in train already"),
     ({"A/Validation": 5, "B/Validation": 5}, {}, r"000.png: is in val already"),
-    ({"": 1}, {}, r"in: 1 of what is divided, too few for train and val; add pictures"),
-    ({"": 2}, {"test": 0.1}, r"in: 2 of what is divided, too few for train and val and test"),
-    ({"horse": 9, "zebra": 1}, {}, r"zebra: 1 of what is divided, too few for train and val"),
+    ({"": 1}, {}, r"in: 1 picture, too few for train and val; add pictures"),
+    ({"": 2}, {"test": 0.1}, r"in: 2 pictures, too few for train and val and test"),
+    ({"horse": 9, "zebra": 1}, {}, r"zebra: 1 picture, too few for train and val"),
     ({}, {}, r"in: no pictures found"),
 ]
 

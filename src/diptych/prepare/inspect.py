@@ -113,7 +113,7 @@ def inspect(
     same_stems = _same_stems(folder, paths)
     needs, place, reason, notes = _fit(folder, looks, place, pairs, record_files, bool(same_stems))
     if problems:
-        notes.append(f"what cannot be read ({_counted(len(problems), 'file')}) stops a training: repair or remove it")
+        notes.append(f"what cannot be read ({counted(len(problems), 'file')}) stops a training: repair or remove it")
     if leaks:
         notes.append("val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side")
 
@@ -316,19 +316,19 @@ def _fit(
     count = len(looks)
     if pairs:
         direction = "AtoB makes B from A, BtoA makes A from B: choose the --direction that you need"
-        return "paired", place, f"{_counted(len(pairs), 'pair')} of two files with the same stem", [direction]
+        return "paired", place, f"{counted(len(pairs), 'pair')} of two files with the same stem", [direction]
     if sides := _unpaired(folder, record_files):
         place, (a, b) = sides
         reason = f"two sets without partners: A is {a.folder.name} ({len(a)}), B is {b.folder.name} ({len(b)})"
         shared = len({a.name(i) for i in range(len(a))} & {b.name(i) for i in range(len(b))})
-        missing = f"{_counted(shared, 'stem')} of A and B are the same: if they are pairs, add the missing partners"
+        missing = f"{counted(shared, 'stem')} of A and B are the same: if they are pairs, add the missing partners"
         return "unpaired", place, reason, [missing] if shared else []
     if looks and all(look.width == 2 * look.height for look in looks.values()):
         direction = "AtoB makes the right half from the left one, BtoA the left from the right: choose the --direction"
-        reason = f"{_counted(count, 'picture')}, all twice as wide as tall: side-by-side pairs"
+        reason = f"{counted(count, 'picture')}, all twice as wide as tall: side-by-side pairs"
         return "paired", place, reason, [direction]
     coloured = sum(look.coloured for look in looks.values())
-    reason = f"{_counted(count, 'single picture')}, {coloured} of them in colour"
+    reason = f"{counted(count, 'single picture')}, {coloured} of them in colour"
     notes = _classes(folder, looks)
     if 2 * coloured > count:
         return "images", place, reason, notes
@@ -378,7 +378,12 @@ def train_command(method: str, place: Place, direction: Direction | None = None,
     return " ".join([*words, f"--out {shlex.quote(f'runs/{name}')}"])
 
 
-def _counted(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """A number and what it counts.
+
+    >>> counted(1, "pair"), counted(2, "pair")
+    ('1 pair', '2 pairs')
+    """
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
@@ -387,9 +392,9 @@ def _counted(count: int, what: str) -> str:
 
 def show(findings: Findings, console: Console) -> None:
     """Prints the findings; of long lists the beginning."""
-    lines = [f"{findings.folder}: {_counted(findings.pictures, 'picture')}"]
+    lines = [f"{findings.folder}: {counted(findings.pictures, 'picture')}"]
     if findings.records:
-        lines.append(f"in TFRecord files: {_counted(findings.records, 'picture')}, counted and not looked at")
+        lines.append(f"in TFRecord files: {counted(findings.records, 'picture')}, counted and not looked at")
     for title, counts in (("folders", findings.counts), ("modes", findings.modes), ("sizes", findings.sizes)):
         first = ", ".join(f"{name} ({count})" for name, count in [*counts.items()][:SHOWN])
         lines += [f"{title}: {first}{_more(len(counts), ', ')}"] if counts else []

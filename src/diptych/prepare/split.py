@@ -14,7 +14,17 @@ from diptych.data.layouts import Split, find_singles
 from diptych.data.outputs import Job
 from diptych.data.sources import PictureFiles
 from diptych.prepare.folders import claim, each_missing
-from diptych.prepare.inspect import Sample, alike, look_at, other_files, partners, samples, split_of, two_folders
+from diptych.prepare.inspect import (
+    Sample,
+    alike,
+    counted,
+    look_at,
+    other_files,
+    partners,
+    samples,
+    split_of,
+    two_folders,
+)
 from diptych.progress import say
 
 Group = list[Sample]
@@ -35,9 +45,9 @@ def split(
 
     `val` and `test` are shares from 0 to 1; train has the rest. They are met as nearly as near-duplicates allow, in each
     sub-folder as in all. In two folders, files of the same stem are pairs if each has its partner; pairs in folders of
-    other names than A and B become NAME/train, NAME/val, as training expects them. `by` is "copy", or "link" for symbolic
-    links, relative, so that nothing that is written to the one can be taken for the other. `workers` are threads, by
-    default one a core. The same call goes on with what was stopped.
+    other names than A and B become NAME/train, NAME/val, as training expects them. `by` is "copy", or "link" for relative
+    symbolic links: unlike hard links they are seen to be links, lead to other disks, and hold when both folders are moved.
+    `workers` are threads, by default one a core. The same call goes on with what was stopped.
 
     Gives one line for each picture that was left behind because it or its partner cannot be read. Raises a `ValueError`
     for what concerns them all: shares, a folder that has splits, too few pictures, a target in the folder or of another.
@@ -55,15 +65,15 @@ def split(
     paths = _undivided(folder)
     place, pairs = partners(folder, paths)
     found = samples(paths, pairs)
-    sides = [] if pairs else two_folders(folder, paths)
+    sides, unit = ([], "pair") if pairs else (two_folders(folder, paths), "picture")
     for side in sides or [folder]:
         if (count := sum(sample[0].is_relative_to(side) for sample in found)) < len(shares):
-            raise ValueError(f"{side}: {count} of what is divided, too few for {' and '.join(shares)}; add pictures")
+            raise ValueError(f"{side}: {counted(count, unit)}, too few for {' and '.join(shares)}; add pictures")
     claim(out, "split", {"val": val, "test": test, "seed": seed, "by": by}, [folder])
-    what = f"{len(pairs)} pairs by stem" if pairs else f"{len(paths)} pictures"
     each = f", {sides[0].name} and {sides[1].name} each by itself" if sides else ""
     others = len(other_files(folder))
-    say(console, f"{folder}: {what}{each}" + (f"; {others} files that are no pictures stay behind" if others else ""))
+    behind = f"; left behind: {counted(others, 'file')} of other kinds" if others else ""
+    say(console, f"{folder}: {counted(len(found), unit)}{' by stem' if pairs else ''}{each}{behind}")
 
     looks, problems = look_at(paths, workers, console)
     for sample in found:
@@ -75,7 +85,7 @@ def split(
     kept = [group for group in groups if len(group) > 1]
     if kept:
         largest = max(len(group) for group in kept)
-        say(console, f"{folder}: {len(kept)} groups of near-duplicates, of up to {largest}, stay on one side each")
+        say(console, f"{folder}: {counted(len(kept), 'group')} of near-duplicates, of up to {largest}, stay together")
     division = _divide(groups, shares, Random(seed))
     for side in sides or [folder]:
         _fill_up(division, side)
@@ -95,7 +105,7 @@ def split(
             raise ValueError(
                 f"{stray}: belongs to {part} now, because pictures in {folder} have changed since; choose another --out"
             )
-        say(console, f"{part}: {len(its_paths)} pictures")
+        say(console, f"{part}: {counted(len(its_paths), 'picture')}")
     return problems + each_missing(jobs, _BY[by], "split", workers, console)
 
 
