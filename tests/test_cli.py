@@ -389,7 +389,7 @@ def test_combine_split_inspect_train(tmp_path: Path, call: Call) -> None:
     for number in range(12):
         for side in "AB":
             (tmp_path / side).mkdir(exist_ok=True)
-            noise = np.random.default_rng([number, ord(side)]).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            noise = np.random.default_rng([number, ord(side)]).integers(0, 256, (64, 64, 3), dtype=np.uint8)
             Image.fromarray(noise).save(tmp_path / side / f"{number}.png")
     assert call("data", "combine", tmp_path / "A", tmp_path / "B", "--out", tmp_path / "pairs")[0] == 0
     assert call("data", "split", tmp_path / "pairs", "--out", tmp_path / "data", "--val", "0.25")[0] == 0
@@ -398,9 +398,9 @@ def test_combine_split_inspect_train(tmp_path: Path, call: Call) -> None:
     assert "train (9), val (3)" in out
     assert (tmp_path / "findings/montage.png").is_file()
     command = next(line for line in out.splitlines() if line.startswith("diptych train pix2pix"))
-    status, out, err = call(*shlex.split(command)[1:], "--dry-run", "--size", "32", "--method.patch", "16")
+    status, out, err = call(*shlex.split(command)[1:], "--dry-run")
     assert (status, err) == (0, "")
-    assert "9 side-by-side pairs, 64x32, A left" in out
+    assert "9 side-by-side pairs, 128x64, A left" in out
 
 
 def test_catalogue(call: Call) -> None:

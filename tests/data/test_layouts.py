@@ -861,3 +861,14 @@ def test_single_pictures_without_a_train_folder(tmp_path: Path) -> None:
         ValueError, match=r"has no train folder, only val; the layouts are: pictures, or TFRecord files"
     ):
         find("images", Place(tmp_path), "train")
+
+
+@pytest.mark.parametrize("needs", ["images", "unpaired"])
+def test_a_link_that_leads_in_circles_is_a_picture_like_any_other(tmp_path: Path, needs: str) -> None:
+    """It is named as unreadable when its turn comes, and what lies beside it is found."""
+    draw(tmp_path / "x.png", 1, 2)
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    [source, *_] = find(needs, Place(tmp_path), "train") or []
+    assert [source.name(index) for index in range(len(source))] == ["loop", "x"]
+    with pytest.raises(ValueError, match=r"loop.png: cannot be read"):
+        source.load(0)

@@ -22,7 +22,8 @@ from diptych.data.pictures import Array
 from diptych.methods import METHODS
 from diptych.methods.pix2pix import Pix2Pix
 from diptych.prepare.folders import LABEL
-from diptych.prepare.inspect import CELL, Findings, inspect, look_at, show, split_of
+from diptych.prepare.inspect import Findings, inspect, show
+from diptych.prepare.look import CELL, look_at, split_of
 
 
 def colours(seed: int, height: int = 40, width: int = 40) -> Array:
@@ -275,7 +276,7 @@ def test_what_fits_is_said_and_the_command_trains_it(tmp_path: Path, layout: str
     assert ("--direction" in words) == (method == "pix2pix")
     assert words[-2] == "--out"
     assert words[-1].startswith("runs/")
-    assert run([*words[1:], "--size", "32", "--dry-run"]) == 0
+    assert run([*words[1:], "--dry-run"]) == 0
     text = printed(findings)
     assert text.splitlines()[-1] == findings.command
     assert f"fits {' and '.join(findings.methods)}: {reason}\n" in text
@@ -295,7 +296,7 @@ def test_a_direction_is_to_be_chosen_and_a_missing_partner_to_be_added(tmp_path:
 def test_the_run_is_called_like_the_folder_from_inside_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_all(tmp_path / "faces", "1.png")
     monkeypatch.chdir(tmp_path / "faces")
-    assert inspect(".").command == "diptych train colorize --data . --out runs/faces"
+    assert inspect(".").command == "diptych train colorize --data . --size 32 --out runs/faces"
 
 
 def test_almost_twice_as_wide_is_no_pair(tmp_path: Path) -> None:
@@ -349,7 +350,7 @@ def test_records_are_counted(tmp_path: Path, write_tfrecord: Any) -> None:
     findings = inspect(tmp_path / "in")
     assert findings.reason == "two sets without partners: A is monet_tfrec (2), B is photo_tfrec (2)"
     assert findings.command is not None
-    assert run([*shlex.split(findings.command)[1:], "--size", "32", "--dry-run"]) == 0
+    assert run([*shlex.split(findings.command)[1:], "--dry-run"]) == 0
 
 
 def test_a_broken_record_file_is_named(tmp_path: Path, write_tfrecord: Any) -> None:

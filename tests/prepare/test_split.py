@@ -255,7 +255,7 @@ def test_what_was_divided_leaks_nothing_and_can_be_trained_on(tmp_path: Path) ->
     findings = inspect(tmp_path / "out divided")
     assert (findings.leaks, len(findings.duplicates)) == ([], 9)
     assert findings.command is not None
-    assert run([*shlex.split(findings.command)[1:], "--size", "32", "--dry-run"]) == 0
+    assert run([*shlex.split(findings.command)[1:], "--dry-run"]) == 0
 
 
 # ---- copies and links

@@ -178,7 +178,7 @@ def _folders(data: Path) -> dict[str, Path]:
     if not data.is_dir():
         raise ValueError(f"{data}: is a file; a folder of pictures is expected")
     with os.scandir(data) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir())
+        names = sorted(entry.name for entry in entries if Path(entry).is_dir())  # False where a link leads in circles
     return {name.lower(): data / name for name in names}
 
 
@@ -250,7 +250,7 @@ def _first_two_by_name(data: Path, split: Split) -> tuple[Path, Path] | None:
 def _folders_of_pictures(folder: Path) -> list[Path]:
     """The folders of pictures in a folder that holds no pictures itself, by name."""
     with os.scandir(folder) as entries:
-        if any(_is_single(entry.name) and entry.is_file() for entry in entries):
+        if any(_is_single(entry.name) and Path(entry).is_file() for entry in entries):
             return []
     below = _folders(folder).values()
     return [entry for entry in below if not entry.name.startswith(".") and any(_walk(entry, _is_single))]

@@ -65,7 +65,6 @@ def demo(
     claim(out, "demo", {"name": name, **numbers, "seed": seed}, [])
     say(console, f"{out}: drawing {numbers['train']} + {numbers['val']} pictures of {name}, from nothing but a seed")
     built_in.write(out, **numbers, seed=seed)
-    working_size = 1 << (numbers["size"].bit_length() - 1)  # a network halves its pictures again and again
     method = methods_for(built_in.needs)[0]
-    say(console, f"next: {train_command(method, Place(out), built_in.direction, working_size)}")
+    say(console, f"next: {train_command(method, Place(out), built_in.direction, numbers['size'])}")
     return out

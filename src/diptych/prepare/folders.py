@@ -2,10 +2,10 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -15,6 +15,9 @@ from diptych.data import pictures
 from diptych.data.outputs import Job, plan_folder
 from diptych.data.pictures import Pixels
 from diptych.progress import counting
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 LABEL = ".made-with.json"
 LEFTOVERS = ".partial-*"  # what `atomic_file` leaves where its process is killed
@@ -112,7 +115,6 @@ def each_missing(
     Targets appear whole or not at all, so what is there is done. `workers` are threads, by default one a core.
     """
     missing = [job for job in jobs if not job[1].exists()]
-    there = len(jobs) - len(missing)
 
     def problem(job: Job) -> str | None:
         try:
@@ -121,18 +123,29 @@ def each_missing(
             return str(error)
         return None
 
-    problems: list[str] = []
+    try:
+        return [line for line in each(missing, problem, doing, workers, console, len(jobs) - len(missing)) if line]
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("what is done is kept; the same command goes on") from None
+
+
+def each(
+    items: Sequence[Item],
+    work: Callable[[Item], Result],
+    doing: str,
+    workers: int | None = None,
+    console: Console | None = None,
+    there: int = 0,
+) -> Iterator[Result]:
+    """What `work` gives for each of `items`, in their order, several at once; `there` have been done before."""
     pool = ThreadPoolExecutor(workers or os.cpu_count())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the workers are the parallelism; with threads below them each call waits for a core
     try:
         with counting(console or Console(stderr=True), doing) as progress:
-            for done, line in enumerate(pool.map(problem, missing), start=there + 1):
-                problems += [line] if line else []
-                progress(done, len(jobs))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("what is done is kept; the same command goes on") from None
+            for done, result in enumerate(pool.map(work, items), start=there + 1):
+                yield result
+                progress(done, there + len(items))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(threads)
-    return problems

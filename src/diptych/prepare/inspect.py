@@ -4,38 +4,38 @@ import json
 import os
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 
-import torch
-from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
 from diptych.atomic import atomic_file
-from diptych.color import is_grey
-from diptych.data import duplicates, geometry, layouts, pictures, tfrecords
+from diptych.data import layouts, pictures, tfrecords
 from diptych.data.batches import Direction
-from diptych.data.layouts import SPLIT_FOLDERS, Place, Split
-from diptych.data.pictures import Array, Pixels
-from diptych.data.sources import PictureFiles, PictureRecords, TwoFolders, stem
+from diptych.data.layouts import Place
+from diptych.data.sources import PictureFiles, PictureRecords, stem
 from diptych.methods import METHODS
 from diptych.prepare.folders import claim
-from diptych.prepare.resize import middle
-from diptych.progress import counting, say
+from diptych.prepare.look import (
+    SPLITS,
+    Look,
+    Sample,
+    alike,
+    counted,
+    look_at,
+    other_files,
+    partners,
+    samples,
+    split_of,
+)
+from diptych.progress import say
 
-MONTAGE, COLUMNS, CELL = 64, 8, 128  # pictures in all, pictures in a row, pixels of one
-JUDGED = 256  # pixels in a row are enough to tell colour from grey
+MONTAGE, COLUMNS = 64, 8  # pictures in all, pictures in a row
+USUAL, SMALLEST = 256, 32  # pixels: the size of a training if nobody says, and the least for a PatchGAN of 70 pixels
 SHOWN = 10  # names of a kind, in the terminal
-SPLITS: dict[str, Split] = {
-    word + side: split for split, words in SPLIT_FOLDERS.items() for word in words for side in ("", "a", "b")
-}
-UNUSUAL = {"1": "black and white", "P": "palette", "PA": "palette", "CMYK": "CMYK"}
-Sample = tuple[Path, ...]
-"""One picture, or a pair of them."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ def inspect(
     pictures, or when `out` holds anything else.
 
     >>> import tempfile
+    >>> from PIL import Image
     >>> folder = Path(tempfile.mkdtemp())
     >>> Image.new("RGB", (40, 20)).save(folder / "a pair.png")
     >>> inspect(folder).reason
@@ -121,6 +122,7 @@ def inspect(
         return [file.relative_to(folder).as_posix() for file in files]
 
     methods = methods_for(needs)
+    side = sorted(min(look.width, look.height) for look in looks.values())[len(looks) // 2] if looks else None
     sides = sorted(((look.width, look.height) for look in looks.values()), key=lambda side: (side[0] * side[1], side))
     sizes = [f"{width}x{height}" for width, height in sides]
     findings = Findings(
@@ -140,7 +142,7 @@ def inspect(
         other_files=names(file for file in others if file not in record_files),
         methods=methods,
         reason=reason,
-        command=train_command(methods[0], place, "AtoB" if needs == "paired" else None) if methods else None,
+        command=train_command(methods[0], place, "AtoB" if needs == "paired" else None, side) if methods else None,
         notes=notes,
     )
     if out is not None:
@@ -156,140 +158,10 @@ def _write(out: Path, findings: Findings, cells: Sequence[Tensor]) -> None:
         beside.write_text(json.dumps(asdict(findings), indent=2) + "\n", encoding="utf-8")
 
 
-# ---- one look at every file
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is kept of one picture."""
-
-    width: int
-    height: int
-    mode: str
-    channels: int
-    coloured: bool
-    thumbnail: Array
-    cell: Tensor | None
-    """uint8 `[3, CELL, CELL]`, if it is shown in the montage."""
-
-
-def look_at(
-    paths: Sequence[Path], workers: int | None, console: Console | None, shown: Collection[Path] = ()
-) -> tuple[dict[Path, Look], list[str]]:
-    """What is kept of every picture that can be read, and a line for each that cannot, both in the order of `paths`."""
-    looks, problems = dict[Path, Look](), list[str]()
-    with counting(console or Console(stderr=True), "looking at every picture") as progress:
-        # The workers are the parallelism: with threads of torch's own below them, each of its calls waits for a core.
-        pool = ThreadPoolExecutor(workers or os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            found = pool.map(lambda path: _look(path, path in shown), paths)
-            for done, (path, look) in enumerate(zip(paths, found, strict=True), start=1):
-                if isinstance(look, Look):
-                    looks[path] = look
-                else:
-                    problems.append(look)
-                progress(done, len(paths))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    return looks, problems
-
-
-def _look(path: Path, shown: bool) -> Look | str:
-    try:
-        pixels = pictures.decode(path)
-    except ValueError as error:
-        return str(error)
-    with Image.open(path) as header:
-        mode = UNUSUAL.get(header.mode, "RGB" if pixels.values.shape[-1] == 3 else "grey")
-    stride = -(-max(pixels.size) // JUDGED)
-    deep, alpha = "16-bit " if pixels.bits == 16 else "", " with alpha" if pixels.alpha is not None else ""
-    height, width = pixels.size
-    return Look(
-        width,
-        height,
-        f"{deep}{mode}{alpha}",
-        channels=pixels.values.shape[-1],
-        coloured=not is_grey(pictures.to_bytes(pixels, 3)[:, ::stride, ::stride]),
-        thumbnail=duplicates.thumbnail(pixels),
-        cell=_cell(pixels) if shown else None,
-    )
-
-
-def _cell(pixels: Pixels) -> Tensor:
-    scale = CELL / max(pixels.size)
-    height, width = (max(1, round(side * scale)) for side in pixels.size)
-    cell = torch.full((3, CELL, CELL), 255, dtype=torch.uint8)
-    rows, columns = middle((height, width), (CELL, CELL))
-    cell[:, rows, columns] = geometry.resize(pictures.to_bytes(pixels, 3), height, width)
-    return cell
-
-
 def _spread(paths: Sequence[Path]) -> set[Path]:
     """One from each of 64 stretches of the list, the same at each call."""
     total, count, generator = len(paths), min(len(paths), MONTAGE), Random(0)
     return {paths[generator.randrange(n * total // count, (n + 1) * total // count)] for n in range(count)}
-
-
-# ---- what belongs together
-
-
-def other_files(folder: Path) -> list[Path]:
-    """The files in a folder and below that do not have the name of a picture; what is hidden is passed over."""
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files = [name for name in files if not name.startswith(".") and not name.lower().endswith(pictures.SUFFIXES)]
-        found += [Path(parent, name) for name in files]
-    return sorted(found)
-
-
-def split_of(path: Path, folder: Path) -> Split | None:
-    """Train, val or test, by the two uppermost folders that a picture lies in; None where there are no splits.
-
-    >>> split_of(Path("data/A/Validation/1.png"), Path("data"))
-    'val'
-    """
-    parents = path.relative_to(folder).parts[:-1]
-    return next((SPLITS[name.lower()] for name in parents[:2] if name.lower() in SPLITS), None)
-
-
-def partners(folder: Path, paths: Iterable[Path]) -> tuple[Place, list[tuple[Path, Path]]]:
-    """The pairs by stem, of every split, if each A has its B; and how a command calls the place where they lie.
-
-    They are found where training finds them, or in the two folders of any names that a folder consists of.
-    """
-    places, tops = [Place(folder)], two_folders(folder, paths)
-    if tops and not any(top.name.lower() in SPLITS for top in tops):
-        places.append(Place(*tops))
-    for place in places:
-        try:
-            found = [layouts.find_paired(place, split) for split in SPLIT_FOLDERS]
-        except ValueError:  # an A without its B, or no layout of pairs at all
-            continue
-        pairs = [pair for two in found if isinstance(two, TwoFolders) for pair in zip(two.a, two.b, strict=True)]
-        if pairs:
-            return place, pairs
-    return Place(folder), []
-
-
-def two_folders(folder: Path, paths: Iterable[Path]) -> list[Path]:
-    """The two folders that all pictures of a folder lie in, by name, if there are exactly two."""
-    tops = sorted({path.relative_to(folder).parts[:-1][:1] for path in paths})
-    return [folder.joinpath(*top) for top in tops] if len(tops) == 2 and all(tops) else []
-
-
-def samples(paths: Iterable[Path], pairs: Sequence[tuple[Path, Path]]) -> list[Sample]:
-    """The pairs, and every other picture by itself."""
-    paired = {path for pair in pairs for path in pair}
-    return [*pairs, *((path,) for path in paths if path not in paired)]
-
-
-def alike(found: Sequence[Sample], looks: dict[Path, Look]) -> list[list[Sample]]:
-    """The samples that can be read, near-duplicates together; a pair is like another when both sides are."""
-    readable = [sample for sample in found if all(path in looks for path in sample)]
-    thumbnails = [[looks[path].thumbnail for path in sample] for sample in readable]
-    of_samples = [duplicates.beside(*sides) if len(sides) == 2 else sides[0] for sides in thumbnails]
-    return [[readable[number] for number in group] for group in duplicates.groups(of_samples)]
 
 
 # ---- which method it fits
@@ -365,26 +237,20 @@ def methods_for(needs: str) -> list[str]:
     return [name for name, method in METHODS.items() if method.needs == needs]
 
 
-def train_command(method: str, place: Place, direction: Direction | None = None, size: int | None = None) -> str:
+def train_command(method: str, place: Place, direction: Direction | None = None, side: int | None = None) -> str:
     """The command that trains a method on a place, in a run of its name.
 
-    >>> train_command("pix2pix", Place(Path("my pairs")), "AtoB")
-    "diptych train pix2pix --data 'my pairs' --direction AtoB --out 'runs/my pairs'"
+    `side` is how many pixels a typical picture has on its shorter side: small pictures are not blown up to 256.
+
+    >>> train_command("pix2pix", Place(Path("my pairs")), "AtoB", side=100)
+    "diptych train pix2pix --data 'my pairs' --direction AtoB --size 64 --out 'runs/my pairs'"
     """
     words = [f"diptych train {method} {place.arguments}"]
     words += [f"--direction {direction}"] if direction else []
-    words += [f"--size {size}"] if size else []
+    if side is not None and side < USUAL:
+        words.append(f"--size {max(2 ** (side.bit_length() - 1), SMALLEST)}")
     name = Path(os.path.realpath(place.folder)).name  # unlike Path.resolve, it bears links that lead in circles
     return " ".join([*words, f"--out {shlex.quote(f'runs/{name}')}"])
-
-
-def counted(count: int, what: str) -> str:
-    """A number and what it counts.
-
-    >>> counted(1, "pair"), counted(2, "pair")
-    ('1 pair', '2 pairs')
-    """
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 # ---- for people

@@ -14,7 +14,7 @@ from diptych.data.layouts import Split, find_singles
 from diptych.data.outputs import Job
 from diptych.data.sources import PictureFiles
 from diptych.prepare.folders import claim, each_missing
-from diptych.prepare.inspect import (
+from diptych.prepare.look import (
     Sample,
     alike,
     counted,
