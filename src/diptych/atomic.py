@@ -1,4 +1,4 @@
-"""A file or a folder that appears whole or not at all, even when the process is killed or the disk is full."""
+"""Files and folders that appear whole or not at all, even when the process is killed or the disk is full; and one at a time."""
 
 import os
 import shutil
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+from filelock import FileLock, Timeout
 
 
 def _flush_file(path: Path) -> None:
@@ -48,6 +50,20 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
             _flush_folder(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(lock: Path, busy: str) -> Iterator[None]:
+    """Inside, no other process holds the file `lock`; a `ValueError` with the text `busy` when one does already."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(busy) from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 @contextmanager

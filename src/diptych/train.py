@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -13,11 +13,11 @@ from typing import Any, Literal
 import numpy as np
 import tomli_w
 import torch
-from filelock import FileLock, Timeout
 from rich.console import Console
 from torch import Tensor
 
 from diptych import checkpoint
+from diptych.atomic import alone
 from diptych.data import layouts, pictures
 from diptych.data.batches import PictureStore, TrainingBatches, open_stores, split_sides
 from diptych.data.layouts import Place
@@ -176,17 +176,8 @@ def _is_finished(run: Run) -> bool:
     return done >= run.settings.steps and checkpoint.model_step(run.path / "model") == done
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"{folder}: another process is training in it; wait for it or choose another --out") from None
-    try:
-        yield
-    finally:
-        lock.release()
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    return alone(folder / ".lock", f"{folder}: another process is training in it; wait for it or choose another --out")
 
 
 def _print_settings(run: Run, console: Console) -> None:

@@ -9,6 +9,8 @@ from cyclopts import Parameter, validators
 
 from diptych.cli.frame import data_app
 
+Inputs = Annotated[Path, Parameter(help="Pictures, or folders of them.")]
+Out = Annotated[Path, Parameter(help="The folder to write.")]
 Workers = Annotated[int | None, Parameter(help="Threads; by default one a core.", validator=validators.Number(gte=1))]
 
 
@@ -43,8 +45,8 @@ def inspect(folder: Path, *, out: Path | None = None, workers: Workers = None) -
 
 @data_app.command
 def resize(
-    *inputs: Path,
-    out: Path,
+    *inputs: Inputs,
+    out: Out,
     size: str = "256",
     fit: Literal["fit", "fill", "pad"] = "fill",
     background: str = "black",
@@ -54,10 +56,6 @@ def resize(
 
     Parameters
     ----------
-    inputs
-        Pictures, or folders of them.
-    out
-        The folder to write.
     size
         In pixels: 256, or 512x256 (width x height).
     fit
@@ -74,8 +72,8 @@ def resize(
 
 @data_app.command
 def blank(
-    *inputs: Path,
-    out: Path,
+    *inputs: Inputs,
+    out: Out,
     hole: Literal["centre", "random"] = "centre",
     share: float = 0.3,
     min_share: float = 0.1,
@@ -88,10 +86,6 @@ def blank(
 
     Parameters
     ----------
-    inputs
-        Pictures, or folders of them.
-    out
-        The folder to write.
     hole
         One in the centre, or rectangles anywhere.
     share
@@ -123,7 +117,7 @@ def blank(
 
 
 @data_app.command
-def combine(a: Path, b: Path, *, out: Path, workers: Workers = None) -> int:
+def combine(a: Path, b: Path, *, out: Out, workers: Workers = None) -> int:
     """Put each picture of A beside the one of the same stem in B: one file a pair.
 
     Parameters
@@ -132,8 +126,6 @@ def combine(a: Path, b: Path, *, out: Path, workers: Workers = None) -> int:
         The folder of the left halves.
     b
         The folder of the right halves.
-    out
-        The folder to write.
     """
     from diptych.prepare.combine import combine
 
@@ -141,16 +133,8 @@ def combine(a: Path, b: Path, *, out: Path, workers: Workers = None) -> int:
 
 
 @data_app.command
-def grayscale(*inputs: Path, out: Path, workers: Workers = None) -> int:
-    """Take the colour out of pictures (ITU-R 601 luma).
-
-    Parameters
-    ----------
-    inputs
-        Pictures, or folders of them.
-    out
-        The folder to write.
-    """
+def grayscale(*inputs: Inputs, out: Out, workers: Workers = None) -> int:
+    """Take the colour out of pictures (ITU-R 601 luma)."""
     from diptych.prepare.grayscale import grayscale
 
     return _status(grayscale(_given(inputs), out=out, workers=workers))
@@ -158,8 +142,8 @@ def grayscale(*inputs: Path, out: Path, workers: Workers = None) -> int:
 
 @data_app.command
 def edges(
-    *inputs: Path,
-    out: Path,
+    *inputs: Inputs,
+    out: Out,
     sigma: float = 2.0,
     detail: float = 1.0,
     shortest: int = 10,
@@ -169,10 +153,6 @@ def edges(
 
     Parameters
     ----------
-    inputs
-        Pictures, or folders of them.
-    out
-        The folder to write.
     sigma
         Pixels over which texture is smoothed away first.
     detail
@@ -189,7 +169,7 @@ def edges(
 def split(
     folder: Path,
     *,
-    out: Path,
+    out: Out,
     val: float = 0.1,
     test: float = 0.0,
     seed: int = 0,
@@ -202,8 +182,6 @@ def split(
     ----------
     folder
         The folder of pictures; it is only read.
-    out
-        The folder to write.
     val
         Share that goes to val, from 0 to 1.
     test
@@ -219,15 +197,13 @@ def split(
 
 
 @data_app.command
-def download(name: str | None = None, *, out: Path | None = None, mirror: str | None = None) -> None:
+def download(name: str | None = None, *, out: Out | None = None, mirror: str | None = None) -> None:
     """Fetch a public data set, check it, unpack it. Without a name: list them, with sizes, licences and mirrors.
 
     Parameters
     ----------
     name
         Which one, such as facades or horse2zebra.
-    out
-        The folder to write.
     mirror
         The number of another address in the list, or an address of your own.
     """
@@ -246,7 +222,7 @@ def download(name: str | None = None, *, out: Path | None = None, mirror: str | 
 def demo(
     name: Literal["facades", "shapes"],
     *,
-    out: Path,
+    out: Out,
     size: int | None = None,
     train: int | None = None,
     val: int | None = None,
@@ -258,8 +234,6 @@ def demo(
     ----------
     name
         Which one.
-    out
-        The folder to write.
     size
         Height and width in pixels; 128 for facades, 64 for shapes.
     train

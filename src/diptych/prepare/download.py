@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
-from diptych.atomic import atomic_file
+from diptych.atomic import alone, atomic_file
 from diptych.prepare.catalogue import Dataset, find, megabytes
 from diptych.prepare.unpack import unpack
 from diptych.progress import counting, say
@@ -105,17 +104,13 @@ def _is_empty_folder(path: Path) -> bool:
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    lock = FileLock(out.with_name(f".partial-{out.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"{out}: another process is fetching it; wait for it or choose another --out") from None
-    try:
-        yield
-    finally:
-        with suppress(PermissionError):  # Windows keeps a file that is open
-            Path(lock.lock_file).unlink()
-        lock.release()
+    lock = out.with_name(f".partial-{out.name}.lock")
+    with alone(lock, f"{out}: another process is fetching it; wait for it or choose another --out"):
+        try:
+            yield
+        finally:
+            with suppress(PermissionError):  # Windows keeps a file that is open
+                lock.unlink()
 
 
 def _in_megabytes(progress: Progress) -> Progress:
