@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, even when the process is killed or the disk is full; and one at a time."""
+"""Files and folders that appear whole or not at all, even when the process is killed or the disk is full; one at a time."""
 
 import os
 import shutil
