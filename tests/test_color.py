@@ -103,9 +103,11 @@ def test_rounding_spares_the_lightness() -> None:
     generator = torch.Generator().manual_seed(0)
     inside = torch.rand(3, 100, 1000, generator=generator) * 2 - 1
     dark = inside * 0.2 - 0.8
+    bright = inside.clone()
+    bright[0] = 1
     green = torch.full((3, 1, 20_000), -1.0)
     green[1] = torch.linspace(-1, 1, 20_000)
-    for picture in (inside, dark, green):
+    for picture in (inside, dark, bright, green):
         rounded = color.round_keeping_lightness(picture, 255)
         assert (stars(rounded) - stars(picture))[0].abs().max() < HALF_A_LEVEL
         levels = (rounded + 1) * 127.5
