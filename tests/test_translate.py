@@ -308,3 +308,11 @@ def test_translate_takes_the_direction(two_way_run: Path, tmp_path: Path) -> Non
         assert not translate(two_way_run, tmp_path / "in.png", out=tmp_path / f"{way}.png", direction=way, device="cpu")
         want = load(two_way_run, direction=way, device="cpu")(Image.open(tmp_path / "in.png"))
         assert np.array_equal(np.asarray(Image.open(tmp_path / f"{way}.png")), np.asarray(want))
+
+
+def test_what_is_enlarged_stays_in_range(tiny_run: Path) -> None:
+    """Bicubic interpolation overshoots at edges."""
+    y = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0)).sign()
+    enlarged = load(tiny_run, device="cpu").method.enlarge(torch.zeros(3, 50, 64), y, None)
+    assert enlarged.shape == (3, 50, 64)
+    assert enlarged.abs().max() <= 1

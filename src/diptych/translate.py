@@ -150,7 +150,7 @@ class Model:
         small = geometry.resize(x, max(round(height * scale), 1), max(round(width * scale), 1)).clamp(-1, 1)
         y = self.batch({"x": small[None]}, stochastic)[0]
         with torch.inference_mode():
-            return self.method.enlarge(x, small, y, levels)
+            return self.method.enlarge(x, y, levels)
 
     @torch.inference_mode()
     def batch(self, batch: dict[str, Tensor], stochastic: bool = False) -> Tensor:

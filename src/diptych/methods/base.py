@@ -112,8 +112,8 @@ class Method(nn.Module, ABC):
         """The tensors named in `inputs`, made from what should come out; a method that needs "images" has it."""
         raise NotImplementedError
 
-    def enlarge(self, x: Tensor, small_x: Tensor, y: Tensor, levels: int | None) -> Tensor:
-        """What comes out at the size of the picture x `[C, H, W]`, from y, the output for the smaller (or equal) small_x.
+    def enlarge(self, x: Tensor, y: Tensor, levels: int | None) -> Tensor:
+        """What comes out at the size of the picture x `[C, H, W]`, from y, what came out for x shrunk (or as it is).
 
         `levels` is 255 or 65535 where a file will hold it, None where floats remain.
         """

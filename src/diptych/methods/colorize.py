@@ -50,13 +50,14 @@ class Colorize(Pix2Pix):
         L, _ = color.to_lab(batch["x"])
         return color.from_lab(L, super().translate({"x": L}))
 
-    def enlarge(self, x: Tensor, small_x: Tensor, y: Tensor, levels: int | None) -> Tensor:
+    def enlarge(self, x: Tensor, y: Tensor, levels: int | None) -> Tensor:
         """The lightness of the large picture x with the colour of the small one y, and with edges where x has them.
 
         Rounding, too, spares the lightness: no pixel's L changes by half an 8-bit level.
         """
         L = torch.cat([color.to_lab(rows)[0] for rows in _strips(x)], dim=-2)
-        ab = color.spread(color.to_lab(y)[1], color.to_lab(small_x)[0], L)
+        small_L, small_ab = color.to_lab(y)
+        ab = color.spread(small_ab, small_L, L)
         strips = []
         for rows_L, rows_ab in zip(_strips(L), _strips(ab), strict=True):
             strip = color.from_lab(rows_L, rows_ab)
