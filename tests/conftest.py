@@ -44,14 +44,14 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six training and two val photographs of 32 px; one in each is grey, saved as RGB."""
+    """Six training and two val photographs of 32 px; beside them lies a grey one, saved as RGB, the first by name."""
     folder = tmp_path_factory.mktemp("photos")
     for split, numbers in (("train", range(6)), ("val", range(6, 8))):
         (folder / split).mkdir()
         for number in numbers:
             photo, _ = facades.draw_pair(number, size=32)
             photo.save(folder / split / f"{number}.png")
-        photo.convert("L").convert("RGB").save(folder / split / "grey.png")
+        photo.convert("L").convert("RGB").save(folder / split / "00 grey.png")
     return folder
 
 

@@ -477,8 +477,8 @@ def test_grey_pictures_are_noticed_named_and_left_out(tiny_photos: Path, tmp_pat
     said = io.StringIO()
     settings: dict[str, Any] = {"size": 32, "epochs": 2, "device": "cpu", "method": {"width": 2, "patch": 16}}
     run = train("colorize", data=tiny_photos, out=tmp_path / "run", console=Console(file=said), **settings)
-    assert "left out, grey: grey\n" in said.getvalue()
-    assert about(run.path)["left-out"] == ["grey"]
+    assert "left out, grey: 00 grey\n" in said.getvalue()
+    assert about(run.path)["left-out"] == ["00 grey"]
     assert about(run.path)["found"].startswith("7 pictures in ")
     assert about(run.path)["found"].endswith(", 1 of them left out")
     assert run.settings.steps == 12  # twice the six in colour

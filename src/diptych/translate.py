@@ -147,7 +147,7 @@ class Model:
         require_working_size(working_size)
         shorter = working_size or self.method.working_size or min(height, width)
         scale = min(shorter / min(height, width), 1)
-        small = geometry.resize(x, max(round(height * scale), 1), max(round(width * scale), 1)).clamp(-1, 1)
+        small = geometry.resize(x, round(height * scale), round(width * scale)).clamp(-1, 1)
         y = self.batch({"x": small[None]}, stochastic)[0]
         with torch.inference_mode():
             return self.method.enlarge(x, y, levels)

@@ -150,6 +150,7 @@ def test_a_scan_keeps_its_size_its_kind_and_its_lightness(
     assert coloured.shape == (*size, 3)
     assert coloured.dtype == kind
     assert np.abs(lightness(coloured) - lightness(scanned)).max() < HALF_A_LEVEL
+    assert kind == np.uint8 or (coloured % 257).any()  # not on the levels of 8 bits
     assert size == (1, 1) or coloured.astype(float).std(axis=-1).mean() > np.iinfo(kind).max / 100  # and is in colour
 
 
