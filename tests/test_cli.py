@@ -358,6 +358,11 @@ def test_bad_pictures_are_a_line_each(photos: Path, tmp_path: Path, call: Call) 
         (["resize", "NONE", "--out", "OUT"], "no such file or folder"),
         (["grayscale", "IN", "--out", "FILE/out"], "cannot be written to"),
         (["edges", "IN", "--out", "OUT", "--sigma", "0"], "--sigma 0"),
+        (["edges", "IN", "--out", "OUT", "--sigma", "inf"], "--sigma inf"),
+        (["edges", "IN", "--out", "OUT", "--detail", "inf"], "--detail inf"),
+        (["edges", "IN", "--out", "OUT", "--shortest", "0"], "--shortest 0"),
+        (["resize", "IN", "--out", "OUT", "--size", "200000"], "--size 200000x200000"),
+        (["demo", "shapes", "--out", "OUT", "--seed", "-1"], "--seed -1"),
         (["blank", "IN", "--out", "OUT", "--fill", "whitish"], "--fill whitish"),
         (["combine", "IN", "FULL", "--out", "OUT"], "has no partner"),
         (["split", "IN", "--out", "OUT", "--val", "2"], "--val 2"),
@@ -382,6 +387,14 @@ def test_a_mistake_is_one_line_and_writes_nothing(
         given.append(places[first].joinpath(*below) if first in places else word)
     refused(call("data", *given), message)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_inspect_tells_by_its_status_that_something_is_broken(photos: Path, call: Call) -> None:
+    assert call("data", "inspect", photos)[0] == 0
+    (photos / "empty.png").touch()
+    status, out, _ = call("data", "inspect", photos)
+    assert status == 1
+    assert "empty.png: the file is empty" in out
 
 
 def test_combine_split_inspect_train(tmp_path: Path, call: Call) -> None:

@@ -272,3 +272,19 @@ def test_colours_of_grey_pictures_are_not_compared(train_tiny: Train, tiny_pairs
     with pytest.raises(ValueError, match="--metrics ab: compares colours"):
         evaluate(run, data=tiny_pairs, names=["l1", "ab"], device="cpu")
     assert len(evaluate(run, data=tiny_pairs, device="cpu")[0]["metrics"]) == 3
+
+
+def test_only_grey_pictures_to_train_on(colours: Path, tiny_photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_photos / "val", tmp_path / "data/val")
+    (tmp_path / "data/train").mkdir()
+    Image.new("L", (32, 32), 90).save(tmp_path / "data/train/a.png")
+    assert len(evaluate(colours, data=tmp_path / "data", device="cpu")) == 1
+    with pytest.raises(ValueError, match="--baselines: all 1 training pictures are grey"):
+        evaluate(colours, data=tmp_path / "data", baselines=True, device="cpu")
+
+
+def test_the_remedy_for_nothing_held_out_fits_the_method(colours: Path, tiny_photos: Path, tiny_run: Path) -> None:
+    with pytest.raises(ValueError, match=r"in a folder val, or let `diptych data split`"):
+        evaluate(colours, data=tiny_photos / "train", device="cpu")
+    with pytest.raises(ValueError, match=r"in a folder val \(val/A \+ val/B"):
+        evaluate(tiny_run, data=tiny_photos / "train", device="cpu")

@@ -120,9 +120,10 @@ def _held_out(run: Run, place: Place) -> tuple[str, list[Source]]:
     channels = (run.settings.channels_a, run.settings.channels_b)
     found = layouts.held_out(METHODS[run.method].needs, place, channels)
     if found is None:
+        sides = "" if METHODS[run.method].needs == "images" else " (val/A + val/B, or a val in each of two folders)"
         raise ValueError(
-            f"{place}: has no val or test split to measure on; put pictures that training does not see in a folder val "
-            "(val/A + val/B, or a val in each of two folders)"
+            f"{place}: has no val or test split to measure on; put pictures that training does not see in a folder "
+            f"val{sides}, or let `diptych data split` divide them"
         )
     split, sources = found
     if isinstance(sources[0], Half):  # they were pairs before the training took them apart
@@ -183,7 +184,12 @@ def _baselines(
     """What anybody could answer who has the training pictures, as pairs, as two sets, or as single pictures."""
     if method.needs == "images":
         singles = _Pictures(training[0], settings, direction, method)
-        singles.store.check(settings.workers, of_no_use=method.of_no_use)
+        left_out = singles.store.check(settings.workers, of_no_use=method.of_no_use)
+        if not len(singles):
+            words = " and ".join(sorted(set(left_out.values())))
+            raise ValueError(
+                f"--baselines: all {len(left_out)} training pictures are {words}; leave it out, or give others"
+            )
         return method.baselines(batch["y"] for _, batch in singles.batches())
     if len(training) == 1:
         pairs = _Pictures(training[0], settings, direction, method)

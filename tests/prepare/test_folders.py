@@ -360,6 +360,18 @@ def test_leftovers_are_neither_pictures_nor_something_of_a_persons(source: Path,
     assert tree(tmp_path / "again").keys() == {*NAMES, LABEL}
 
 
+def test_half_a_download_is_somebody_s(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.partial-facades.archive").touch()
+    with pytest.raises(ValueError, match="was not made by this command"):
+        call(source, tmp_path / "out")
+    (tmp_path / "out/.partial-facades.archive").unlink()
+    call(source, tmp_path / "out")
+    (tmp_path / "out/.partial-facades.archive").touch()
+    call(source, tmp_path / "out")
+    assert (tmp_path / "out/.partial-facades.archive").exists()
+
+
 def test_new_pictures_are_made_up_for(source: Path, tmp_path: Path) -> None:
     call(source, tmp_path / "out")
     first = (tmp_path / "out/a.png").stat().st_ino

@@ -43,10 +43,11 @@ def plan_folder(inputs: Sequence[Path], out: Path, suffix: str | None = None) ->
     if suffix:
         jobs = [(source, target.with_suffix(suffix)) for source, target in jobs]
     targets = Counter(target for _, target in jobs)
-    if twice := next((target for target, count in targets.items() if count > 1), None):
+    if crowded := [target for target, count in targets.items() if count > 1]:
+        twice, more = crowded[0], f" (and {len(crowded) - 1} more such cases)" if len(crowded) > 1 else ""
         first, second, *_ = (source for source, target in jobs if target == twice)
         raise ValueError(
-            f"{twice}: {first} and {second} would both be written to it; use different folders, or rename one"
+            f"{twice}: {first} and {second} would both be written to it{more}; use different folders, or rename one"
         )
     return jobs
 

@@ -52,6 +52,10 @@ class Pixels:
         return self.values.shape[0], self.values.shape[1]
 
 
+class _NoFixedRangeError(ValueError):
+    """A whole picture of numbers that could mean anything."""
+
+
 # ---- files -> pixels
 
 
@@ -77,6 +81,8 @@ def decode_bytes(data: bytes, name: str) -> Pixels:
         raise ValueError(f"{name}: not a picture that can be read, whatever its name says; remove it") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name}: too large to be opened safely ({error}); scale it down or cut it up") from error
+    except _NoFixedRangeError as error:
+        raise ValueError(f"{name}: {error}") from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise ValueError(f"{name}: damaged or only half written ({error}); remove it or copy it again") from error
 
@@ -106,7 +112,7 @@ def from_image(image: Image.Image, data: bytes | None = None) -> Pixels:
         return _decode_deep_colour(image, data)
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F"):
-        raise ValueError(f"32-bit pictures (mode {image.mode}) have no fixed range; save it with 8 or 16 bits")
+        raise _NoFixedRangeError(f"32-bit pictures (mode {image.mode}) have no fixed range; save it with 8 or 16 bits")
     if image.mode.startswith("I;16"):
         return Pixels(np.asarray(image).astype(np.uint16)[..., None])
     has_alpha = image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info

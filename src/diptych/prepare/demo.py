@@ -62,6 +62,8 @@ def demo(
     for what, number in numbers.items():
         if number < LEAST[what]:
             raise ValueError(f"--{what} {number}: is too small; {LEAST[what]} or more is expected")
+    if seed < 0:
+        raise ValueError(f"--seed {seed}: 0 or more is expected")
     claim(out, "demo", {"name": name, **numbers, "seed": seed}, [])
     say(console, f"{out}: drawing {numbers['train']} + {numbers['val']} pictures of {name}, from nothing but a seed")
     built_in.write(out, **numbers, seed=seed)

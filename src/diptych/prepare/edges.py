@@ -1,5 +1,6 @@
 """Photographs into line drawings, dark on white, like the edges of edges2shoes; no network, no Caffe, no MATLAB."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from diptych.data.pictures import Array, Pixels, to_bytes
 from diptych.prepare.folders import convert
 
+WIDEST = 100  # pixels
 LOWER = 0.4  # of the higher threshold, as in MATLAB's edge(); Canny (1986) asks for a third to a half
 FAINTEST = 12  # of Sobel's 0 to 1020, a step of about 8 levels under a sigma of 2; grain and JPEG's blocks are fainter
 
@@ -38,10 +40,12 @@ def edges(
     >>> Image.open(folder / "drawn/step.png").getcolors()
     [(256, 0), (65280, 255)]
     """
-    if not sigma > 0:
-        raise ValueError(f"--sigma {sigma}: is a length in pixels, above 0")
-    if not detail > 0:
+    if not 0 < sigma <= WIDEST:
+        raise ValueError(f"--sigma {sigma}: is a length in pixels, above 0 and up to {WIDEST}")
+    if not 0 < detail < math.inf:
         raise ValueError(f"--detail {detail}: is above 0; 1 is the default, 2 draws more lines, 0.5 fewer")
+    if shortest < 1:
+        raise ValueError(f"--shortest {shortest}: is a number of pixels, 1 or more; 1 keeps every line")
 
     def change(pixels: Pixels, _: str) -> Pixels:
         return Pixels(draw(to_bytes(pixels, 3).permute(1, 2, 0).numpy(), sigma, detail, shortest)[..., None])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LABEL = ".made-with.json"
-LEFTOVERS = ".partial-*"  # what `atomic_file` leaves where its process is killed
+LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")  # what `atomic_file` leaves where its process is killed
 
 
 def convert(
@@ -79,7 +80,7 @@ def claim(out: Path, tool: str, settings: Mapping[str, Any], inputs: Sequence[Pa
                 f"{out}: was made with other settings ({', '.join(other)}); give its command again to go on with it, "
                 "or choose another --out"
             )
-    elif out.exists() and (not out.is_dir() or any(not file.match(LEFTOVERS) for file in out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(not LEFTOVER.fullmatch(file.name) for file in out.iterdir())):
         raise ValueError(
             f"{out}: exists and was not made by this command; choose another --out, nothing is overwritten"
         )
@@ -87,8 +88,9 @@ def claim(out: Path, tool: str, settings: Mapping[str, Any], inputs: Sequence[Pa
         out.mkdir(parents=True, exist_ok=True)
         with atomic_file(label) as beside:  # also where it is there already: a folder may have become read-only
             beside.write_text(text + "\n", encoding="utf-8")
-        for file in out.rglob(LEFTOVERS):
-            file.unlink()
+        for file in out.rglob(".partial-*"):
+            if LEFTOVER.fullmatch(file.name):  # and not the half of a download, which is worth keeping
+                file.unlink()
     except OSError as error:
         raise ValueError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from error
 

@@ -17,6 +17,8 @@ from diptych.prepare.folders import convert
 Fit = Literal["fit", "fill", "pad"]
 Sides = tuple[int, int]
 
+LARGEST = 10_000  # pixels: a picture of that size takes a gigabyte while it is scaled
+
 
 def resize(
     inputs: Path | str | Iterable[Path | str],
@@ -44,8 +46,8 @@ def resize(
     (8, 16)
     """
     width, height = size
-    if width < 1 or height < 1:
-        raise ValueError(f"--size {width}x{height}: a picture has at least one pixel in each direction")
+    if not (1 <= width <= LARGEST and 1 <= height <= LARGEST):
+        raise ValueError(f"--size {width}x{height}: 1 to {LARGEST} pixels in each direction are expected")
     colour = parse_colour(background, "--background")
 
     def change(pixels: Pixels, _: str) -> Pixels:
