@@ -129,5 +129,5 @@ def colourfulness(pictures: Tensor) -> Tensor:
     """
     red, green, blue = ((pictures.float() + 1) * 127.5).round().clamp(0, 255).flatten(2).unbind(1)
     opponents = torch.stack([red - green, (red + green) / 2 - blue])
-    spread_of = opponents.std(dim=-1, correction=0).square().sum(0).sqrt()
-    return spread_of + 0.3 * opponents.mean(dim=-1).square().sum(0).sqrt()
+    deviation = opponents.std(dim=-1, correction=0).square().sum(0).sqrt()
+    return deviation + 0.3 * opponents.mean(dim=-1).square().sum(0).sqrt()
