@@ -19,7 +19,7 @@ from diptych.data.pictures import from_bytes
 from diptych.data.sources import Half, Source
 from diptych.devices import Device
 from diptych.methods import METHODS
-from diptych.methods.base import Method
+from diptych.methods.base import Answer, Method
 from diptych.run import Run, Settings, command_line
 from diptych.translate import Model, load
 
@@ -55,11 +55,11 @@ def evaluate(
     with a target, so side-by-side pairs are needed for them also where the training took the sides apart; other
     pictures are translated and kept, with no numbers. Raises a `ValueError` when there is nothing to measure on.
     """
-    for name in names or ():
-        if name not in metrics.PAIRED:
-            raise ValueError(f"--metrics {name}: there is no such metric; there are: {', '.join(metrics.PAIRED)}")
     run_folder, place = Run.open(Path(run)), Place.given(data, data_a, data_b)
     settings, method = run_folder.settings, METHODS[run_folder.method]
+    there = [*metrics.PAIRED, *(metrics.IN_HOLES if "mask" in method.inputs else ())]
+    if unknown := [name for name in names or () if name not in there]:
+        raise ValueError(f"--metrics {unknown[0]}: there is no such metric for {run}; there are: {', '.join(there)}")
     of_colour = set(names or ()) & set(metrics.OF_COLOUR)
     if of_colour and 1 in (settings.channels_a, settings.channels_b):
         raise ValueError(f"--metrics {','.join(sorted(of_colour))}: compares colours, and {run} has grey pictures")
@@ -76,6 +76,8 @@ def evaluate(
         directions.append(BACK[settings.direction])
 
     time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    kept = {path.name.removeprefix("model-"): path for path in sorted(run_folder.path.glob("model-*"))}
+    earlier = {name: load(path, device=device) for name, path in kept.items()}
     ways = list(BACK) if method.two_way else directions
     models = {way: load(run, direction=way, device=device) for way in ways}
     lines = []
@@ -86,7 +88,7 @@ def evaluate(
         if not len(held_out):
             words = " and ".join(sorted(set(left_out.values())))
             raise ValueError(f"{place}: all {len(left_out)} {split} pictures are {words}: nothing to measure on")
-        judges = {"model": _by_model(model)}
+        judges: dict[str, Answer] = {"model": model.batch, **{name: one.batch for name, one in earlier.items()}}
         if baselines:
             training = layouts.find(method.needs, place, "train", (settings.channels_a, settings.channels_b))
             assert training is not None
@@ -94,13 +96,14 @@ def evaluate(
         part = f"{split}-{way}" if method.two_way else split
         back = models[BACK[way]] if method.two_way else None
         for who, answer in judges.items():
-            keep = _Results(run_folder.path / "results" / part, settings.size, back) if who == "model" else None
+            folder = run_folder.path / "results" / part
+            keep = _Results(folder, settings.size, back, earlier) if who == "model" else None
             values = _measure(who, answer, held_out, chosen, keep, progress)
             lines.append(
                 {
                     "time": time,
                     "command": command_line(),
-                    "step": model.step,
+                    "step": earlier.get(who, model).step,
                     "data": str(place),
                     "split": split,
                     "direction": way,
@@ -146,7 +149,10 @@ def _mean(values: list[float]) -> float:
 
 
 class _Pictures:
-    """The pictures of a source at the training size, in batches: x, and y where there is one."""
+    """The pictures of a source at the training size, in batches: what goes in, and y where there is one.
+
+    A hole depends on the picture's name alone, so that all who are measured have the same ones to fill.
+    """
 
     def __init__(self, source: Source, settings: Settings, direction: Direction, method: Method) -> None:
         self.source, self.direction, self.method = source, direction, method
@@ -162,17 +168,13 @@ class _Pictures:
             if len(self.source.channels) == 2:
                 yield indices, split_sides(samples, self.source.channels[0], self.direction)
             elif self.method.needs == "images":
-                y = from_bytes(samples)
-                yield indices, {**self.method.inputs_from(y), "y": y}
+                batch = {"y": from_bytes(samples)}
+                if holes := self.method.holes:
+                    masks = [holes.draw_for(self.store.name(index), samples.shape[-1]) for index in indices]
+                    batch["mask"] = torch.stack(masks).float()
+                yield indices, {**batch, **self.method.inputs_from(batch)}
             else:
                 yield indices, {"x": from_bytes(samples)}
-
-
-Answer = Callable[[Tensor], Tensor]
-
-
-def _by_model(model: Model) -> Answer:
-    return lambda x: model.batch({"x": x})
 
 
 # ---- answers without a model
@@ -201,7 +203,7 @@ def _baselines(
     mean = _always_the_mean(targets, "x", progress)
     if settings.channels_a != settings.channels_b:
         return {"mean training picture": mean}
-    return {"the input as it is": lambda x: x, "mean training picture": mean}
+    return {"the input as it is": lambda batch: batch["x"], "mean training picture": mean}
 
 
 def _always_the_mean(training: _Pictures, side: str, progress: Progress | None) -> Answer:
@@ -211,11 +213,12 @@ def _always_the_mean(training: _Pictures, side: str, progress: Progress | None) 
         if progress:
             progress("the mean", indices.stop, len(training))
     mean = (total / len(training)).float()
-    return lambda x: mean.expand(len(x), *mean.shape)
+    return lambda batch: mean.expand(len(batch["x"]), *mean.shape)
 
 
 def _nearest(training: _Pictures) -> Answer:
-    def answer(x: Tensor) -> Tensor:
+    def answer(inputs: dict[str, Tensor]) -> Tensor:
+        x = inputs["x"]
         best = torch.full((len(x),), torch.inf)
         answers: list[Tensor] = [x] * len(x)
         for _, batch in training.batches():
@@ -242,8 +245,8 @@ def _measure(
     """The metrics of every pair; what came out of the model is kept."""
     values: dict[str, list[float]] = {name: [] for name in names}
     for indices, batch in held_out.batches():
-        output = answer(batch["x"])
-        measured = {name: metrics.PAIRED[name](output, batch["y"]).tolist() for name in names}
+        output = answer({name: batch[name] for name in held_out.method.inputs})
+        measured = {name: _compare(name, output, batch).tolist() for name in names}
         for name in names:
             values[name] += measured[name]
         if keep:
@@ -255,11 +258,17 @@ def _measure(
     return values
 
 
+def _compare(name: str, output: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    if name in metrics.IN_HOLES:
+        return metrics.IN_HOLES[name](output, batch["y"], batch["mask"])
+    return metrics.PAIRED[name](output, batch["y"])
+
+
 class _Results:
     """The folder of one evaluation: single pictures, thumbnails, the numbers of each; there when it is whole."""
 
-    def __init__(self, folder: Path, size: int, back: Model | None) -> None:
-        self.folder, self.size, self.back = folder, size, back
+    def __init__(self, folder: Path, size: int, back: Model | None, earlier: dict[str, Model]) -> None:
+        self.folder, self.size, self.back, self.earlier = folder, size, back, earlier
         self.beside = folder.with_name(f".partial-{folder.name}")
         shutil.rmtree(self.beside, ignore_errors=True)  # left by an evaluation that was stopped
         self.beside.mkdir(parents=True)
@@ -269,7 +278,12 @@ class _Results:
         self, names: Sequence[str], batch: dict[str, Tensor], output: Tensor, measured: dict[str, list[float]]
     ) -> None:
         """Keeps a batch of pictures and their numbers."""
-        panels = {"input": batch["x"], "output": output}
+        panels = {"input": batch["x"]}
+        panels |= {
+            name: model.batch({given: batch[given] for given in model.method.inputs})
+            for name, model in self.earlier.items()
+        }
+        panels["output"] = output
         if "y" in batch:
             panels["target"] = batch["y"]
         if self.back:

@@ -36,6 +36,12 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
 
     Gaussian window of 11 x 11 with sigma 1.5, mean over the windows that lie inside the picture, as in the paper.
     """
+    # torchmetrics' mean takes in windows that see a mirrored border; those of the paper lie inside
+    return _similarities(output, target)[..., 5:-5, 5:-5].flatten(1).mean(1)
+
+
+def _similarities(output: Tensor, target: Tensor) -> Tensor:
+    """The similarity of the windows around each pixel, the pictures mirrored at their borders: `[B, C, H, W]`."""
     try:
         from torchmetrics.functional.image import structural_similarity_index_measure
     except Exception as error:  # a torchvision that does not load breaks torchmetrics with a RuntimeError
@@ -50,8 +56,8 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
         reduction="none",
         return_full_image=True,
     )
-    # torchmetrics' mean takes in windows that see a mirrored border; those of the paper lie inside
-    return windows[..., 5:-5, 5:-5].flatten(1).mean(1)
+    similarities: Tensor = windows
+    return similarities
 
 
 def ab(output: Tensor, target: Tensor) -> Tensor:
@@ -74,6 +80,41 @@ def _colourfulness_of_target(output: Tensor, target: Tensor) -> Tensor:
     return color.colourfulness(target)
 
 
+# ---- over the holes alone
+
+
+def hole_l1(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute difference in the hole, `[B, C, H, W]` twice and `[B, 1, H, W]` -> `[B]`, 0 (equal) to 1.
+
+    >>> mask = torch.tensor([[[[0.0, 1.0]]]])
+    >>> hole_l1(torch.ones(1, 1, 1, 2), -torch.ones(1, 1, 1, 2), mask).tolist()
+    [1.0]
+    """
+    return _mean_in((as_seen(output) - as_seen(target)).abs(), mask)
+
+
+def hole_psnr(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of what was filled in, `[B, C, H, W]` twice and `[B, 1, H, W]` -> `[B]`."""
+    error = _mean_in((as_seen(output) - as_seen(target)).square(), mask)
+    return -10 * torch.log10(error.clamp(min=1e-10))
+
+
+def hole_ssim(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean structural similarity of the windows around the pixels of the hole, which see what is around it too: `[B]`."""
+    return _mean_in(_similarities(output, target), mask).float()
+
+
+def _mean_in(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean over the hole, `[B, C, H, W]` and `[B, 1, H, W]` -> `[B]`; a picture needs a hole."""
+    holes = mask.to(values.dtype)
+    return (values * holes).flatten(1).sum(1) / (holes.flatten(1).sum(1) * values.shape[1])
+
+
+IN_HOLES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "hole-l1": hole_l1,
+    "hole-psnr": hole_psnr,
+    "hole-ssim": hole_ssim,
+}
 PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": l1,
     "psnr": psnr,

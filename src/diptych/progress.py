@@ -42,7 +42,7 @@ class TrainingProgress:
         self.done, self.losses = start, ""
         self.began = self.last_line = time.monotonic()
         self.bar = Progress(
-            TextColumn("step"),
+            TextColumn("{task.fields[phase]}step"),
             MofNCompleteColumn(),
             BarColumn(),
             TextColumn("{task.fields[speed]:.1f} pictures/s"),
@@ -56,7 +56,7 @@ class TrainingProgress:
 
     def __enter__(self) -> "TrainingProgress":
         self.bar.start()
-        self.task = self.bar.add_task("", total=self.steps, completed=self.start, speed=0.0, losses="")
+        self.task = self.bar.add_task("", total=self.steps, completed=self.start, phase="", speed=0.0, losses="")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -66,16 +66,17 @@ class TrainingProgress:
         """The newest losses."""
         self.losses = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
 
-    def advance(self) -> None:
-        """One step is done."""
+    def advance(self, phase: str = "") -> None:
+        """One step is done, of a phase of the training where it has some."""
+        named = f"{phase}, " if phase else ""
         self.done += 1
         now = time.monotonic()
         speed = (self.done - self.start) * self.batch_size / (now - self.began)
-        self.bar.update(self.task, completed=self.done, speed=speed, losses=self.losses)
+        self.bar.update(self.task, completed=self.done, phase=named, speed=speed, losses=self.losses)
         if not self.console.is_terminal and now - self.last_line > LINE_EVERY:
             self.last_line = now
             left = (self.steps - self.done) * self.batch_size / speed / 60
             say(
                 self.console,
-                f"step {self.done}/{self.steps}  {speed:.1f} pictures/s  {left:.0f} min left  {self.losses}",
+                f"{named}step {self.done}/{self.steps}  {speed:.1f} pictures/s  {left:.0f} min left  {self.losses}",
             )

@@ -126,6 +126,7 @@ class Settings(StrictModel):
                 "epochs": steps * self.batch_size / samples,
                 "sample_every": self.sample_every or twentieth,
                 "checkpoint_every": self.checkpoint_every or min(twentieth, 5000),
+                "method": self.method.resolved(steps),
             }
         )
 
@@ -168,7 +169,7 @@ def parse_settings(method: str, values: Values, own: Values) -> Settings:
     except ValidationError as error:
         raise ValueError(explain(error, METHODS[method].Settings, prefix="method.")) from error
     try:
-        settings = Settings.model_validate({**values, "method": parsed})
+        settings = Settings.model_validate({**parsed.defaults(), **values, "method": parsed})
     except ValidationError as error:
         raise ValueError(explain(error, Settings)) from error
     if METHODS[method].needs == "images" and settings.direction != "AtoB":

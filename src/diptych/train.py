@@ -23,6 +23,7 @@ from diptych.data.batches import PictureStore, TrainingBatches, open_stores, spl
 from diptych.data.layouts import Place
 from diptych.data.sources import Source
 from diptych.devices import autocast, choose_device, choose_precision, memory_format
+from diptych.holes import Holes
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.progress import TrainingProgress, counting, say
@@ -61,7 +62,7 @@ def train(
     device = choose_device(asked.device)
     precision = choose_precision(asked.precision, device)
     with torch.device("meta"):  # can the networks take these settings? Costs nothing to ask
-        METHODS[method](asked.method, asked.shape)
+        holes = METHODS[method](asked.method, asked.shape).holes
 
     place, out = Place.given(data, data_a, data_b), Path(out)
     sources = layouts.find(METHODS[method].needs, place, "train", (asked.channels_a, asked.channels_b))
@@ -80,7 +81,7 @@ def train(
     run = Run(out, method, asked.resolved(max(map(len, stores))), place)  # an epoch has only what was not left out
     if may_be_finished and _is_finished(run):
         return _nothing_to_do(run, console)
-    samples = _sample_batch(run, sources)
+    samples = _sample_batch(run, sources, holes)
     if dry_run:
         _print_settings(run, console)
         return run
@@ -100,6 +101,7 @@ def train(
             flip=asked.flip,
             seed=asked.seed,
             direction=asked.direction,
+            holes=holes,
         )
         try:
             _Training(run, batches, samples, device, precision, console).go()
@@ -192,15 +194,19 @@ def _held_out(run: Run) -> list[Source] | None:
     return found[1] if found else None
 
 
-def _sample_batch(run: Run, train_sources: list[Source]) -> dict[str, Tensor]:
+def _sample_batch(run: Run, train_sources: list[Source], holes: Holes | None) -> dict[str, Tensor]:
     """The same few held-out pictures for every sample sheet; of the training set where nothing is held out."""
     settings = run.settings
     stores = _looked_at(_held_out(run) or train_sources, settings, METHODS[run.method])
     if not all(map(len, stores)):  # all that is held out is of no use
         stores = _looked_at(train_sources, settings, METHODS[run.method])
     count = min(SAMPLES, max(map(len, stores)))
-    sides = [torch.stack([store.get(row * len(store) // count) for row in range(count)]) for store in stores]
-    return split_sides(torch.cat(sides, dim=1), settings.channels_a, settings.direction)
+    shown = [[row * len(store) // count for row in range(count)] for store in stores]
+    sides = [torch.stack([store.get(i) for i in rows]) for store, rows in zip(stores, shown, strict=True)]
+    batch = split_sides(torch.cat(sides, dim=1), settings.channels_a, settings.direction)
+    if holes:
+        batch["mask"] = torch.stack([holes.draw_for(stores[0].name(i), settings.size) for i in shown[0]]).float()
+    return batch
 
 
 def _looked_at(sources: list[Source], settings: Settings, method: type[Method]) -> list[PictureStore]:
@@ -267,8 +273,11 @@ class Updater:
         finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
         self.broken_step = torch.where((self.broken == 0) & ~finite, self.step, self.broken_step)
         self.broken = torch.maximum(self.broken, (~finite).float())
-        # The fused optimisers skip the step where this is 1: a check without waiting for the device.
-        optimizer.found_inf = self.broken  # type: ignore[attr-defined]
+        if optimizer.defaults.get("fused"):  # skips the step where this is 1: a check without waiting for the device
+            optimizer.found_inf = self.broken  # type: ignore[attr-defined]
+        else:  # no gradient moves no weight; its own state is spoilt, and no checkpoint is written any more
+            for p in parameters:
+                p.grad = torch.where(self.broken > 0, 0.0, p.grad)
         optimizer.step()
         if self.ema and self.deployed_by[player]:
             self._average(player)
@@ -328,6 +337,8 @@ class _Training:
         )
         self.checkpoints = run.path / "checkpoints"
         self.start = self._resume()
+        if not self.start:
+            self.method.learn_before(store.get(index) for store in batches.stores for index in range(len(store)))
         self.seconds_before = next((e["seconds"] for e in reversed(run.read_log()) if e["step"] <= self.start), 0.0)
 
     def _resume(self) -> int:
@@ -348,7 +359,7 @@ class _Training:
         )
         run.cut_log(self.start)
         if self.start:  # a kill between checkpoint and model leaves an older model
-            checkpoint.save_model(run.path / "model", self.config, self.start, self.method, self.updater.ema)
+            self._save_model(self.start)
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
 
         self.board = SummaryWriter(str(run.path / "tensorboard"), purge_step=self.start + 1)
@@ -384,6 +395,7 @@ class _Training:
             summed += 1
 
             done = step + 1
+            self.method.decide(done)
             stopping = stop.is_set()  # asked once: a signal may arrive at any line below
             last = stopping or done == settings.steps
             if last or done % settings.log_every == 0:
@@ -396,10 +408,13 @@ class _Training:
                 sums, summed = {}, 0
             if last or done % settings.sample_every == 0:
                 self._sample(done)
+            if name := self.method.kept_as(done):
+                self.updater.require_finite(self._kept())
+                self._save_model(done, f"model-{name}")
             if last or done % settings.checkpoint_every == 0:
                 self.updater.require_finite(self._kept())
                 self._save(done)
-            display.advance()
+            display.advance(self.method.phase(step))
             if stopping and done < settings.steps:
                 raise Interrupted(f"stopped at the checkpoint of step {done}; the same command continues")
 
@@ -438,7 +453,10 @@ class _Training:
     def _save(self, done: int) -> None:
         self.checkpoints.mkdir(exist_ok=True)
         checkpoint.save_training(self.checkpoints, done, self.method, self.updater.optimizers, self.updater.ema)
-        checkpoint.save_model(self.run.path / "model", self.config, done, self.method, self.updater.ema)
+        self._save_model(done)
+
+    def _save_model(self, done: int, folder: str = "model") -> None:
+        checkpoint.save_model(self.run.path / folder, self.config, done, self.method, self.updater.ema)
 
 
 @contextmanager

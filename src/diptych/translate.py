@@ -1,6 +1,7 @@
 """The only door to a trained model: a picture in, a picture out, of the same kind and size."""
 
 from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -9,14 +10,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from diptych import checkpoint
-from diptych.data import geometry, pictures
+from diptych import blend as blending
+from diptych import checkpoint, completion
+from diptych.blend import Blend
+from diptych.data import geometry, masks, pictures
 from diptych.data.batches import Direction
-from diptych.data.outputs import plan
+from diptych.data.outputs import Job, plan, require_no_input
 from diptych.data.pictures import Array, Pixels
+from diptych.data.sources import stem
 from diptych.devices import Device, Precision, autocast, choose_device, choose_precision, memory_format
+from diptych.holes import Mask
 
 Picture = TypeVar("Picture", Image.Image, Array)
+MaskPicture = Path | str | Image.Image | Array
 
 
 def load(
@@ -64,15 +70,31 @@ class Model:
         *,
         out: Path | str,
         overwrite: bool = False,
+        mask: MaskPicture | None = None,
+        blend: Blend = "none",
         stochastic: bool = False,
         working_size: int | None = None,
     ) -> Path: ...
     @overload
     def __call__(
-        self, picture: Path | str, *, stochastic: bool = False, working_size: int | None = None
+        self,
+        picture: Path | str,
+        *,
+        mask: MaskPicture | None = None,
+        blend: Blend = "none",
+        stochastic: bool = False,
+        working_size: int | None = None,
     ) -> Image.Image: ...
     @overload
-    def __call__(self, picture: Picture, *, stochastic: bool = False, working_size: int | None = None) -> Picture: ...
+    def __call__(
+        self,
+        picture: Picture,
+        *,
+        mask: MaskPicture | None = None,
+        blend: Blend = "none",
+        stochastic: bool = False,
+        working_size: int | None = None,
+    ) -> Picture: ...
 
     def __call__(
         self,
@@ -80,6 +102,8 @@ class Model:
         *,
         out: Path | str | None = None,
         overwrite: bool = False,
+        mask: MaskPicture | None = None,
+        blend: Blend = "none",
         stochastic: bool = False,
         working_size: int | None = None,
     ) -> Path | Image.Image | Array:
@@ -90,6 +114,10 @@ class Model:
         since nothing is written where nobody asked. A file at `out` is kept unless `overwrite` allows to write over it,
         and an input is never written over. Alpha goes through untouched.
 
+        `mask` says where the holes are, for a method that fills holes: a picture of any size, white where one is, or an
+        array of booleans. Every pixel outside is bit for bit the picture's. `blend` makes what was drawn meet its
+        surroundings ("telea", "poisson").
+
         `stochastic` leaves the dropout on, the paper's only source of variety (pix2pix, section 2.1). `working_size`
         shrinks the picture so that its shorter side has that many pixels before the networks see it, and scales the
         result back: for pictures much larger than those of the training.
@@ -97,33 +125,56 @@ class Model:
         if isinstance(picture, Path | str):
             source = Path(picture)
             [(_, target)] = plan([source], Path(out), overwrite) if out is not None else [(source, None)]
-            pixels = self.pixels(pictures.decode(source), stochastic, working_size)
+            pixels = self._of_pixels(pictures.decode(source), mask, blend, stochastic, working_size)
             if target is None:
                 return pictures.to_image(pixels)
             target.parent.mkdir(parents=True, exist_ok=True)
             pictures.encode(pixels, target)
             return target
         if isinstance(picture, Image.Image):
-            return pictures.to_image(self.pixels(pictures.from_image(picture), stochastic, working_size))
-        return self._array(picture, stochastic, working_size)
+            return pictures.to_image(
+                self._of_pixels(pictures.from_image(picture), mask, blend, stochastic, working_size)
+            )
+        return self._of_array(picture, mask, blend, stochastic, working_size)
 
-    def _array(self, array: Array, stochastic: bool, working_size: int | None) -> Array:
+    def _of_pixels(
+        self, source: Pixels, mask: MaskPicture | None, blend: Blend, stochastic: bool, working_size: int | None
+    ) -> Pixels:
+        self.require_mask(mask is not None, blend)
+        if mask is None:
+            return self.pixels(source, stochastic, working_size)
+        return self.complete(source, _holes(mask, source.size), blend, working_size)
+
+    def _of_array(
+        self, array: Array, mask: MaskPicture | None, blend: Blend, stochastic: bool, working_size: int | None
+    ) -> Array:
         if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)) or 0 in array.shape:
             raise ValueError(f"an array of shape {array.shape} is not a picture; [H, W], [H, W, 1] or [H, W, 3] is")
         values = array if array.ndim == 3 else array[..., None]
         if array.dtype in (np.uint8, np.uint16):
-            result: Array = self.pixels(Pixels(values), stochastic, working_size).values
+            result: Array = self._of_pixels(Pixels(values), mask, blend, stochastic, working_size).values
         elif np.issubdtype(array.dtype, np.floating):
             if not (array.min() >= 0 and array.max() <= 1):  # false for NaN too
                 raise ValueError(
                     f"an array of {array.dtype} from {array.min()} to {array.max()}: floats are read in [0, 1]; divide first"
                 )
-            x = torch.from_numpy(np.ascontiguousarray(values)).float().permute(2, 0, 1) * 2 - 1
-            y = self.tensor(self._to_input_channels(x), stochastic, working_size)
-            result = ((y.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy().astype(array.dtype)
+            result = self._of_floats(values, mask, blend, stochastic, working_size)
         else:
             raise ValueError(f"an array of {array.dtype} has no fixed range; use uint8, uint16, or floats in [0, 1]")
         return result[..., 0] if array.ndim == 2 and result.shape[-1] == 1 else result
+
+    def _of_floats(
+        self, values: Array, mask: MaskPicture | None, blend: Blend, stochastic: bool, working_size: int | None
+    ) -> Array:
+        if mask is not None:  # 16 bits are as fine as what a network draws
+            levels = Pixels(np.rint(values * 65535).astype(np.uint16))
+            filled = self._of_pixels(levels, mask, blend, stochastic, working_size).values
+            result: Array = np.where(filled == levels.values, values, filled / 65535).astype(values.dtype)
+            return result
+        self.require_mask(False, blend)
+        x = torch.from_numpy(np.ascontiguousarray(values)).float().permute(2, 0, 1) * 2 - 1
+        y = self.tensor(self._to_input_channels(x), stochastic, working_size)
+        return ((y.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy().astype(values.dtype)
 
     def _to_input_channels(self, x: Tensor) -> Tensor:
         wanted = self.channels
@@ -138,6 +189,24 @@ class Model:
         x = pictures.to_tensor(source, self.channels)
         y = self.tensor(x, stochastic, working_size, levels=2**source.bits - 1)
         return pictures.from_tensor(y, source.bits, source.alpha)
+
+    def complete(self, source: Pixels, mask: Mask, blend: Blend = "none", working_size: int | None = None) -> Pixels:
+        """The picture with its holes filled, for a method that fills holes: `mask` is bool `[H, W]`."""
+        require_working_size(working_size)
+
+        def fill(x: Tensor, holes: Tensor) -> Tensor:
+            return self.batch({"x": x[None], "mask": holes[None]})[0]
+
+        filled = completion.complete(source, mask, fill, self.method, self.channels, working_size)
+        return Pixels(blending.blend(filled.values, mask, blend), filled.alpha)
+
+    def require_mask(self, given: bool, blend: Blend) -> None:
+        """Raises a `ValueError` when holes are given to a method that fills none, or none to one that does."""
+        name = self.config.method
+        if self.method.holes is None and (given or blend != "none"):
+            raise ValueError(f"--mask and --blend: {name} fills no holes; leave them out")
+        if self.method.holes is not None and not given:
+            raise ValueError(f"{name} fills holes: say where they are with --mask FILE or DIR (white is a hole)")
 
     def tensor(
         self, x: Tensor, stochastic: bool = False, working_size: int | None = None, levels: int | None = None
@@ -180,6 +249,18 @@ class _dropout:  # noqa: N801 -- used like a function
             layer.eval()
 
 
+def _holes(mask: MaskPicture, size: tuple[int, int]) -> Mask:
+    if isinstance(mask, Path | str):
+        return masks.read(Path(mask), size)
+    if isinstance(mask, Image.Image):
+        return masks.from_pixels(pictures.from_image(mask), size)
+    if mask.dtype == np.bool_:
+        mask = mask.astype(np.uint8) * 255
+    if mask.ndim not in (2, 3) or mask.dtype not in (np.uint8, np.uint16) or 0 in mask.shape:
+        raise ValueError(f"a mask of shape {mask.shape} and {mask.dtype}: [H, W] of booleans or uint8 is expected")
+    return masks.from_pixels(Pixels(mask if mask.ndim == 3 else mask[..., None]), size)
+
+
 # ---- files and folders
 
 
@@ -190,6 +271,8 @@ def translate(
     out: Path | str,
     direction: Direction | None = None,
     overwrite: bool = False,
+    mask: Path | str | None = None,
+    blend: Blend = "none",
     stochastic: bool = False,
     seed: int = 0,
     working_size: int | None = None,
@@ -199,6 +282,7 @@ def translate(
 ) -> list[str]:
     """Translates files and folders: one file to the file `out`, anything else into the folder `out`.
 
+    `mask` is a mask file for all, or a folder that has one of the same name for each, for a method that fills holes.
     Folders are walked; a picture keeps its place and name below its folder. Gives one line for each picture that could
     not be read or written; the others are translated all the same. Raises a `ValueError` before the first picture for
     what concerns them all: no model, no pictures, an output that exists (`overwrite` allows that) or that is one of the
@@ -207,21 +291,34 @@ def translate(
     model = load(run, direction=direction, device=device, precision=precision)
     given = [inputs] if isinstance(inputs, Path | str) else inputs
     jobs = plan([Path(path) for path in given], Path(out), overwrite)
+    model.require_mask(mask is not None, blend)
+    mask_files = masks.match([_name(job, Path(out)) for job in jobs], Path(mask)) if mask is not None else []
+    require_no_input([(file, target) for file, (_, target) in zip(mask_files, jobs, strict=False)])
     require_working_size(working_size)
     if not 0 <= seed < 2**63:
         raise ValueError(f"--seed {seed}: a number from 0 to 2^63 - 1 is expected")
     torch.manual_seed(seed)
     problems = []
-    for done, (source, target) in enumerate(jobs, start=1):
+    for done, ((source, target), file) in enumerate(zip_longest(jobs, mask_files), start=1):
         try:
             pixels = pictures.decode(source)
+            if file:
+                translated = model.complete(pixels, masks.read(file, pixels.size), blend, working_size)
+            else:
+                translated = model.pixels(pixels, stochastic, working_size)
             target.parent.mkdir(parents=True, exist_ok=True)
-            pictures.encode(model.pixels(pixels, stochastic, working_size), target)
+            pictures.encode(translated, target)
         except ValueError as error:
             problems.append(str(error))
         if progress:
             progress(done, len(jobs))
     return problems
+
+
+def _name(job: Job, out: Path) -> str:
+    """The path of a picture below its folder, without suffix."""
+    source, target = job
+    return stem(target, out) if target != out else source.stem
 
 
 def require_working_size(working_size: int | None) -> None:

@@ -67,7 +67,7 @@ def test_only_the_lightness_is_looked_at() -> None:
 
 def test_what_goes_in_is_made_of_what_should_come_out() -> None:
     y = noise(2, 3, 32, 32)
-    x = colorize().inputs_from(y)["x"]
+    x = colorize().inputs_from({"y": y})["x"]
     assert x.shape == y.shape
     assert torch.equal(x[:, 0], x[:, 2])
     assert (color.to_lab(x)[0] - color.to_lab(y)[0]).abs().max() < 1e-4
@@ -93,10 +93,10 @@ def test_baselines() -> None:
     answers = Colorize.baselines(training)
     grey = color.to_grey(noise(2, 3, 8, 8)) * 0.3  # of which no chroma gives way
     plain, mean = answers.values()
-    assert torch.equal(plain(grey), grey)
+    assert torch.equal(plain({"x": grey}), grey)
     lab = [rgb2lab(((y + 1) / 2).double().numpy(), channel_axis=0) for batch in training for y in batch]
     expected = np.mean(lab, axis=(0, 2, 3))[1:]
-    for picture, of in zip(mean(grey), grey, strict=True):
+    for picture, of in zip(mean({"x": grey}), grey, strict=True):
         L, ab = color.to_lab(picture)
         assert (ab * color.AB_RANGE).mean(dim=(1, 2)).tolist() == pytest.approx(list(expected), abs=0.05)
         assert (L - color.to_lab(of[None])[0]).abs().max() < 1e-3

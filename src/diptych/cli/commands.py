@@ -28,6 +28,8 @@ def translate(
     out: Path,
     direction: Literal["AtoB", "BtoA"] | None = None,
     overwrite: bool = False,
+    mask: Path | None = None,
+    blend: Literal["none", "telea", "poisson"] = "none",
     stochastic: bool = False,
     seed: int = 0,
     working_size: int | None = None,
@@ -48,6 +50,10 @@ def translate(
         Which way, for a model that knows both; without it, the way of its training.
     overwrite
         Write over older results. Inputs are never written over.
+    mask
+        For completion: the holes, white; one mask for all, or a folder that has one of the same name for each picture.
+    blend
+        For completion: make what was drawn meet its surroundings, by fast marching or by Poisson blending.
     stochastic
         Leave dropout on, the pix2pix paper's source of variety.
     seed
@@ -73,6 +79,8 @@ def translate(
             out=out,
             direction=direction,
             overwrite=overwrite,
+            mask=mask,
+            blend=blend,
             stochastic=stochastic,
             seed=seed,
             working_size=working_size,

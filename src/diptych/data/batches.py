@@ -18,10 +18,14 @@ from torch import Tensor
 from diptych.data import geometry
 from diptych.data.pictures import from_bytes
 from diptych.data.sources import Source
+from diptych.holes import Holes
 
 Direction = Literal["AtoB", "BtoA"]
 Fit = Literal["stretch", "crop"]
 Progress = Callable[[int, int], None]
+
+MASKS = ("mask", "other_mask")
+"""Two independent holes for each sample: the one to fill, and another one."""
 
 SMALLEST_SHARE = 8  # a picture whose side is under 1/8 of the load size would be mostly invented
 
@@ -145,9 +149,10 @@ class TrainingBatches:
         flip: bool,
         seed: int,
         direction: Direction,
+        holes: Holes | None = None,
     ) -> None:
         self.stores, self.size, self.batch_size, self.flip = stores, size, batch_size, flip
-        self.direction = direction
+        self.direction, self.holes = direction, holes
         self.keys = [(seed,)] if len(stores) == 1 else [(seed, number) for number in range(len(stores))]
 
     @lru_cache(maxsize=8)  # noqa: B019 -- a batch needs the order of one epoch of each store, two at its seam
@@ -156,7 +161,14 @@ class TrainingBatches:
 
     def sample(self, number: int) -> Tensor:
         """Sample `number`, counted over the whole training: uint8 `[C_A + C_B, size, size]`."""
-        return geometry.join([side for which in range(len(self.stores)) for side in self._drawn(which, number)])
+        sides = [side for which in range(len(self.stores)) for side in self._drawn(which, number)]
+        return geometry.join([*sides, *self._masks(number)])
+
+    def _masks(self, number: int) -> list[Tensor]:
+        if self.holes is None:
+            return []
+        generator = Random(" ".join(map(str, (*self.keys[0], number, "holes"))))
+        return [self.holes.draw(self.size, generator).byte() for _ in MASKS]
 
     def _drawn(self, which: int, number: int) -> Iterator[Tensor]:
         store = self.stores[which]
@@ -177,7 +189,11 @@ class TrainingBatches:
         for pairs in self._prepared(start, stop, workers):
             if device.type == "cuda":
                 pairs = pairs.pin_memory()
-            yield split_sides(pairs.to(device, non_blocking=True), self.stores[0].source.channels[0], self.direction)
+            samples = pairs.to(device, non_blocking=True)
+            channels = [channels for store in self.stores for channels in store.source.channels]
+            sides, masks = samples[:, : sum(channels)], samples[:, sum(channels) :].float()
+            named = dict(zip(MASKS, masks.unsqueeze(2).unbind(1), strict=True)) if self.holes else {}
+            yield {**split_sides(sides, channels[0], self.direction), **named}
 
     def _prepared(self, start: int, stop: int, workers: int) -> Iterator[Tensor]:
         if workers == 0:

@@ -73,10 +73,15 @@ def random_flip(picture: Tensor, generator: Random) -> Tensor:
     return picture.flip(-1) if generator.random() < 0.5 else picture
 
 
-def _mirrored_index(length: int, padded: int, before: int) -> Tensor:
+def mirrored(length: int, start: int, stop: int) -> Tensor:
+    """The places of a side of `length` pixels that a reflection shows from `start` to `stop`.
+
+    >>> mirrored(4, -2, 6).tolist()
+    [2, 1, 0, 1, 2, 3, 2, 1]
+    """
     # A triangle wave, so that reflection goes on as long as needed, even past the far edge and for one pixel.
     period = max(2 * (length - 1), 1)
-    position = (torch.arange(padded) - before) % period
+    position = torch.arange(start, stop) % period
     return torch.where(position < length, position, period - position)
 
 
@@ -88,8 +93,9 @@ def pad_to_multiple(pictures: Tensor, multiple: int) -> Tensor:
     """
     height, width = pictures.shape[-2:]
     taller, wider = (-(-side // multiple) * multiple for side in (height, width))
-    rows = _mirrored_index(height, taller, (taller - height) // 2).to(pictures.device)
-    columns = _mirrored_index(width, wider, (wider - width) // 2).to(pictures.device)
+    above, left = (taller - height) // 2, (wider - width) // 2
+    rows = mirrored(height, -above, taller - above).to(pictures.device)
+    columns = mirrored(width, -left, wider - left).to(pictures.device)
     return pictures.index_select(-2, rows).index_select(-1, columns)
 
 

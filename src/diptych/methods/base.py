@@ -3,12 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+
+from diptych.holes import Holes
 
 
 def kebab(name: str) -> str:
@@ -37,6 +39,14 @@ class StrictModel(BaseModel):
 class MethodSettings(StrictModel):
     """A method's own settings; each paper's file extends it."""
 
+    def defaults(self) -> dict[str, Any]:
+        """The settings of the run, by their flags' names, for which this paper has another default."""
+        return {}
+
+    def resolved(self, steps: int) -> Self:
+        """The same settings with what depends on the length of the run worked out."""
+        return self
+
 
 class Shape(StrictModel):
     """What a method is built for: pictures of `size` x `size` at training, with so many channels in and out."""
@@ -44,6 +54,10 @@ class Shape(StrictModel):
     size: int
     x_channels: int = 3
     y_channels: int = 3
+
+
+Answer = Callable[[dict[str, Tensor]], Tensor]
+"""From the tensors named in `inputs` to what comes out."""
 
 
 class Update(Protocol):
@@ -82,6 +96,10 @@ class Method(nn.Module, ABC):
     """Height and width that `translate` can take are multiples of this."""
     working_size: int | None = None
     """What the shorter side of a larger picture is shrunk to before `translate` sees it; None leaves it as it is."""
+    holes: Holes | None = None
+    """What holes are learnt from, where one of the `inputs` is a "mask"; None for all other methods."""
+    reach: int = 0
+    """Where there are holes: pixels beyond which nothing counts for what one is filled with."""
 
     @abstractmethod
     def __init__(self, settings: Any, shape: Shape) -> None:
@@ -90,8 +108,17 @@ class Method(nn.Module, ABC):
 
     def optimizer(self, player: str, lr: float, beta1: float) -> torch.optim.Optimizer:
         """Adam(2e-4, betas=(0.5, 0.999)) unless the paper differs; fused, so that a step is one kernel."""
-        parameters = [p for network in self.players[player] for p in self.get_submodule(network).parameters()]
-        return torch.optim.Adam(parameters, lr=lr, betas=(beta1, 0.999), fused=True)
+        return torch.optim.Adam(self.parameters_of(player), lr=lr, betas=(beta1, 0.999), fused=True)
+
+    def parameters_of(self, player: str) -> list[nn.Parameter]:
+        """The weights of a player's networks."""
+        return [p for network in self.players[player] for p in self.get_submodule(network).parameters()]
+
+    def learn_before(self, training: Iterable[Tensor]) -> None:
+        """What is taken from the whole training set before the first step, once; it lives in the `state_dict`.
+
+        `training` are the samples as they are kept, uint8 `[C, H, W]`.
+        """
 
     @abstractmethod
     def train_step(self, batch: dict[str, Tensor], update: Update, step: int) -> dict[str, Tensor]:
@@ -99,6 +126,20 @@ class Method(nn.Module, ABC):
 
         Returns the scalars worth plotting, as tensors.
         """
+
+    def phase(self, step: int) -> str:
+        """What a step belongs to, in words, for a method that learns in phases."""
+        return ""
+
+    def decide(self, done: int) -> None:
+        """Called between steps, after `done` of them. Here a tensor may be asked for its value.
+
+        What is decided depends on `done` and on the `state_dict` alone, and becomes part of the latter.
+        """
+
+    def kept_as(self, done: int) -> str | None:
+        """The name under which the model as it is after `done` steps is kept beside the last one; mostly there is none."""
+        return None
 
     @abstractmethod
     def translate(self, batch: dict[str, Tensor]) -> Tensor:
@@ -108,8 +149,8 @@ class Method(nn.Module, ABC):
         """Pictures of x's kind `[B, C, H, W]` from `y`; a method that is `two_way` has it, the others have no way back."""
         raise NotImplementedError
 
-    def inputs_from(self, y: Tensor) -> dict[str, Tensor]:
-        """The tensors named in `inputs`, made from what should come out; a method that needs "images" has it."""
+    def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors named in `inputs`, made from `y`, what should come out; a method that needs "images" has it."""
         raise NotImplementedError
 
     def enlarge(self, x: Tensor, y: Tensor, levels: int | None) -> Tensor:
@@ -127,13 +168,13 @@ class Method(nn.Module, ABC):
         return None
 
     @classmethod
-    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Callable[[Tensor], Tensor]]:
-        """Answers without a model, from x to y, by name; `training` are batches of y. For methods that need "images"."""
+    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Answer]:
+        """Answers without a model, by name; `training` are batches of y. For methods that need "images"."""
         return {}
 
     def panels(self, batch: dict[str, Tensor]) -> list[Tensor]:
         """The columns of the sample sheet, each `[B, C, H, W]`, in the order of `columns`."""
-        whole = {**batch, **self.inputs_from(batch["y"])} if self.needs == "images" else batch
+        whole = {**batch, **self.inputs_from(batch)} if self.needs == "images" else batch
         return [whole["x"], self.translate(whole), whole["y"]]
 
 

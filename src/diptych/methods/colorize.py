@@ -4,14 +4,14 @@ Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, set the task so: 
 1). G and D are those of pix2pix (Isola et al. 2017, which colours so too, figure 9): G sees L, D sees L beside ab.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from diptych import color
-from diptych.methods.base import Shape, Update
+from diptych.methods.base import Answer, Shape, Update
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 
 ROWS = 256  # of a large picture at a time, so that its colours in all their forms need not lie in memory at once
@@ -36,9 +36,9 @@ class Colorize(Pix2Pix):
         """Grey pictures teach that everything is grey."""
         return "grey" if color.is_grey(picture) else None
 
-    def inputs_from(self, y: Tensor) -> dict[str, Tensor]:
+    def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`x`: y without its colour, `[B, 3, H, W]`."""
-        return {"x": color.to_grey(y)}
+        return {"x": color.to_grey(batch["y"])}
 
     def train_step(self, batch: dict[str, Tensor], update: Update, step: int) -> dict[str, Tensor]:
         """A step of pix2pix from L to ab."""
@@ -65,16 +65,16 @@ class Colorize(Pix2Pix):
         return torch.cat(strips, dim=-2)
 
     @classmethod
-    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Callable[[Tensor], Tensor]]:
+    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Answer]:
         """No colour at all, and one for everything: the mean ab of the training pictures."""
         means = torch.stack([ab for y in training for ab in color.to_lab(y)[1].mean(dim=(2, 3))])
         mean_ab = means.mean(dim=0).view(2, 1, 1)
 
-        def mean_chroma(x: Tensor) -> Tensor:
-            L, _ = color.to_lab(x)
+        def mean_chroma(batch: dict[str, Tensor]) -> Tensor:
+            L, _ = color.to_lab(batch["x"])
             return color.from_lab(L, mean_ab.expand(len(L), 2, *L.shape[2:]))
 
-        return {"the grey picture": lambda x: x, "the training set's mean chroma": mean_chroma}
+        return {"the grey picture": lambda batch: batch["x"], "the training set's mean chroma": mean_chroma}
 
 
 def _strips(pictures: Tensor) -> Sequence[Tensor]:

@@ -1,0 +1,250 @@
+"""Image completion: Iizuka, Simo-Serra, Ishikawa, "Globally and Locally Consistent Image Completion", SIGGRAPH 2017.
+
+C fills the hole M_c of a picture x; D judges the whole picture and the window around the hole. C learns alone for T_C steps,
+then D alone for T_D, then both (algorithm 1). Sections, equations and tables are those of ACM Trans. Graph. 36(4), 107.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from diptych import losses
+from diptych.holes import Holes, Kind, cut, window
+from diptych.methods.base import Answer, Method, MethodSettings, Shape, Update, frozen
+from diptych.networks import completion, context_discriminator
+from diptych.networks.completion import CompletionNetwork
+from diptych.networks.context_discriminator import ContextDiscriminator
+
+EVERY = 10  # steps of T_D between looks at D's loss
+
+Length = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
+
+
+class GLCICSettings(MethodSettings):
+    """The defaults are the paper's."""
+
+    width: int = Field(64, ge=2, description="Channels of the first layer of C and D (tables 1 and 2).")
+    t_c: Length = Field(
+        0.18,
+        description="How long C learns alone: a number of steps, or a share of the run such as 0.18 "
+        "(section 4.4: 90,000 of 500,000).",
+    )
+    t_d: Length = Field(0.02, description="How long D learns alone then, likewise (section 4.4: 10,000 of 500,000).")
+    t_d_until: float = Field(
+        0.0, ge=0, description="D's loss at which its time alone ends early, such as 0.0001; 0 never does."
+    )
+    alpha: float = Field(4e-4, ge=0, description="Weight of the adversarial terms, for both players (equation 4).")
+    balance: bool = Field(
+        False,
+        description="Instead of alpha, C's adversarial term has the weight that gives both its terms gradients of the same "
+        "norm at the first step together (section 4.3).",
+    )
+    optimizer: Literal["adadelta", "adam"] = Field(
+        "adadelta", description="Adadelta, which needs no --lr (section 4.4), or Adam, whose --lr is 2e-4 here."
+    )
+    holes: Kind = Field(
+        "rectangle",
+        description="The paper's one rectangle, several of half the sides, free-form strokes, or any of these.",
+    )
+    hole_min: int = Field(
+        0,
+        ge=0,
+        description="Smallest height and width of a hole in pixels; 0 is 3/8 of --size (section 4.4: 96 of 256).",
+    )
+    hole_max: int = Field(
+        0,
+        ge=0,
+        description="Largest height and width of a hole in pixels; 0 is 1/2 of --size (section 4.4: 128 of 256).",
+    )
+
+    def defaults(self) -> dict[str, Any]:
+        """No decay, and pictures are cut rather than stretched (section 4.4); 96 pictures a step are left to who can."""
+        return {"lr": 2e-4 if self.optimizer == "adam" else 1.0, "decay-start": 1.0, "batch-size": 16, "fit": "crop"}
+
+    def resolved(self, steps: int) -> Self:
+        """The phases in steps. A `ValueError` when they do not fit into the run."""
+        t_c, t_d = (round(t * steps) if isinstance(t, float) else t for t in (self.t_c, self.t_d))
+        if t_c + t_d > steps:
+            raise ValueError(
+                f"--method.t-c {self.t_c} --method.t-d {self.t_d}: {t_c} and {t_d} steps are more than the run's {steps}; "
+                "give shares such as 0.18 and 0.02, or a larger --steps"
+            )
+        return self.model_copy(update={"t_c": t_c, "t_d": t_d})
+
+
+class GLCIC(Method):
+    """`C: (x, M_c) -> x` with the hole filled, judged by D, which sees the picture and the window around the hole."""
+
+    paper = "Iizuka et al. 2017, Globally and Locally Consistent Image Completion"
+    summary = "holes in pictures filled, learnt from whole pictures alone"
+    needs = "images"
+    players: ClassVar[dict[str, tuple[str, ...]]] = {"completion": ("C",), "discriminator": ("D",)}
+    inputs: ClassVar[tuple[str, ...]] = ("x", "mask")
+    deployed: ClassVar[tuple[str, ...]] = ("C",)
+    metrics: ClassVar[tuple[str, ...]] = ("hole-l1", "hole-psnr", "hole-ssim", *Method.metrics)
+    Settings = GLCICSettings
+
+    def __init__(self, settings: GLCICSettings, shape: Shape) -> None:
+        super().__init__(settings, shape)
+        self.settings = settings
+        self.holes = check(settings, shape)
+        self.window = shape.size // 2  # 128 of 256 (section 3.3)
+        self.multiple, self.reach = completion.MULTIPLE, completion.REACH
+        self.C = CompletionNetwork(shape.x_channels, width=settings.width)
+        self.D = ContextDiscriminator(shape.x_channels, size=shape.size, window=self.window, width=settings.width)
+        self.register_buffer("balanced_alpha", torch.tensor(settings.alpha))
+        self.register_buffer("sum_of_loss_D", torch.zeros(()))
+        self.joint_from: int | None = None
+        """The step at which both began to learn together, where D's loss decided."""
+
+    balanced_alpha: Tensor
+    sum_of_loss_D: Tensor
+
+    def get_extra_state(self) -> Tensor:
+        """`joint_from` as a tensor: -1 where nothing is decided."""
+        return torch.tensor(-1 if self.joint_from is None else self.joint_from)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Undoes `get_extra_state`."""
+        self.joint_from = None if state.item() < 0 else int(state.item())
+
+    def optimizer(self, player: str, lr: float, beta1: float) -> torch.optim.Optimizer:
+        """Adadelta, which needs no learning rate (Zeiler 2012): `lr` scales its step, and is 1."""
+        if self.settings.optimizer == "adam":
+            return super().optimizer(player, lr, beta1)
+        return torch.optim.Adadelta(self.parameters_of(player), lr=lr)
+
+    def learn_before(self, training: Iterable[Tensor]) -> None:
+        """The mean pixel of the training set, which holes are filled with (section 3.2)."""
+        sums = [picture.double().mean(dim=(-2, -1)) for picture in training]
+        self.C.mean_pixel.copy_((torch.stack(sums).mean(dim=0) / 127.5 - 1).view(1, -1, 1, 1))
+
+    # ---- algorithm 1
+
+    def phase(self, step: int) -> str:
+        """Who learns at this step."""
+        T_C, T_D = int(self.settings.t_c), int(self.settings.t_d)
+        if step < T_C:
+            return "completion (T_C)"
+        joint_from = T_C + T_D if self.joint_from is None else self.joint_from
+        return "discriminator (T_D)" if step < joint_from else "joint"
+
+    def kept_as(self, done: int) -> str | None:
+        """C before D had any say is kept, to be compared with."""
+        return "completion" if done == int(self.settings.t_c) else None
+
+    def decide(self, done: int) -> None:
+        """D's time alone ends when its mean loss over some steps is low enough."""
+        alone = done - int(self.settings.t_c)
+        if not self.settings.t_d_until or alone <= 0 or alone % EVERY or self.phase(done - 1) == "joint":
+            return
+        if self.sum_of_loss_D.item() / EVERY < self.settings.t_d_until:
+            self.joint_from = done
+        self.sum_of_loss_D.zero_()
+
+    def train_step(self, batch: dict[str, Tensor], update: Update, step: int) -> dict[str, Tensor]:
+        """One step of algorithm 1. The batch has a second hole M_d, around which D sees the true picture."""
+        x, M_c, M_d = batch["y"], batch["mask"], batch["other_mask"]
+        phase = self.phase(step)
+        if phase == "completion (T_C)":
+            loss_mse = self._distance(self.C(x, M_c), x, M_c)
+            update("completion", loss_mse)
+            return {"C_MSE": loss_mse}
+
+        if phase == "discriminator (T_D)":
+            self.C.eval()  # it stands still, its statistics too
+            with torch.no_grad():
+                drawn = self.C(x, M_c)
+            self.C.train()
+        else:
+            drawn = self.C(x, M_c)
+        completed = _composite(drawn, x, M_c)
+        loss_D_real = losses.discriminator(self._judge(x, M_d), True, "vanilla")  # equation 3, first term
+        loss_D_fake = losses.discriminator(self._judge(completed.detach(), M_c), False, "vanilla")  # and its second
+        update("discriminator", self.settings.alpha * (loss_D_real + loss_D_fake))  # equation 4: alpha stands before both terms
+        scalars = {"D_real": loss_D_real, "D_fake": loss_D_fake}
+        if phase == "discriminator (T_D)":
+            self.sum_of_loss_D += (loss_D_real + loss_D_fake).detach()
+            return scalars
+
+        loss_mse = self._distance(drawn, x, M_c)  # equation 2
+        with frozen(self.D):
+            # "maximize log D(C(x, M_c), M_c)": with the paper's log(1 - D) nothing is learnt from a D that is sure
+            loss_C_GAN = losses.generator(self._judge(completed, M_c), "vanilla")
+        alpha = self._balanced(loss_mse, loss_C_GAN, drawn, step) if self.settings.balance else self.settings.alpha
+        update("completion", loss_mse + alpha * loss_C_GAN)  # equation 5
+        return scalars | {"C_MSE": loss_mse, "C_GAN": loss_C_GAN}
+
+    def _distance(self, drawn: Tensor, x: Tensor, M_c: Tensor) -> Tensor:
+        """Equation 2: squared differences in the holes alone, of pictures in [0, 1] as alpha supposes; their mean there."""
+        squares = ((drawn - x) / 2).square() * M_c
+        return squares.sum() / (M_c.sum() * x.shape[1])
+
+    def _judge(self, x: Tensor, mask: Tensor) -> Tensor:
+        """D's logits for pictures and the windows around their holes."""
+        return self.D(x, cut(x, *window(mask, self.window), self.window))  # type: ignore[no-any-return]
+
+    def _balanced(self, loss_mse: Tensor, loss_C_GAN: Tensor, drawn: Tensor, step: int) -> Tensor:
+        """The weight of C's adversarial term: measured at what C draws, at the first step together."""
+        T_C, T_D = int(self.settings.t_c), int(self.settings.t_d)
+        if step == (T_C + T_D if self.joint_from is None else self.joint_from):
+            norms = [
+                torch.autograd.grad(loss, drawn, retain_graph=True)[0].float().norm() for loss in (loss_mse, loss_C_GAN)
+            ]
+            self.balanced_alpha.copy_(norms[0] / norms[1].clamp(min=1e-12))
+        return self.balanced_alpha
+
+    # ---- in use
+
+    def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`x`: y with the mean pixel in its holes, so that the answer is not in it; and the `mask` itself."""
+        return {"x": self.C.fill(batch["y"], batch["mask"]), "mask": batch["mask"]}
+
+    def translate(self, batch: dict[str, Tensor]) -> Tensor:
+        """`x` `[B, C, H, W]` with its holes, `mask` `[B, 1, H, W]`, filled; H and W multiples of `multiple`."""
+        x, mask = batch["x"], batch["mask"]
+        return _composite(self.C(x, mask), x, mask)
+
+    @classmethod
+    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Answer]:
+        """OpenCV's two ways to fill a hole from its border, at their radius of 5 pixels."""
+        import cv2
+
+        def inpaint(flag: int) -> Answer:
+            def answer(batch: dict[str, Tensor]) -> Tensor:
+                filled = []
+                for x, mask in zip(batch["x"], batch["mask"], strict=True):
+                    levels = ((x + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+                    hole = mask[0].byte().cpu().numpy()
+                    result = torch.from_numpy(cv2.inpaint(levels, hole, 5, flag).reshape(levels.shape))
+                    filled.append(result.permute(2, 0, 1).float() / 127.5 - 1)
+                return torch.stack(filled)
+
+            return answer
+
+        return {"OpenCV Telea": inpaint(cv2.INPAINT_TELEA), "OpenCV Navier-Stokes": inpaint(cv2.INPAINT_NS)}
+
+
+def _composite(drawn: Tensor, x: Tensor, mask: Tensor) -> Tensor:
+    """What C drew in the hole, the picture around it."""
+    return torch.where(mask > 0.5, drawn, x.to(drawn.dtype))
+
+
+def check(settings: GLCICSettings, shape: Shape) -> Holes:
+    """The holes to learn from; a `ValueError` for a size that a network, or a hole that the picture, cannot have."""
+    if shape.size < 2 * context_discriminator.SMALLEST or shape.size % completion.MULTIPLE:
+        raise ValueError(
+            f"--size {shape.size}: the networks take multiples of {completion.MULTIPLE} from "
+            f"{2 * context_discriminator.SMALLEST} on, such as 64, 128, 160 or 256"
+        )
+    smallest = settings.hole_min or round(shape.size * 3 / 8)
+    largest = settings.hole_max or max(shape.size // 2, smallest)
+    if not smallest <= largest < shape.size:
+        raise ValueError(
+            f"--method.hole-min {smallest} --method.hole-max {largest}: sides of holes in pixels, the smaller first and "
+            f"both below --size {shape.size}, are expected"
+        )
+    return Holes(settings.holes, smallest, largest)

@@ -1,0 +1,80 @@
+"""The completion network (Iizuka et al. 2017, table 1): 17 convolutions, four of them dilated, no skips."""
+
+import torch
+from torch import Tensor, nn
+
+from diptych.networks.layers import initialise
+
+MULTIPLE = 4  # two strided convolutions, and two transposed ones back
+REACH = 153  # the receptive field is 307 pixels: what lies further away does not count
+
+
+class CompletionNetwork(nn.Module):
+    """Pictures and where their holes are -> pictures.
+
+    What lies in a hole is never seen: it is replaced by the mean pixel of the training set, which is part of the model,
+    and the mask is a channel of its own. In eval mode batch normalisation has the statistics of the training, so that
+    what a hole is filled with depends on nothing beyond `REACH`.
+
+    Shapes: `[B, channels, H, W]` and `[B, 1, H, W]` -> `[B, channels, H, W]` in [-1, 1], H and W multiples of 4.
+
+    >>> C = CompletionNetwork(3, width=4)
+    >>> C(torch.zeros(1, 3, 64, 48), torch.zeros(1, 1, 64, 48)).shape
+    torch.Size([1, 3, 64, 48])
+    """
+
+    mean_pixel: Tensor
+
+    def __init__(self, channels: int, *, width: int = 64) -> None:
+        super().__init__()
+        self.register_buffer("mean_pixel", torch.zeros(1, channels, 1, 1))
+        n = width
+        self.layers = nn.Sequential(
+            *_convolution(channels + 1, n, kernel_size=5),
+            *_convolution(n, 2 * n, stride=2),
+            *_convolution(2 * n, 2 * n),
+            *_convolution(2 * n, 4 * n, stride=2),
+            *_convolution(4 * n, 4 * n),
+            *_convolution(4 * n, 4 * n),
+            *_convolution(4 * n, 4 * n, dilation=2),
+            *_convolution(4 * n, 4 * n, dilation=4),
+            *_convolution(4 * n, 4 * n, dilation=8),
+            *_convolution(4 * n, 4 * n, dilation=16),
+            *_convolution(4 * n, 4 * n),
+            *_convolution(4 * n, 4 * n),
+            *_doubled(4 * n, 2 * n),
+            *_convolution(2 * n, 2 * n),
+            *_doubled(2 * n, n),
+            *_convolution(n, n // 2),
+            nn.Conv2d(n // 2, channels, kernel_size=3, padding=1),
+            nn.Tanh(),  # the paper's sigmoid, for pictures in [-1, 1] instead of [0, 1]
+        )
+        initialise(self)
+
+    def fill(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The pictures `[B, C, H, W]` with the mean pixel in their holes `[B, 1, H, W]`."""
+        return torch.where(mask > 0.5, self.mean_pixel.to(x.dtype), x)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """`[B, C, H, W]` and `[B, 1, H, W]` -> what the network draws everywhere, `[B, C, H, W]`."""
+        output: Tensor = self.layers(torch.cat([self.fill(x, mask), mask], dim=1))
+        return output
+
+
+def _convolution(
+    channels: int, out: int, *, kernel_size: int = 3, stride: int = 1, dilation: int = 1
+) -> tuple[nn.Module, ...]:
+    padding = dilation * (kernel_size // 2)
+    return (
+        nn.Conv2d(channels, out, kernel_size, stride=stride, dilation=dilation, padding=padding),
+        nn.BatchNorm2d(out),
+        nn.ReLU(),
+    )
+
+
+def _doubled(channels: int, out: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.ConvTranspose2d(channels, out, kernel_size=4, stride=2, padding=1),
+        nn.BatchNorm2d(out),
+        nn.ReLU(),
+    )

@@ -1,0 +1,45 @@
+"""The context discriminators (Iizuka et al. 2017, table 2): one sees the whole picture, one the window around the hole."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from diptych.networks.layers import BatchNorm, initialise
+
+SMALLEST = 16
+
+
+class ContextDiscriminator(nn.Module):
+    """One logit for a picture `[B, channels, size, size]` and its window `[B, channels, window, window]`.
+
+    Each is seen by 5x5 convolutions of stride 2 down to about 4 x 4 and ends in 1024 numbers (for a width of 64); the two
+    are laid together and become one logit. Six convolutions for 256 px and five for 128, as in the paper.
+
+    >>> D = ContextDiscriminator(3, size=64, window=32, width=4)
+    >>> D(torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 1])
+    """
+
+    def __init__(self, channels: int, *, size: int, window: int, width: int = 64) -> None:
+        super().__init__()
+        features = 16 * width
+        self.whole = _eye(channels, size, width, features)
+        self.local = _eye(channels, window, width, features)
+        self.together = nn.Linear(2 * features, 1)
+        initialise(self)
+
+    def forward(self, x: Tensor, window: Tensor) -> Tensor:
+        """`[B, C, size, size]` and `[B, C, window, window]` -> logits `[B, 1]`."""
+        logits: Tensor = self.together(torch.cat([self.whole(x), self.local(window)], dim=1))
+        return logits
+
+
+def _eye(channels: int, size: int, width: int, features: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    before, side = channels, size
+    for i in range(round(math.log2(size / 4))):
+        after = width * min(2**i, 8)
+        layers += [nn.Conv2d(before, after, kernel_size=5, stride=2, padding=2), BatchNorm(after), nn.ReLU()]
+        before, side = after, -(-side // 2)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * side * side, features), nn.ReLU())
