@@ -1,7 +1,7 @@
 """What was drawn into a hole, made to meet its surroundings: the paper's post-processing, by OpenCV.
 
-Iizuka et al. 2017, section 4.5: the fast marching method (Telea 2004), then Poisson image blending (Pérez, Gangnet, Blake
-2003). Nothing outside the hole changes.
+Iizuka et al. 2017, at the end of section 3: the fast marching method (Telea 2004), then Poisson image blending (Pérez,
+Gangnet, Blake 2003). Nothing outside the hole changes.
 """
 
 from typing import Any, Literal

@@ -1,7 +1,7 @@
 """Masks, 1 = hole: drawn at random for training and measuring, and where a person's holes lie.
 
 Random holes are those of Iizuka, Simo-Serra, Ishikawa, "Globally and Locally Consistent Image Completion", SIGGRAPH 2017,
-section 4.4, and brush strokes after Yu et al., "Free-Form Image Inpainting with Gated Convolution", ICCV 2019, algorithm 1.
+section 3.4, and brush strokes after Yu et al., "Free-Form Image Inpainting with Gated Convolution", ICCV 2019, algorithm 1.
 """
 
 import math
@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Kind = Literal["rectangle", "several", "free-form", "any"]
@@ -94,13 +95,14 @@ def window(mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
     [2, 0]
     """
     height, width = mask.shape[-2:]
-    near = mask.long()  # a place counts by how much of the hole lies how near: whole numbers, so that ties are ties
+    half = size // 2
+    near = F.pad(mask.long(), [half] * 4)  # a place counts by how much of the hole lies how near, in whole numbers
     for dim in (-1, -2, -1, -2):
-        near = _sums(near, dim, size // 2)
+        near = _sums(near, dim, half)
     place = near.flatten(1).argmax(dim=1)
-    before = (size - 1) // 2
-    top = (place // width - before).clamp(0, height - size)
-    left = (place % width - before).clamp(0, width - size)
+    before = half + (size - 1) // 2
+    top = (place // near.shape[-1] - before).clamp(0, height - size)
+    left = (place % near.shape[-1] - before).clamp(0, width - size)
     return top, left
 
 

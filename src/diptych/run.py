@@ -221,14 +221,15 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
     known = [kebab(name) for name in model.model_fields]
     for problem in error.errors():
         key = ".".join(kebab(str(part)) for part in problem["loc"])
+        said = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, known, n=1)
             remedy = f"did you mean --{prefix}{near[0]}?" if near else f"there are: {', '.join(known)}"
             lines.append(f"--{prefix}{key}: there is no such setting; {remedy}")
         elif key:
-            lines.append(f"--{prefix}{key}: {problem['msg'].lower()}, found {problem['input']!r}")
+            lines.append(f"--{prefix}{key}: {said.lower()}, found {problem['input']!r}")
         else:
-            lines.append(problem["msg"].removeprefix("Value error, "))
+            lines.append(said)
     return "; ".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 import inspect
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -14,7 +14,6 @@ from diptych.cli.frame import train_app
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from pydantic.fields import FieldInfo
 
 
 def _read_value(_: Any, tokens: Sequence[Any]) -> Any:
@@ -29,7 +28,10 @@ def _read_value(_: Any, tokens: Sequence[Any]) -> Any:
         return text
 
 
-def _flags(model: "type[BaseModel]", prefix: str, group: Group) -> Iterator[inspect.Parameter]:
+def _flags(
+    model: "type[BaseModel]", prefix: str, group: Group, others: Mapping[str, Any] | None = None
+) -> Iterator[inspect.Parameter]:
+    """A flag for each setting; `others` are defaults that differ from the model's."""
     for name, field in model.model_fields.items():
         if name == "method":
             continue
@@ -40,7 +42,7 @@ def _flags(model: "type[BaseModel]", prefix: str, group: Group) -> Iterator[insp
             n_tokens=1,
             converter=_read_value,
             metavar=_kind(field.annotation),
-            show_default=_default(field),
+            show_default=_default((others or {}).get(name.replace("_", "-"), field.default)),
         )
         yield inspect.Parameter(
             f"{prefix}{name}".replace(".", "__"),
@@ -57,14 +59,14 @@ def _kind(annotation: Any) -> str:
     if annotation is bool:
         return "true|false"
     kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
-    return str(kinds[0].__name__).upper()
+    return "|".join(str(kind.__name__).upper() for kind in kinds)
 
 
-def _default(field: "FieldInfo") -> Callable[[Any], str] | bool:
-    if field.default is None:
+def _default(value: Any) -> Callable[[Any], str] | bool:
+    if value is None:
         return False
-    shown = str(field.default)
-    return lambda _: shown.lower() if isinstance(field.default, bool) else shown
+    shown = str(value)
+    return lambda _: shown.lower() if isinstance(value, bool) else shown
 
 
 def _train_command(name: str) -> Callable[..., None]:
@@ -101,7 +103,7 @@ def add_commands() -> None:
         command = _train_command(name)
         fixed = [p for p in inspect.signature(command).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
         flags = [
-            *_flags(Settings, "", Group("Settings", sort_key=1)),
+            *_flags(Settings, "", Group("Settings", sort_key=1), method.Settings().defaults()),
             *_flags(method.Settings, "method.", Group(f"Settings of {name}", sort_key=2)),
         ]
         command.__signature__ = inspect.Signature([*fixed, *flags])  # type: ignore[attr-defined]

@@ -5,10 +5,10 @@ then D alone for T_D, then both (algorithm 1). Sections, equations and tables ar
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from diptych import losses
@@ -20,7 +20,8 @@ from diptych.networks.context_discriminator import ContextDiscriminator
 
 EVERY = 10  # steps of T_D between looks at D's loss
 
-Length = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
+Length = int | float
+"""A number of steps, or a share of the run."""
 
 
 class GLCICSettings(MethodSettings):
@@ -29,10 +30,13 @@ class GLCICSettings(MethodSettings):
     width: int = Field(64, ge=2, description="Channels of the first layer of C and D (tables 1 and 2).")
     t_c: Length = Field(
         0.18,
+        ge=0,
         description="How long C learns alone: a number of steps, or a share of the run such as 0.18 "
-        "(section 4.4: 90,000 of 500,000).",
+        "(section 4: 90,000 of 500,000).",
     )
-    t_d: Length = Field(0.02, description="How long D learns alone then, likewise (section 4.4: 10,000 of 500,000).")
+    t_d: Length = Field(
+        0.02, ge=0, description="How long D learns alone then, likewise (section 4: 10,000 of 500,000)."
+    )
     t_d_until: float = Field(
         0.0, ge=0, description="D's loss at which its time alone ends early, such as 0.0001; 0 never does."
     )
@@ -40,10 +44,10 @@ class GLCICSettings(MethodSettings):
     balance: bool = Field(
         False,
         description="Instead of alpha, C's adversarial term has the weight that gives both its terms gradients of the same "
-        "norm at the first step together (section 4.3).",
+        "norm at the first step together (section 3.4).",
     )
     optimizer: Literal["adadelta", "adam"] = Field(
-        "adadelta", description="Adadelta, which needs no --lr (section 4.4), or Adam, whose --lr is 2e-4 here."
+        "adadelta", description="Adadelta, which needs no --lr (section 3.4), or Adam, whose --lr is 2e-4 here."
     )
     holes: Kind = Field(
         "rectangle",
@@ -52,16 +56,23 @@ class GLCICSettings(MethodSettings):
     hole_min: int = Field(
         0,
         ge=0,
-        description="Smallest height and width of a hole in pixels; 0 is 3/8 of --size (section 4.4: 96 of 256).",
+        description="Smallest height and width of a hole in pixels; 0 is 3/8 of --size (section 3.4: 96 of 256).",
     )
     hole_max: int = Field(
         0,
         ge=0,
-        description="Largest height and width of a hole in pixels; 0 is 1/2 of --size (section 4.4: 128 of 256).",
+        description="Largest height and width of a hole in pixels; 0 is 1/2 of --size (section 3.4: 128 of 256).",
     )
 
+    @field_validator("t_c", "t_d")
+    @classmethod
+    def _is_length(cls, value: Length) -> Length:
+        if isinstance(value, float) and value >= 1:
+            raise ValueError("a whole number of steps, or a share of the run below 1, is expected")
+        return value
+
     def defaults(self) -> dict[str, Any]:
-        """No decay, and pictures are cut rather than stretched (section 4.4); 96 pictures a step are left to who can."""
+        """No decay, and pictures are cut rather than stretched (section 3.4); 96 pictures a step are left to who can."""
         return {"lr": 2e-4 if self.optimizer == "adam" else 1.0, "decay-start": 1.0, "batch-size": 16, "fit": "crop"}
 
     def resolved(self, steps: int) -> Self:
@@ -91,17 +102,18 @@ class GLCIC(Method):
         super().__init__(settings, shape)
         self.settings = settings
         self.holes = check(settings, shape)
+        self.T_C, self.T_D = int(settings.t_c), int(settings.t_d)  # steps, once the settings are `resolved`
         self.window = shape.size // 2  # 128 of 256 (section 3.3)
         self.multiple, self.reach = completion.MULTIPLE, completion.REACH
         self.C = CompletionNetwork(shape.x_channels, width=settings.width)
         self.D = ContextDiscriminator(shape.x_channels, size=shape.size, window=self.window, width=settings.width)
         self.register_buffer("balanced_alpha", torch.tensor(settings.alpha))
-        self.register_buffer("sum_of_loss_D", torch.zeros(()))
+        self.register_buffer("discriminator_loss_sum", torch.zeros(()))
         self.joint_from: int | None = None
         """The step at which both began to learn together, where D's loss decided."""
 
     balanced_alpha: Tensor
-    sum_of_loss_D: Tensor
+    discriminator_loss_sum: Tensor
 
     def get_extra_state(self) -> Tensor:
         """`joint_from` as a tensor: -1 where nothing is decided."""
@@ -118,7 +130,7 @@ class GLCIC(Method):
         return torch.optim.Adadelta(self.parameters_of(player), lr=lr)
 
     def learn_before(self, training: Iterable[Tensor]) -> None:
-        """The mean pixel of the training set, which holes are filled with (section 3.2)."""
+        """The mean pixel of the training set, which holes are filled with (section 3.4)."""
         sums = [picture.double().mean(dim=(-2, -1)) for picture in training]
         self.C.mean_pixel.copy_((torch.stack(sums).mean(dim=0) / 127.5 - 1).view(1, -1, 1, 1))
 
@@ -126,24 +138,25 @@ class GLCIC(Method):
 
     def phase(self, step: int) -> str:
         """Who learns at this step."""
-        T_C, T_D = int(self.settings.t_c), int(self.settings.t_d)
-        if step < T_C:
+        if step < self.T_C:
             return "completion (T_C)"
-        joint_from = T_C + T_D if self.joint_from is None else self.joint_from
-        return "discriminator (T_D)" if step < joint_from else "joint"
+        return "discriminator (T_D)" if step < self._first_joint_step() else "joint"
+
+    def _first_joint_step(self) -> int:
+        return self.T_C + self.T_D if self.joint_from is None else self.joint_from
 
     def kept_as(self, done: int) -> str | None:
         """C before D had any say is kept, to be compared with."""
-        return "completion" if done == int(self.settings.t_c) else None
+        return "completion" if done == self.T_C else None
 
     def decide(self, done: int) -> None:
         """D's time alone ends when its mean loss over some steps is low enough."""
-        alone = done - int(self.settings.t_c)
+        alone = done - self.T_C
         if not self.settings.t_d_until or alone <= 0 or alone % EVERY or self.phase(done - 1) == "joint":
             return
-        if self.sum_of_loss_D.item() / EVERY < self.settings.t_d_until:
+        if self.discriminator_loss_sum.item() / EVERY < self.settings.t_d_until:
             self.joint_from = done
-        self.sum_of_loss_D.zero_()
+        self.discriminator_loss_sum.zero_()
 
     def train_step(self, batch: dict[str, Tensor], update: Update, step: int) -> dict[str, Tensor]:
         """One step of algorithm 1. The batch has a second hole M_d, around which D sees the true picture."""
@@ -164,10 +177,12 @@ class GLCIC(Method):
         completed = _composite(drawn, x, M_c)
         loss_D_real = losses.discriminator(self._judge(x, M_d), True, "vanilla")  # equation 3, first term
         loss_D_fake = losses.discriminator(self._judge(completed.detach(), M_c), False, "vanilla")  # and its second
-        update("discriminator", self.settings.alpha * (loss_D_real + loss_D_fake))  # equation 4: alpha stands before both terms
+        update(
+            "discriminator", self.settings.alpha * (loss_D_real + loss_D_fake)
+        )  # equation 4: alpha stands before both terms
         scalars = {"D_real": loss_D_real, "D_fake": loss_D_fake}
         if phase == "discriminator (T_D)":
-            self.sum_of_loss_D += (loss_D_real + loss_D_fake).detach()
+            self.discriminator_loss_sum += (loss_D_real + loss_D_fake).detach()
             return scalars
 
         loss_mse = self._distance(drawn, x, M_c)  # equation 2
@@ -189,8 +204,7 @@ class GLCIC(Method):
 
     def _balanced(self, loss_mse: Tensor, loss_C_GAN: Tensor, drawn: Tensor, step: int) -> Tensor:
         """The weight of C's adversarial term: measured at what C draws, at the first step together."""
-        T_C, T_D = int(self.settings.t_c), int(self.settings.t_d)
-        if step == (T_C + T_D if self.joint_from is None else self.joint_from):
+        if step == self._first_joint_step():
             norms = [
                 torch.autograd.grad(loss, drawn, retain_graph=True)[0].float().norm() for loss in (loss_mse, loss_C_GAN)
             ]
@@ -230,7 +244,7 @@ class GLCIC(Method):
 
 def _composite(drawn: Tensor, x: Tensor, mask: Tensor) -> Tensor:
     """What C drew in the hole, the picture around it."""
-    return torch.where(mask > 0.5, drawn, x.to(drawn.dtype))
+    return torch.where(mask > 0.5, drawn.to(x.dtype), x)
 
 
 def check(settings: GLCICSettings, shape: Shape) -> Holes:

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from diptych.networks.layers import initialise
 
 MULTIPLE = 4  # two strided convolutions, and two transposed ones back
-REACH = 153  # the receptive field is 307 pixels: what lies further away does not count
+REACH = 153
+"""Pixels beyond which nothing counts: one sees 299 or 303 in each direction, where the paper counts 307."""
 
 
 class CompletionNetwork(nn.Module):
