@@ -32,6 +32,7 @@ TINY: dict[str, Any] = {
     "method": {"width": 2, "patch": 16},
 }
 TINY_CYCLEGAN: dict[str, Any] = {"generator": "resnet6", "pool_size": 3}
+TINY_GLCIC: dict[str, Any] = {"width": 2, "t_c": 4, "t_d": 4}
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +70,8 @@ def train_tiny(tiny_pairs: Path, tiny_photos: Path) -> Train:
             given.setdefault("data", tiny_photos if METHODS[name].needs == "images" else tiny_pairs)
         if name == "cyclegan":
             given["method"] = {**TINY_CYCLEGAN, **given["method"]}
+        if name == "glcic":
+            given["method"] = {**TINY_GLCIC, **changes.get("method", {})}
         try:
             return train(name, out=out, console=quiet, **given)
         finally:
@@ -93,6 +96,13 @@ def two_way_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) -> 
 def colouring_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run that colours; tests must not write into it."""
     return train_tiny(tmp_path_factory.mktemp("runs") / "colours", "colorize").path
+
+
+@pytest.fixture(scope="session")
+def completion_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that fills holes, of 10 to 16 px; tests must not write into it."""
+    changes = {"batch_size": 2, "method": {"hole_min": 10, "hole_max": 16}}
+    return train_tiny(tmp_path_factory.mktemp("runs") / "completion", "glcic", **changes).path
 
 
 @pytest.fixture(scope="session")

@@ -288,3 +288,74 @@ def test_the_remedy_for_nothing_held_out_fits_the_method(colours: Path, tiny_pho
         evaluate(colours, data=tiny_photos / "train", device="cpu")
     with pytest.raises(ValueError, match=r"in a folder val \(val/A \+ val/B"):
         evaluate(tiny_run, data=tiny_photos / "train", device="cpu")
+
+
+# ---- holes
+
+
+@pytest.fixture(scope="module")
+def measured(completion_run: Path, tiny_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = Path(shutil.copytree(completion_run, tmp_path_factory.mktemp("measured") / "run"))
+    evaluate(run, data=tiny_photos, baselines=True, device="cpu")
+    return run
+
+
+def test_both_models_and_both_of_opencv_fill_the_same_holes(measured: Path) -> None:
+    lines = read_json_lines(measured / "metrics.jsonl")
+    assert [(line["who"], line["step"]) for line in lines] == [
+        ("model", 12),
+        ("completion", 4),
+        ("OpenCV Telea", 12),
+        ("OpenCV Navier-Stokes", 12),
+    ]
+    for line in lines:
+        assert [name.split("/")[0] for name in line["metrics"]] == [
+            *("hole-l1", "hole-psnr", "hole-ssim"),
+            *("l1", "psnr", "ssim"),
+        ]
+        assert line["metrics"]["psnr/8-bit/32px"] > line["metrics"]["hole-psnr/8-bit/32px"]  # all is known around it
+
+
+def test_what_was_filled_is_kept_beside_what_was_given(measured: Path) -> None:
+    for entry in read_json_lines(measured / "results/val/results.jsonl"):
+        assert entry["panels"] == ["input", "completion", "output", "target"]
+        given, early, output, target = (
+            picture(measured / f"results/val/{panel}/{entry['name']}.png") for panel in entry["panels"]
+        )
+        outside = (given == target).all(dim=1, keepdim=True).expand_as(target)
+        assert 10 * 10 <= (~outside)[:, 0].sum() <= 16 * 16
+        for filled in (early, output):
+            assert torch.equal(filled[outside], target[outside])
+        assert not torch.equal(early, output)
+        assert len(set(zip(*given[~outside].reshape(3, -1).tolist(), strict=True))) == 1  # the mean pixel
+
+
+def test_another_run_has_the_same_holes_to_fill(
+    measured: Path, train_tiny: Train, tiny_photos: Path, tmp_path: Path
+) -> None:
+    """Whatever its seed; a hole is a matter of the picture's name."""
+    other = train_tiny(
+        tmp_path / "other",
+        "glcic",
+        seed=5,
+        batch_size=3,
+        steps=2,
+        method={"hole_min": 10, "hole_max": 16, "t_c": 1, "t_d": 0},
+    ).path
+    evaluate(other, data=tiny_photos, device="cpu")
+    for entry in read_json_lines(measured / "results/val/results.jsonl"):
+        holes = [
+            (
+                picture(run / f"results/val/input/{entry['name']}.png")
+                != picture(run / f"results/val/target/{entry['name']}.png")
+            )
+            for run in (measured, other)
+        ]
+        assert torch.equal(*(hole.any(dim=1) for hole in holes))
+
+
+def test_metrics_of_holes_need_holes(run: Path, tiny_pairs: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"--metrics hole-psnr: there is no such metric for .*run; there are: l1, psnr"
+    ):
+        evaluate(run, data=tiny_pairs, names=["hole-psnr"])

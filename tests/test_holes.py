@@ -113,8 +113,8 @@ def test_of_several_holes_the_window_sees_the_densest_place() -> None:
     mask[0, 0, 40:52, 40:52] = 1
     mask[1, 0, 10:14, 20:24] = 1
     tops, lefts = window(mask, 32)
-    assert (tops[0], lefts[0]) == (30, 30)
-    assert (tops[1], lefts[1]) == (0, 6)
+    assert (tops[0].item(), lefts[0].item()) == (30, 30)
+    assert (tops[1].item(), lefts[1].item()) == (0, 6)
 
 
 def test_windows_are_cut_where_they_are_said_to_be() -> None:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 import diptych
 from diptych import checkpoint, cli
 from diptych.data import facades
+from diptych.data.batches import MASKS
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.metrics import l1
@@ -50,6 +51,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16"},
     "single pictures, some left out": {"name": "colorize"},
     "unpaired, pools full before the stop": {"name": "cyclegan"},
+    "stopped while the completion network learns alone": {"name": "glcic", "method": {"t_c": 8, "t_d": 2}},
+    "stopped while the discriminator learns alone": {"name": "glcic", "batch_size": 2, "method": {"t_c": 3, "t_d": 6}},
+    "stopped while both learn together": {
+        "name": "glcic",
+        "method": {"t_c": 1, "t_d": 2, "balance": True, "holes": "any"},
+    },
+    "stopped between two looks at the discriminator's loss": {
+        "name": "glcic",
+        "method": {"t_c": 0, "t_d": 12, "t_d_until": 100.0, "optimizer": "adam"},
+    },
     "unpaired, augmented, with dropout, in batches": {
         "name": "cyclegan",
         "batch_size": 2,
@@ -116,7 +127,16 @@ EVERY_BRANCH = [
     ("pix2pix", {"adversarial": "hinge", "pixel": "l2", "norm": "instance"}),
     ("cyclegan", {"generator": "unet", "adversarial": "hinge", "augment": True, "pool_size": 0}),
     ("cyclegan", {"patch_output": "sigmoid", "lambda_identity": 0.0, "dropout": True}),
+    ("glcic", {"t_c": 1}),
+    ("glcic", {"t_c": 0, "t_d": 1}),
+    ("glcic", {"t_c": 0, "t_d": 0, "balance": True, "optimizer": "adam"}),
 ]
+
+
+def zeros(device: torch.device) -> dict[str, torch.Tensor]:
+    """A batch with all that a method may ask for."""
+    pictures = {name: torch.zeros(2, 3, 64, 64, device=device) for name in "xy"}
+    return pictures | {name: torch.zeros(2, 1, 64, 64, device=device) for name in MASKS}
 
 
 @pytest.mark.parametrize(("name", "own"), EVERY_BRANCH, ids=str)
@@ -132,7 +152,7 @@ def test_train_step_and_update_never_wait_for_the_device(
     method_class = METHODS[name]
     with torch.device("meta"):
         method = method_class(method_class.Settings(**{"width": 2, **own}), Shape(size=64))
-        batch = {name: torch.zeros(1, 3, 64, 64) for name in "xy"}
+        batch = zeros(torch.device("meta"))
         updater = Updater(method, Settings(steps=10, clip=1.0, ema=0.9), torch.device("meta"))
         for optimizer in updater.optimizers.values():
             optimizer.step = lambda: None  # type: ignore[method-assign, assignment]  # has no meta kernel
@@ -151,7 +171,7 @@ def test_a_step_on_a_gpu_does_not_synchronise(name: str, own: dict[str, Any]) ->
     device = torch.device("cuda")
     method_class = METHODS[name]
     method = method_class(method_class.Settings(**{"width": 4, **own}), Shape(size=64)).to(device)
-    batch = {name: torch.zeros(1, 3, 64, 64, device=device) for name in "xy"}
+    batch = zeros(device)
     updater = Updater(method, Settings(steps=10), device)
     for step in range(4):
         torch.cuda.set_sync_debug_mode("error" if step else "default")

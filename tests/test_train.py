@@ -20,9 +20,12 @@ from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
 
+import diptych
 from diptych import checkpoint
 from diptych.data import facades
+from diptych.methods import METHODS
 from diptych.methods.colorize import Colorize
+from diptych.progress import TrainingProgress
 from diptych.run import Run, Settings
 from diptych.train import Interrupted, Updater, learning_rate, train
 
@@ -529,3 +532,53 @@ def test_single_pictures_have_no_direction_and_no_sides(train_tiny: Train, tiny_
         train_tiny(tmp_path / "run", "colorize", direction="BtoA")
     with pytest.raises(ValueError, match=r"single pictures are learnt from, not an A and a B; give one --data DIR"):
         train_tiny(tmp_path / "run", "colorize", data_a=tiny_photos / "train", data_b=tiny_photos / "val")
+
+
+# ---- phases, and what is kept of them
+
+
+def test_the_model_of_the_first_phase_is_kept_and_opens(completion_run: Path) -> None:
+    early, last = (diptych.load(completion_run / name, device="cpu") for name in ("model-completion", "model"))
+    assert (early.step, last.step) == (4, 12)
+    weights = [model.method.get_submodule("C").state_dict() for model in (early, last)]
+    assert not torch.equal(*(state["layers.0.weight"] for state in weights))
+    assert torch.equal(*(state["mean_pixel"] for state in weights))
+
+
+def test_the_mean_pixel_is_taken_before_the_first_step_and_never_again(
+    completion_run: Path, tiny_photos: Path, train_tiny: Train, tmp_path: Path
+) -> None:
+    photos = [np.asarray(Image.open(path), np.float64) for path in sorted((tiny_photos / "train").iterdir())]
+    expected = np.mean([photo.mean(axis=(0, 1)) for photo in photos], axis=0) / 127.5 - 1
+    kept = diptych.load(completion_run, device="cpu").method.get_submodule("C").get_buffer("mean_pixel")
+    assert kept.flatten().tolist() == pytest.approx(expected.tolist(), abs=0.02)  # of the pictures as they are loaded
+    run = train_tiny(tmp_path / "run", "glcic", steps=4, method={"t_c": 2, "t_d": 1})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(METHODS["glcic"], "learn_before", None)  # asked again, it would raise
+        train_tiny(run.path, "glcic", steps=6, method={"t_c": 2, "t_d": 1})
+
+
+def test_the_sample_sheet_shows_the_hole_the_filled_hole_and_the_truth(completion_run: Path, tiny_photos: Path) -> None:
+    sheet = np.asarray(Image.open(completion_run / "samples/step-00000012.png"))
+    given, filled, true = (sheet[:32, left : left + 32] for left in (0, 34, 68))
+    hole = (given != true).any(axis=-1)
+    assert 10 * 10 <= hole.sum() <= 16 * 16
+    assert np.array_equal(filled[~hole], true[~hole])
+    assert len(np.unique(given[hole], axis=0)) == 1
+
+
+def test_progress_names_the_phase(train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[str] = []
+    monkeypatch.setattr(TrainingProgress, "advance", lambda self, phase: named.append(phase))
+    train_tiny(tmp_path / "run", "glcic", steps=5, method={"t_c": 2, "t_d": 1})
+    assert named == ["completion (T_C)"] * 2 + ["discriminator (T_D)"] + ["joint"] * 2
+
+
+def test_a_longer_run_keeps_its_phases_or_is_refused(train_tiny: Train, tmp_path: Path) -> None:
+    """Shares of a longer run would be other phases than those that were done."""
+    share = {"t_c": 0.5, "t_d": 0.0}
+    run = train_tiny(tmp_path / "run", "glcic", steps=4, method=share)
+    assert run.settings.method.t_c == 2  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"method\.t-c 2 there, 3 asked for"):
+        train_tiny(tmp_path / "run", "glcic", steps=6, method=share)
+    train_tiny(tmp_path / "run", "glcic", steps=6, method={"t_c": 2, "t_d": 0})

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from diptych import blend as blending
-from diptych import checkpoint, completion
+from diptych import checkpoint, filling
 from diptych.blend import Blend
 from diptych.data import geometry, masks, pictures
 from diptych.data.batches import Direction
@@ -194,10 +194,10 @@ class Model:
         """The picture with its holes filled, for a method that fills holes: `mask` is bool `[H, W]`."""
         require_working_size(working_size)
 
-        def fill(x: Tensor, holes: Tensor) -> Tensor:
+        def draw(x: Tensor, holes: Tensor) -> Tensor:
             return self.batch({"x": x[None], "mask": holes[None]})[0]
 
-        filled = completion.complete(source, mask, fill, self.method, self.channels, working_size)
+        filled = filling.fill(source, mask, draw, self.method, self.channels, working_size)
         return Pixels(blending.blend(filled.values, mask, blend), filled.alpha)
 
     def require_mask(self, given: bool, blend: Blend) -> None:

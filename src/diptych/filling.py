@@ -14,11 +14,11 @@ from diptych.methods.base import Method
 
 TILE = 512  # pixels, as the network sees them: of a large hole this much is filled at a time
 
-Fill = Callable[[Tensor, Tensor], Tensor]
+Draw = Callable[[Tensor, Tensor], Tensor]
 """From a picture `[C, H, W]` and its holes `[1, H, W]` to the picture with its holes filled."""
 
 
-def complete(source: Pixels, mask: Mask, fill: Fill, method: Method, channels: int, working_size: int | None) -> Pixels:
+def fill(source: Pixels, mask: Mask, draw: Draw, method: Method, channels: int, working_size: int | None) -> Pixels:
     """The picture with the holes of `mask` `[H, W]` filled; every other pixel is bit for bit the source's.
 
     A hole thicker than those that `method` has learnt to fill is looked at from as far away as makes it one of those;
@@ -32,7 +32,7 @@ def complete(source: Pixels, mask: Mask, fill: Fill, method: Method, channels: i
     for box, holes, scale in _parts(mask, method, fixed):
         for tile in _tiles(holes, max(1, int(TILE / scale))):
             place, here = _inside(box, tile), holes[tile]
-            values[place][here] = _filled(source, mask, place, fill, method, channels, scale)[here]
+            values[place][here] = _drawn(source, mask, place, draw, method, channels, scale)[here]
     if source.alpha is None:
         return Pixels(values)
     return Pixels(values, np.where(mask, np.iinfo(source.alpha.dtype).max, source.alpha).astype(source.alpha.dtype))
@@ -73,7 +73,7 @@ def _inside(outer: Box, inner: Box) -> Box:
     return rows, columns
 
 
-def _filled(source: Pixels, mask: Mask, place: Box, fill: Fill, method: Method, channels: int, scale: float) -> Array:
+def _drawn(source: Pixels, mask: Mask, place: Box, draw: Draw, method: Method, channels: int, scale: float) -> Array:
     """What is drawn at a place, `[h, w, C]` like the source's pixels, from what is around it."""
     multiple = method.multiple if scale == 1 else 1
     around = grown(place, math.ceil(method.reach / scale), source.size, multiple)
@@ -85,7 +85,7 @@ def _filled(source: Pixels, mask: Mask, place: Box, fill: Fill, method: Method, 
         values, holes = (
             _shrunk(a, max(1, round(height * scale)), max(1, round(width * scale))) for a in (values, holes)
         )
-    drawn = fill(pictures.to_tensor(Pixels(values), channels), torch.from_numpy(holes > 0)[None].float())
+    drawn = draw(pictures.to_tensor(Pixels(values), channels), torch.from_numpy(holes > 0)[None].float())
     drawn = geometry.resize(drawn, height, width)
     rows, columns = (slice(s.start - a.start, s.stop - a.start) for s, a in zip(place, around, strict=True))
     levels = pictures.from_tensor(drawn[:, rows, columns], source.bits)
