@@ -5,14 +5,16 @@ The map, in the order in which a picture meets the parts:
     data/pictures     one file <-> one tensor in [-1, 1]
     data/tfrecords    TFRecord files without TensorFlow
     data/sources      a list of samples, wherever they lie
-    data/layouts      a folder -> its samples
+    data/layouts      a folder or an array -> its samples
     data/geometry     resize, crop, flip, pad
+    data/masks        a person's masks
     data/outputs      which picture goes where
     data/duplicates   pictures that are nearly the same
     data/facades      the built-in synthetic facades
     data/shapes       the built-in synthetic shapes
     data/batches      samples -> endless, seeded, resumable batches
     methods           one paper = one file, between data and networks
+    holes, blend      masks drawn and found; what fills them meets its surroundings
     color             lightness and colour: CIE Lab
     networks, losses  the parts that papers are made of
     augment           differentiable augmentation of what a discriminator sees
@@ -22,6 +24,7 @@ The map, in the order in which a picture meets the parts:
     checkpoint        training state, and the deployed model cut from it
     run               what a run is: settings, the folder, its log
     train             the only place where gradients exist
+    filling           the holes of a picture of any size
     translate         the only door to a trained model
     evaluate, report  numbers, and a page worth showing
     submit            a Kaggle submission, checked

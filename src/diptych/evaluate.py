@@ -123,7 +123,10 @@ def _held_out(run: Run, place: Place) -> tuple[str, list[Source]]:
     channels = (run.settings.channels_a, run.settings.channels_b)
     found = layouts.held_out(METHODS[run.method].needs, place, channels)
     if found is None:
-        sides = "" if METHODS[run.method].needs == "images" else " (val/A + val/B, or a val in each of two folders)"
+        single = METHODS[run.method].needs == "images"
+        sides = (
+            " (or beside NAME.npy in NAME-val.npy)" if single else " (val/A + val/B, or a val in each of two folders)"
+        )
         raise ValueError(
             f"{place}: has no val or test split to measure on; put pictures that training does not see in a folder "
             f"val{sides}, or let `diptych data split` divide them"

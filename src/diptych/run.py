@@ -272,7 +272,7 @@ class Run:
         own = values.pop("method")
         about = {
             "command": command,
-            **{flag: str(folder.resolve()) for flag, folder in self.place.flags.items()},
+            **{flag: str(folder.absolute()) for flag, folder in self.place.flags.items()},
             "found": found,
             "names": names,
             **({"left-out": list(left_out)} if left_out else {}),

@@ -146,7 +146,7 @@ def evaluate(
     run
         The folder of a run.
     data
-        The folder of pictures; its val (or test) split is measured.
+        The folder of pictures, or an array of them (npy); its val (or test) split is measured.
     data_a
         The folder of A, where A and B lie apart; with --data-b.
     data_b

@@ -73,7 +73,7 @@ def _train_command(name: str) -> Callable[..., None]:
     def command(
         *,
         out: Annotated[Path, Parameter(help="The folder of the run.")],
-        data: Annotated[Path | None, Parameter(help="The folder of pictures.")] = None,
+        data: Annotated[Path | None, Parameter(help="The folder of pictures, or an array of them (npy).")] = None,
         data_a: Annotated[
             Path | None, Parameter(help="The folder of A, where A and B lie apart; with --data-b.")
         ] = None,

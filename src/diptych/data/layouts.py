@@ -1,4 +1,4 @@
-"""A folder -> its samples. The layouts that people have are found by themselves; what is found is said aloud."""
+"""A folder or an array -> its samples. The layouts that people have are found by themselves; what is found is said aloud."""
 
 import os
 import shlex
@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Literal, Self
 
 from diptych.data import pictures, tfrecords
-from diptych.data.sources import Half, PictureFiles, PictureRecords, SideBySide, Source, TwoFolders, stem
+from diptych.data.sources import (
+    Half,
+    PackedPictures,
+    PictureFiles,
+    PictureRecords,
+    SideBySide,
+    Singles,
+    Source,
+    TwoFolders,
+    stem,
+)
 
 Split = Literal["train", "val", "test"]
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
@@ -22,12 +32,16 @@ LAYOUTS = (
     "(pairs have the same stems; unpaired pictures may lie in two folders of any names or be TFRecords); or "
     "--data-a DIR --data-b DIR"
 )
-SINGLE_LAYOUTS = "pictures, or TFRecord files, in DIR or DIR/train, for measuring also in DIR/val or DIR/test"
+SINGLE_LAYOUTS = (
+    "pictures, or TFRecord files, in DIR or DIR/train, for measuring also in DIR/val or DIR/test; or arrays of pictures, "
+    "FILE.npy beside FILE-val.npy or FILE-test.npy, or DIR/train.npy beside DIR/val.npy or DIR/test.npy"
+)
+ARRAY = ".npy"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a person's pictures lie: one folder, or one for A and one for B."""
+    """Where a person's pictures lie: one folder or array, or one for A and one for B."""
 
     folder: Path
     folder_b: Path | None = None
@@ -70,7 +84,8 @@ def find(needs: str, place: Place, split: Split, channels: tuple[int, int] = (3,
     Raises a `ValueError` that names what is wrong: no such folder, nothing in it, an A without its B.
     """
     if needs == "images":
-        return find_images(place, split, channels[0])
+        found = find_images(place, split, channels[0])
+        return [found] if found else None
     if needs == "paired":
         pairs = find_paired(place, split, channels)
         return [pairs] if pairs else None
@@ -108,12 +123,12 @@ def find_unpaired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)
     return [Half(pairs, 0), Half(pairs, 1)]
 
 
-def find_images(place: Place, split: Split, channels: int = 3) -> list[Source] | None:
+def find_images(place: Place, split: Split, channels: int = 3) -> Singles | None:
     """The single pictures of one split, as `find` finds them."""
     if place.folder_b is not None:
         raise ValueError(f"{place.arguments}: single pictures are learnt from, not an A and a B; give one --data DIR")
     folder = _split_folder(place.folder, split, SINGLE_LAYOUTS)
-    return [find_singles(folder, channels)] if folder else None
+    return find_singles(folder, channels) if folder else None
 
 
 def _sides(place: Place, split: Split) -> tuple[tuple[Path, Path] | None, str]:
@@ -131,12 +146,23 @@ def held_out(needs: str, place: Place, channels: tuple[int, int] = (3, 3)) -> tu
     return None
 
 
-def find_singles(folder: Path, channels: int = 3) -> Source:
-    """The pictures of one folder: files, or the records of TFRecord files."""
+def find_singles(folder: Path, channels: int = 3) -> Singles:
+    """The pictures of one folder, files or the records of TFRecord files, or of one array."""
+    if _is_array(folder):
+        return _singles(folder, channels)
     _folders(folder)
     if not any(_walk(folder, _is_single)):
         raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)}), and no TFRecord files")
     return _singles(folder, channels)
+
+
+def array_of(file: Path, split: Split) -> Path:
+    """The array that holds a split of the pictures whose training split is `file`.
+
+    >>> array_of(Path("faces.npy"), "val").name
+    'faces-val.npy'
+    """
+    return file if split == "train" else file.with_name(f"{file.stem}-{split}{file.suffix}")
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -150,6 +176,10 @@ def _is_picture(name: str) -> bool:
 
 def _is_tfrecord(name: str) -> bool:
     return tfrecords.NAMES.fullmatch(name) is not None and not name.startswith(".")
+
+
+def _is_array(path: Path) -> bool:
+    return path.suffix.lower() == ARRAY and path.is_file()
 
 
 def _is_single(name: str) -> bool:
@@ -174,7 +204,9 @@ def _walk(folder: Path, wanted: Callable[[str], bool]) -> Iterator[str]:
 def _folders(data: Path) -> dict[str, Path]:
     """The folders in a folder, by name in lower case."""
     if not data.exists():
-        raise ValueError(f"{data}: no such folder")
+        raise ValueError(f"{data}: no such {'file' if data.suffix.lower() == ARRAY else 'folder'}")
+    if _is_array(data):
+        raise ValueError(f"{data}: is an array of single pictures, where none belongs to another; give a folder")
     if not data.is_dir():
         raise ValueError(f"{data}: is a file; a folder of pictures is expected")
     with os.scandir(data) as entries:
@@ -182,12 +214,21 @@ def _folders(data: Path) -> dict[str, Path]:
     return {name.lower(): data / name for name in names}
 
 
-def _first(folders: dict[str, Path], names: Sequence[str]) -> Path | None:
-    return next((folders[name] for name in names if name in folders), None)
+def _first(paths: dict[str, Path], names: Sequence[str]) -> Path | None:
+    return next((paths[name] for name in names if name in paths), None)
 
 
 def _split_folder(data: Path, split: Split, layouts: str = LAYOUTS) -> Path | None:
-    """Where the pictures of a split lie; a folder without splits is all "train"."""
+    """Where the pictures of a split lie, a folder or an array; a folder without splits is all "train"."""
+    if _is_array(data):
+        array = array_of(data, split)
+        return array if array.is_file() else None
+    if arrays := _arrays(data):
+        if "train" not in arrays:
+            raise ValueError(
+                f"{data}: has no train{ARRAY}, only {_listed(arrays.values())}; the layouts are: {layouts}"
+            )
+        return arrays.get(split)
     folders = _folders(data)
     found = _first(folders, SPLIT_FOLDERS[split])
     if found or split != "train":
@@ -196,6 +237,25 @@ def _split_folder(data: Path, split: Split, layouts: str = LAYOUTS) -> Path | No
     if any(name + side in folders for name in splits for side in ("", "a", "b")):
         raise ValueError(f"{data}: has no train folder, only {_listed(folders.values())}; the layouts are: {layouts}")
     return data
+
+
+def _arrays(data: Path) -> dict[Split, Path]:
+    """The arrays of the splits in a folder that holds them in place of pictures."""
+    _folders(data)
+    with os.scandir(data) as entries:
+        names = sorted(entry.name for entry in entries if entry.name.lower().endswith(ARRAY))
+    files = {name.lower(): data / name for name in names if _is_array(data / name)}
+    arrays = {
+        split: file
+        for split, words in SPLIT_FOLDERS.items()
+        if (file := _first(files, [word + ARRAY for word in words]))
+    }
+    if arrays and (found := next(_walk(data, _is_single), None)):
+        raise ValueError(
+            f"{data}: holds arrays ({_listed(arrays.values())}) and pictures ({Path(found).name}), maybe the same ones "
+            "twice; keep the one or the other in a folder of its own"
+        )
+    return arrays
 
 
 def _two_sides(place: Place, split: Split) -> tuple[Path, Path] | None:
@@ -249,6 +309,8 @@ def _first_two_by_name(data: Path, split: Split) -> tuple[Path, Path] | None:
 
 def _folders_of_pictures(folder: Path) -> list[Path]:
     """The folders of pictures in a folder that holds no pictures itself, by name."""
+    if _is_array(folder):
+        return []
     with os.scandir(folder) as entries:
         if any(_is_single(entry.name) and Path(entry).is_file() for entry in entries):
             return []
@@ -256,7 +318,9 @@ def _folders_of_pictures(folder: Path) -> list[Path]:
     return [entry for entry in below if not entry.name.startswith(".") and any(_walk(entry, _is_single))]
 
 
-def _singles(folder: Path, channels: int, remark: str = "") -> PictureFiles | PictureRecords:
+def _singles(folder: Path, channels: int, remark: str = "") -> Singles:
+    if _is_array(folder):
+        return PackedPictures(folder, (channels,))
     files = _list_files(folder, _is_tfrecord)
     if not files:
         return PictureFiles(folder, list(_by_stem(folder).values()), (channels,), remark)
@@ -273,8 +337,6 @@ def _singles(folder: Path, channels: int, remark: str = "") -> PictureFiles | Pi
 
 def match_stems(folder_a: Path, folder_b: Path, channels: tuple[int, int]) -> TwoFolders:
     """The pictures in two folders and below as pairs of the same stems; a `ValueError` names one without partner."""
-    for folder in (folder_a, folder_b):
-        _folders(folder)
     a, b = (_by_stem(folder) for folder in (folder_a, folder_b))
     for one, other, missing_in in ((a, b, folder_b), (b, a, folder_a)):
         lonely = sorted(one.keys() - other.keys())
@@ -289,6 +351,7 @@ def match_stems(folder_a: Path, folder_b: Path, channels: tuple[int, int]) -> Tw
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """The pictures in a folder by name without suffix: what partners find each other by, and results are kept by."""
+    _folders(folder)
     by_stem: dict[str, Path] = {}
     for path in list_pictures(folder):
         name = stem(path, folder)
@@ -302,5 +365,5 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return by_stem
 
 
-def _listed(folders: Iterable[Path]) -> str:
-    return ", ".join(folder.name for folder in folders)
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(path.name for path in paths)

@@ -1,11 +1,13 @@
-"""A list of samples, wherever they lie: picture files, halves of side-by-side pictures, TFRecords."""
+"""A list of samples, wherever they lie: picture files, halves of side-by-side pictures, TFRecords, arrays."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
 from torch import Tensor
 
 from diptych.data import pictures, tfrecords
@@ -111,6 +113,13 @@ class TwoFolders:
 # ---- single pictures
 
 
+class Singles(Source, Protocol):
+    """A list of single pictures."""
+
+    def decode(self, index: int) -> pictures.Pixels:
+        """Picture `index` as it was kept, with all its bits and its alpha; a `ValueError` names what is not right."""
+
+
 @dataclass(frozen=True)
 class PictureFiles:
     """Every file is a picture. `remark` says what else a person should know of how they were found."""
@@ -132,8 +141,11 @@ class PictureFiles:
     def files(self, index: int) -> str:  # noqa: D102
         return str(self.paths[index])
 
+    def decode(self, index: int) -> pictures.Pixels:  # noqa: D102
+        return pictures.decode(self.paths[index])
+
     def load(self, index: int) -> tuple[Tensor]:  # noqa: D102
-        return (pictures.to_bytes(pictures.decode(self.paths[index]), self.channels[0]),)
+        return (pictures.to_bytes(self.decode(index), self.channels[0]),)
 
 
 @dataclass(frozen=True)
@@ -160,10 +172,76 @@ class PictureRecords:
     def files(self, index: int) -> str:  # noqa: D102
         return str(self.records[index])
 
-    def load(self, index: int) -> tuple[Tensor]:  # noqa: D102
+    def decode(self, index: int) -> pictures.Pixels:  # noqa: D102
         record = self.records[index]
-        pixels = pictures.decode_bytes(tfrecords.read_bytes(record, "image"), str(record))
-        return (pictures.to_bytes(pixels, self.channels[0]),)
+        return pictures.decode_bytes(tfrecords.read_bytes(record, "image"), str(record))
+
+    def load(self, index: int) -> tuple[Tensor]:  # noqa: D102
+        return (pictures.to_bytes(self.decode(index), self.channels[0]),)
+
+
+@dataclass(frozen=True)
+class PackedPictures:
+    """Pictures of one size in one array file (.npy): uint8 `[N, H, W, 3]`, `[N, H, W, 1]` or `[N, H, W]`.
+
+    The file is mapped and not read: what is not asked for stays on the disk, and the system keeps what is asked for often.
+    Raises a `ValueError` that names the file when it holds anything else, or is cut off.
+
+    >>> import tempfile
+    >>> np.save(file := Path(tempfile.mkdtemp()) / "faces.npy", np.zeros((2, 8, 6), np.uint8))
+    >>> faces = PackedPictures(file, (3,))
+    >>> len(faces), faces.name(1), faces.load(1)[0].shape
+    (2, '00001', torch.Size([3, 8, 6]))
+    """
+
+    file: Path
+    channels: tuple[int]
+
+    def __post_init__(self) -> None:
+        found, shape = self.array.dtype, self.array.shape
+        if found != np.uint8:
+            raise ValueError(f"{self.file}: holds {found}; 8-bit pictures are expected: save it as uint8, 0 to 255")
+        if not (len(shape) == 3 or (len(shape) == 4 and shape[-1] in (1, 3))):
+            raise ValueError(
+                f"{self.file}: has the shape {list(shape)}; [N, H, W, 3] for RGB is expected, or [N, H, W] for grey: "
+                "change the order of its axes, or leave out what is no colour"
+            )
+        if 0 in shape:
+            raise ValueError(f"{self.file}: has the shape {list(shape)}, so there are no pictures in it; make it again")
+
+    def __reduce__(self) -> tuple[type["PackedPictures"], tuple[Path, tuple[int]]]:
+        return PackedPictures, (self.file, self.channels)  # a map by itself would be pickled with all its pictures
+
+    @cached_property
+    def array(self) -> pictures.Array:
+        """All pictures, as they lie in the file."""
+        try:
+            return np.lib.format.open_memmap(self.file, mode="r")  # never unpickles, unlike what np.load can be told to
+        except OSError as error:
+            raise ValueError(f"{self.file}: cannot be read ({error.strerror or error})") from error
+        except Exception as error:  # of a damaged header numpy raises whatever its parser did, TokenError for one
+            raise ValueError(
+                f"{self.file}: is no whole array of 8-bit pictures ({error}); copy it or make it again"
+            ) from error
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def describe(self, height: int, width: int) -> str:  # noqa: D102
+        return f"{_counted(self)} of {self.file}, {width}x{height}"
+
+    def name(self, index: int) -> str:  # noqa: D102
+        return f"{index:05d}"
+
+    def files(self, index: int) -> str:  # noqa: D102
+        return f"{self.file}, picture {index}"
+
+    def decode(self, index: int) -> pictures.Pixels:  # noqa: D102
+        values = np.array(self.array[index])  # a copy: the map is read-only
+        return pictures.Pixels(values.reshape(*values.shape[:2], -1))
+
+    def load(self, index: int) -> tuple[Tensor]:  # noqa: D102
+        return (pictures.to_bytes(self.decode(index), self.channels[0]),)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
@@ -23,8 +22,9 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from diptych.atomic import alone, atomic_file
+from diptych.atomic import atomic_file
 from diptych.prepare.catalogue import Dataset, find, megabytes
+from diptych.prepare.folders import locked
 from diptych.prepare.unpack import unpack
 from diptych.progress import counting, say
 
@@ -60,7 +60,7 @@ def download(name: str, *, out: Path | str, mirror: str | None = None, console: 
         raise ValueError(f"{out}: exists already; choose another --out or move it away")
     say(console, f"{name}: {data.title}; licence: {data.licence}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    with locked(out, "fetching"):
         job = _Job(address, data, _Partial(out.with_name(f".partial-{out.name}.archive")), console)
         try:
             with counting(console, "megabytes fetched") as progress:
@@ -100,17 +100,6 @@ def _others(data: Dataset, tried: str = "") -> str:
 
 def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    lock = out.with_name(f".partial-{out.name}.lock")
-    with alone(lock, f"{out}: another process is fetching it; wait for it or choose another --out"):
-        try:
-            yield
-        finally:
-            with suppress(PermissionError):  # Windows keeps a file that is open
-                lock.unlink()
 
 
 def _in_megabytes(progress: Progress) -> Progress:

@@ -5,13 +5,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
 
-from diptych.atomic import atomic_file
+from diptych.atomic import alone, atomic_file
 from diptych.data import pictures
 from diptych.data.outputs import Job, plan_folder
 from diptych.data.pictures import Pixels
@@ -22,6 +23,8 @@ Result = TypeVar("Result")
 
 LABEL = ".made-with.json"
 LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")  # what `atomic_file` leaves where its process is killed
+KEPT = "what is done is kept; the same command goes on"
+AHEAD = 32  # items a worker: results that are large wait in memory for those before them
 
 
 def convert(
@@ -66,16 +69,10 @@ def claim(out: Path, tool: str, settings: Mapping[str, Any], inputs: Sequence[Pa
     The label in it tells what it was made with, so that the same call goes on with it and nothing else of a person's is
     written into. Raises a `ValueError` when `out` lies in an input, or holds anything else.
     """
-    for path in inputs:
-        # Unlike Path.resolve, realpath bears links that lead in circles.
-        if path.is_dir() and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(path)):
-            raise ValueError(f"{out}: lies inside {path}, which is only read; choose an --out beside it")
-    text = json.dumps({"tool": tool, **settings, "inputs": [os.path.realpath(path) for path in inputs]}, indent=2)
-    label, made_with = out / LABEL, json.loads(text)
+    require_outside(out, inputs)
+    label, about = out / LABEL, made_with(tool, settings, inputs)
     if label.is_file():
-        there = _read_label(label)
-        other = [key for key in made_with if there.get(key) != made_with[key]]
-        if other:
+        if other := others(about, read_label(label)):
             raise ValueError(
                 f"{out}: was made with other settings ({', '.join(other)}); give its command again to go on with it, "
                 "or choose another --out"
@@ -87,7 +84,7 @@ def claim(out: Path, tool: str, settings: Mapping[str, Any], inputs: Sequence[Pa
     try:
         out.mkdir(parents=True, exist_ok=True)
         with atomic_file(label) as beside:  # also where it is there already: a folder may have become read-only
-            beside.write_text(text + "\n", encoding="utf-8")
+            beside.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         for file in out.rglob(".partial-*"):
             if LEFTOVER.fullmatch(file.name):  # and not the half of a download, which is worth keeping
                 file.unlink()
@@ -95,14 +92,50 @@ def claim(out: Path, tool: str, settings: Mapping[str, Any], inputs: Sequence[Pa
         raise ValueError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from error
 
 
-def _read_label(label: Path) -> dict[str, Any]:
+def require_outside(out: Path, inputs: Iterable[Path]) -> None:
+    """Raises a `ValueError` when `out` lies in a folder that is read."""
+    for path in inputs:
+        # Unlike Path.resolve, realpath bears links that lead in circles.
+        if path.is_dir() and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(path)):
+            raise ValueError(f"{out}: lies inside {path}, which is only read; choose an --out beside it")
+
+
+def made_with(tool: str, settings: Mapping[str, Any], inputs: Iterable[Path]) -> dict[str, Any]:
+    """What a label says: the tool, its settings and where its inputs lie, as JSON gives them back.
+
+    >>> made_with("blank", {"size": (4, 2)}, [])
+    {'tool': 'blank', 'size': [4, 2], 'inputs': []}
+    """
+    about = {"tool": tool, **settings, "inputs": [os.path.realpath(path) for path in inputs]}
+    return dict(json.loads(json.dumps(about)))
+
+
+def others(about: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """What a label that is there says otherwise, by name."""
+    return [key for key in about if there.get(key) != about[key]]
+
+
+def read_label(label: Path) -> dict[str, Any]:
+    """What a label says; a `ValueError` names it when it is damaged."""
     try:
         there = json.loads(label.read_text(encoding="utf-8"))
     except ValueError:
         there = None
     if not isinstance(there, dict):
-        raise ValueError(f"{label}: is damaged; choose another --out, or remove the folder")
+        raise ValueError(f"{label}: is damaged; choose another --out, or remove what it belongs to")
     return there
+
+
+@contextmanager
+def locked(out: Path, doing: str) -> Iterator[None]:
+    """Inside, no other process of this kind writes `out`; a `ValueError` when one does already."""
+    lock = out.with_name(f".partial-{out.name}.lock")
+    with alone(lock, f"{out}: another process is {doing} it; wait for it or choose another --out"):
+        try:
+            yield
+        finally:
+            with suppress(PermissionError):  # Windows keeps a file that is open
+                lock.unlink()
 
 
 def each_missing(
@@ -128,7 +161,7 @@ def each_missing(
     try:
         return [line for line in each(missing, problem, doing, workers, console, len(jobs) - len(missing)) if line]
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("what is done is kept; the same command goes on") from None
+        raise KeyboardInterrupt(KEPT) from None
 
 
 def each(
@@ -140,12 +173,14 @@ def each(
     there: int = 0,
 ) -> Iterator[Result]:
     """What `work` gives for each of `items`, in their order, several at once; `there` have been done before."""
-    pool = ThreadPoolExecutor(workers or os.cpu_count())
+    workers = workers or os.cpu_count() or 1
+    pool, block = ThreadPoolExecutor(workers), AHEAD * workers
+    results = (result for i in range(0, len(items), block) for result in pool.map(work, items[i : i + block]))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the workers are the parallelism; with threads below them each call waits for a core
     try:
         with counting(console or Console(stderr=True), doing) as progress:
-            for done, result in enumerate(pool.map(work, items), start=there + 1):
+            for done, result in enumerate(results, start=there + 1):
                 yield result
                 progress(done, there + len(items))
     finally:

@@ -46,13 +46,12 @@ def resize(
     (8, 16)
     """
     width, height = size
-    if not (1 <= width <= LARGEST and 1 <= height <= LARGEST):
-        raise ValueError(f"--size {width}x{height}: 1 to {LARGEST} pixels in each direction are expected")
+    require_size(width, height)
     colour = parse_colour(background, "--background")
 
     def change(pixels: Pixels, _: str) -> Pixels:
         if fit == "fill":
-            return scale(_cut(pixels, *_as_large_as_fits((height, width), pixels.size)), height, width)
+            return fill(pixels, height, width)
         fitted = scale(pixels, *_as_large_as_fits(pixels.size, (height, width)))
         return fitted if fit == "fit" else _pad(fitted, height, width, colour)
 
@@ -72,6 +71,12 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(sides[1]), int(sides[2] or sides[1])
 
 
+def require_size(width: int, height: int) -> None:
+    """Raises a `ValueError` when no picture could be scaled to that."""
+    if not (1 <= width <= LARGEST and 1 <= height <= LARGEST):
+        raise ValueError(f"--size {width}x{height}: 1 to {LARGEST} pixels in each direction are expected")
+
+
 def parse_colour(text: str, flag: str) -> Pixels:
     """One pixel of a colour; a `ValueError` that names the flag when there is no such colour."""
     try:
@@ -83,6 +88,11 @@ def parse_colour(text: str, flag: str) -> Pixels:
 def in_kind(colour: Pixels, pixels: Pixels) -> Array:
     """The colour as one pixel `[1, 1, C]` among others: grey or RGB, of 8 or 16 bits."""
     return pictures.from_tensor(pictures.to_tensor(colour, pixels.values.shape[-1]), pixels.bits).values
+
+
+def fill(pixels: Pixels, height: int, width: int) -> Pixels:
+    """The middle of a picture, as much as has the shape wanted, scaled: nothing is stretched."""
+    return scale(_cut(pixels, *_as_large_as_fits((height, width), pixels.size)), height, width)
 
 
 def scale(pixels: Pixels, height: int, width: int) -> Pixels:

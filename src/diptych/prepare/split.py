@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -62,7 +62,7 @@ def split(
     """
     folder, out, console = Path(folder), Path(out), console or Console(stderr=True)
     shares = _shares(val, test)
-    paths = _undivided(folder)
+    paths = undivided(folder)
     place, pairs = partners(folder, paths)
     found = samples(paths, pairs)
     sides, unit = ([], "pair") if pairs else (two_folders(folder, paths), "picture")
@@ -82,13 +82,8 @@ def split(
             whole, broken = (a, b) if a in looks else (b, a)
             problems.append(f"{whole}: left behind, because its partner {broken} cannot be read")
     groups = alike(found, looks)
-    kept = [group for group in groups if len(group) > 1]
-    if kept:
-        largest = max(len(group) for group in kept)
-        say(console, f"{folder}: {counted(len(kept), 'group')} of near-duplicates, of up to {largest}, stay together")
-    division = _divide(groups, shares, Random(seed))
-    for side in sides or [folder]:
-        _fill_up(division, side)
+    say_alike(folder, groups, console)
+    division = divide(groups, shares, seed, sides or [folder])
 
     def target(split: Split, path: Path) -> Path:
         name = path.relative_to(folder)
@@ -116,9 +111,12 @@ def _shares(val: float, test: float) -> dict[Split, float]:
     return {split: share for split, share in shares.items() if share}
 
 
-def _undivided(folder: Path) -> Sequence[Path]:
+def undivided(folder: Path) -> Sequence[Path]:
+    """The pictures in a folder; a `ValueError` when it holds train, val or test already, or no picture files."""
     source = find_singles(folder)
     if not isinstance(source, PictureFiles):
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: is an array, which is not divided; give the folder that it was packed from")
         raise ValueError(f"{folder}: holds TFRecord files, which are not divided; two folders of them can be A and B")
     for path in source.paths:
         if split := split_of(path, folder):
@@ -126,6 +124,26 @@ def _undivided(folder: Path) -> Sequence[Path]:
                 f"{path}: is in {split} already; give a folder without splits, such as {folder / 'train'} by itself"
             )
     return source.paths
+
+
+def say_alike(folder: Path, groups: Iterable[Group], console: Console) -> None:
+    """Says how many near-duplicates there are, if there are any."""
+    if kept := [len(group) for group in groups if len(group) > 1]:
+        many = counted(len(kept), "group")
+        say(console, f"{folder}: {many} of near-duplicates, of up to {max(kept)}, stay together")
+
+
+def divide(
+    groups: Sequence[Group], shares: dict[Split, float], seed: int, folders: Sequence[Path]
+) -> dict[Split, list[Group]]:
+    """Every group of near-duplicates to one split, as nearly by the shares as that allows; the seed draws.
+
+    Each split has something of each of `folders`; a `ValueError` names the one that has too little for that.
+    """
+    division = _divide(groups, shares, Random(seed))
+    for folder in folders:
+        _fill_up(division, folder)
+    return division
 
 
 def _divide(groups: Sequence[Group], shares: dict[Split, float], generator: Random) -> dict[Split, list[Group]]:

@@ -1,0 +1,257 @@
+"""A folder of pictures -> one array file, which is mapped into memory and never decoded again."""
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, BinaryIO
+
+import numpy as np
+from rich.console import Console
+
+from diptych.atomic import atomic_file
+from diptych.data import pictures
+from diptych.data.layouts import ARRAY, SPLIT_FOLDERS, Place, Split, array_of, find_images
+from diptych.data.sources import PictureFiles, Singles
+from diptych.prepare.catalogue import megabytes
+from diptych.prepare.folders import KEPT, LABEL, each, locked, made_with, others, read_label, require_outside
+from diptych.prepare.look import alike, counted, look_at, samples
+from diptych.prepare.resize import fill, require_size
+from diptych.prepare.split import divide, say_alike, undivided
+from diptych.progress import say
+
+KEEP_EVERY = 500
+"""Pictures after which it is noted how far the work is: a killed process loses no more."""
+
+Share = tuple[Singles, Sequence[int]]
+"""What becomes one array: a source, and which of its pictures."""
+
+
+def pack(
+    folder: Path | str,
+    *,
+    out: Path | str,
+    size: tuple[int, int] = (256, 256),
+    count: int = 0,
+    val: float = 0.0,
+    seed: int = 0,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> list[str]:
+    """Packs the pictures in `folder` into the array file `out`, uint8 `[N, H, W, 3]`, which trains as the folder does.
+
+    Each picture is scaled to `size`, (width, height) in pixels, the middle cut out of what does not fit, and read as RGB.
+    A folder of train and val becomes two arrays, `out` and one of its name with `-val` (and `-test`). Of a folder without
+    splits `val` is the share, from 0 to 1, that goes there; near-duplicates stay on one side. `count` pictures are drawn by
+    `seed` (0: all). The rows of an array are in the order of the pictures' names. `workers` are threads, by default one a
+    core.
+
+    The arrays appear whole or not at all; the same call goes on with what was stopped. A hidden file beside each says what
+    it was made with, and which picture each row is. Gives one line for each picture that was left out because it cannot be
+    read. Raises a `ValueError` for what concerns them all: no pictures, too few, an array that is there already.
+
+    >>> import tempfile
+    >>> from diptych.data import facades
+    >>> facades.write(folder := Path(tempfile.mkdtemp()), size=32, train=5, val=2)
+    >>> pack(folder, out=folder.with_name(f"{folder.name}.npy"), size=(16, 8))
+    []
+    >>> np.load(folder.with_name(f"{folder.name}-val.npy"), mmap_mode="r").shape
+    (2, 8, 16, 3)
+    """
+    folder, out, console = Path(folder), Path(out), console or Console(stderr=True)
+    require_size(*size)
+    if out.suffix.lower() != ARRAY:
+        raise ValueError(f"{out}: the array is a {ARRAY} file; --out faces{ARRAY} is expected")
+    if not 0 <= val < 1:
+        raise ValueError(f"--val {val}: a share from 0 to 1 is expected, which leaves some for train")
+    require_outside(out, [folder])
+    shares = _find(folder, count, val, seed)
+    about = made_with("pack", {"size": size, "count": count, "val": val, "seed": seed}, [folder])
+    arrays = {split: _Array(array_of(out, split), size, about) for split in SPLIT_FOLDERS}
+    wanted = [array for split, array in arrays.items() if split in shares or (val and split == "val")]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with locked(out, "packing"):
+            for array in arrays.values():
+                array.require_own(array in wanted)
+            for array in arrays.values():
+                if array not in wanted:  # begun by another call and given up
+                    array.forget()
+            if all(array.file.exists() for array in wanted):
+                say(console, f"{out}: packed already; nothing to do")
+                return [line for array in wanted for line in array.read_note().left_out.values()]
+            if val:
+                shares = _divide(folder, *shares["train"], val, seed, workers, console)
+            return [line for split in shares for line in arrays[split].make(*shares[split], workers, console)]
+    except OSError as error:
+        raise ValueError(
+            f"{out}: cannot be written ({error.strerror or error}); mend that, and the same command goes on"
+        ) from error
+
+
+def _find(folder: Path, count: int, val: float, seed: int) -> dict[Split, Share]:
+    """The pictures of each split that there is, or so many of them; a `ValueError` when they cannot be had."""
+    found = {split: source for split in SPLIT_FOLDERS if (source := find_images(Place(folder), split))}
+    if val:
+        undivided(folder)
+    if not count:
+        return {split: (source, range(len(source))) for split, source in found.items()}
+    if len(found) > 1:
+        raise ValueError(
+            f"--count {count}: {folder} is divided into {' and '.join(found)} already; give one of them by itself"
+        )
+    source = found["train"]
+    if not 0 < count <= len(source):
+        raise ValueError(
+            f"--count {count}: {folder} has {counted(len(source), 'picture')}; give fewer, or leave it out for all"
+        )
+    return {"train": (source, sorted(Random(seed).sample(range(len(source)), count)))}
+
+
+def _divide(
+    folder: Path,
+    source: Singles,
+    numbers: Sequence[int],
+    val: float,
+    seed: int,
+    workers: int | None,
+    console: Console,
+) -> dict[Split, Share]:
+    """Train and val, near-duplicates on one side."""
+    assert isinstance(source, PictureFiles)
+    paths = {source.paths[number]: number for number in numbers}
+    looks, _ = look_at([*paths], workers, console)
+    groups = alike(samples(paths, []), looks)
+    say_alike(folder, groups, console)
+    division = divide(groups, {"train": 1 - val, "val": val}, seed, [folder])
+    held_out = {paths[path] for group in division["val"] for (path,) in group}
+    # What cannot be read is in no group: it is left in train, where it will be named.
+    return {"train": (source, [n for n in numbers if n not in held_out]), "val": (source, sorted(held_out))}
+
+
+@dataclass
+class _Note:
+    """How far an array is: the pictures that are its rows, in their order, and why others are not."""
+
+    pictures: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        return len(self.pictures) + len(self.left_out)
+
+    def begins(self, names: Sequence[str]) -> bool:
+        """Whether it is these pictures that were worked on, from the first one on."""
+        return self.pictures == [name for name in names[: self.done] if name not in self.left_out]
+
+
+class _Array:
+    """One array file, the part of it that is written so far, and the label that says what it is made with."""
+
+    def __init__(self, file: Path, size: tuple[int, int], about: dict[str, Any]) -> None:
+        self.file, self.about = file, about
+        self.width, self.height = size
+        self.partial = file.with_name(f".{file.name}.partial")
+        self.label = file.with_name(f".{file.name}{LABEL}")
+
+    def require_own(self, wanted: bool) -> None:
+        """Raises a `ValueError` when there is such an array that was not made by this very call."""
+        if not os.path.lexists(self.file):
+            return
+        other = others(self.about, read_label(self.label)) if self.label.is_file() else [*self.about]
+        if other or not wanted:
+            how = f", made with other settings ({', '.join(other)})" if 0 < len(other) < len(self.about) else ""
+            raise ValueError(f"{self.file}: exists already{how}; choose another --out, nothing is overwritten")
+
+    def forget(self) -> None:
+        """Removes what is begun."""
+        self.partial.unlink(missing_ok=True)
+        self.label.unlink(missing_ok=True)
+
+    def read_note(self) -> _Note:
+        """How far it is; nothing is done where the label says that it was begun by another call."""
+        there = read_label(self.label) if self.label.is_file() else {}
+        return _Note() if others(self.about, there) else _Note(there["pictures"], there["left-out"])
+
+    def make(self, source: Singles, numbers: Sequence[int], workers: int | None, console: Console) -> list[str]:
+        """Writes what is not there yet; gives one line for each picture that was left out."""
+        note, names = self.read_note(), [source.name(number) for number in numbers]
+        if self.file.exists():
+            if note.done != len(names) or not note.begins(names):
+                raise ValueError(f"{self.file}: its pictures have changed since it was packed; choose another --out")
+            return [*note.left_out.values()]
+        written = self.partial.stat().st_size if self.partial.exists() else 0
+        if not note.done or not note.begins(names) or written < self._end(note):
+            note = _Note()
+            self.forget()  # lest what is written now be taken for what an older label speaks of
+        self.partial.touch()
+        with self.partial.open("r+b") as file:
+            file.truncate(self._end(note))
+            file.seek(self._end(note))
+            try:
+                self._append(file, note, source, numbers, workers, console)
+            except KeyboardInterrupt:
+                self._keep(file, note)
+                raise KeyboardInterrupt(KEPT) from None
+            file.seek(0)
+            file.write(_header(len(note.pictures), self.height, self.width))
+            self._keep(file, note)
+            size = file.seek(0, os.SEEK_END)
+        if not note.pictures:
+            self.forget()
+            raise ValueError(f"{source.files(numbers[0])}: cannot be read, and none of the others; copy them again")
+        self.partial.replace(self.file)
+        shape = f"{counted(len(note.pictures), 'picture')} of {self.width}x{self.height}"
+        say(console, f"{self.file}: {shape}, {megabytes(size)}")
+        return [*note.left_out.values()]
+
+    def _append(
+        self,
+        file: BinaryIO,
+        note: _Note,
+        source: Singles,
+        numbers: Sequence[int],
+        workers: int | None,
+        console: Console,
+    ) -> None:
+        def row(number: int) -> bytes | ValueError:
+            try:
+                pixels = fill(source.decode(number), self.height, self.width)
+            except ValueError as error:
+                return error
+            return pictures.to_bytes(pixels, 3).permute(1, 2, 0).numpy().tobytes()
+
+        left = numbers[note.done :]
+        rows = each(left, row, f"packing {self.file.name}", workers, console, note.done)
+        for number, found in zip(left, rows, strict=True):
+            if isinstance(found, bytes):
+                file.write(found)
+                note.pictures.append(source.name(number))
+            else:
+                note.left_out[source.name(number)] = str(found)
+            if note.done % KEEP_EVERY == 0:
+                self._keep(file, note)
+
+    def _keep(self, file: BinaryIO, note: _Note) -> None:
+        """Notes how far it is, once what is written so far is safe on the disk."""
+        file.flush()
+        os.fsync(file.fileno())
+        with atomic_file(self.label) as beside:
+            text = json.dumps({**self.about, "pictures": note.pictures, "left-out": note.left_out}, indent=1)
+            beside.write_text(text + "\n", encoding="utf-8")
+
+    def _end(self, note: _Note) -> int:
+        """Where the rows end, in bytes."""
+        rows = len(note.pictures)
+        return len(_header(rows, self.height, self.width)) + rows * self.height * self.width * 3
+
+
+def _header(rows: int, height: int, width: int) -> bytes:
+    """What an array file begins with; numpy leaves room in it for the number of rows to change in place."""
+    header = io.BytesIO()
+    shape = (rows, height, width, 3)
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return header.getvalue()
