@@ -303,28 +303,28 @@ def test_almost_twice_as_wide_is_no_pair(tmp_path: Path) -> None:
     draw_all(tmp_path, "1.png", "2.png", width=80)
     assert inspect(tmp_path).methods == ["pix2pix"]
     draw(tmp_path / "3.png", 3, 40, 82)
-    assert inspect(tmp_path).methods == ["colorize"]
+    assert inspect(tmp_path).methods == ["colorize", "glcic"]
 
 
-def test_grey_pictures_alone_fit_nothing(tmp_path: Path) -> None:
+def test_grey_pictures_alone_have_no_colours_to_teach(tmp_path: Path) -> None:
     draw(tmp_path / "1.png", 1, mode="L")
     draw(tmp_path / "2.png", 2)
     findings = inspect(tmp_path)
-    assert (findings.methods, findings.command) == ([], None)
-    assert "fits no method: 2 single pictures, 1 of them in colour: too few to learn colours from" in printed(findings)
+    assert findings.methods == ["glcic"]
+    assert "fits glcic: 2 single pictures, 1 of them in colour: too few to learn colours from\n" in printed(findings)
     draw(tmp_path / "3.png", 3)
-    assert inspect(tmp_path).methods == ["colorize"]
+    assert inspect(tmp_path).methods == ["colorize", "glcic"]
 
 
 def test_new_methods_are_named_by_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_all(tmp_path, "train/cat/1.png", "train/dog/2.png", "train/owl/3.png")
     assert inspect(tmp_path).notes == []
     monkeypatch.setitem(METHODS, "cgan", type("CGAN", (Pix2Pix,), {"needs": "labelled"}))
-    monkeypatch.setitem(METHODS, "glcic", type("GLCIC", (Pix2Pix,), {"needs": "images"}))
+    monkeypatch.setitem(METHODS, "inpaint", type("Inpaint", (Pix2Pix,), {"needs": "images"}))
     findings = inspect(tmp_path)
-    assert findings.methods == ["colorize", "glcic"]
+    assert findings.methods == ["colorize", "glcic", "inpaint"]
     assert findings.notes == ["its 3 folders may be classes, which cgan can learn"]
-    assert "fits colorize and glcic: " in printed(findings)
+    assert "fits colorize and glcic and inpaint: " in printed(findings)
     (tmp_path / "train/dog/2.png").rename(tmp_path / "train/cat/2.png")
     (tmp_path / "train/owl/3.png").rename(tmp_path / "3.png")
     assert inspect(tmp_path).notes == []  # one class is none
@@ -345,7 +345,7 @@ def test_records_are_counted(tmp_path: Path, write_tfrecord: Any) -> None:
     # As Kaggle has them: four folders, of which two hold records.
     draw_all(tmp_path / "in", "monet_jpg/1.jpg", "photo_jpg/2.jpg", "photo_jpg/3.jpg")
     (tmp_path / "in/photo_tfrec/broken.tfrec").write_bytes(b"no record")
-    assert inspect(tmp_path / "in").methods == ["colorize"]
+    assert inspect(tmp_path / "in").methods == ["colorize", "glcic"]
     (tmp_path / "in/photo_tfrec/broken.tfrec").unlink()
     findings = inspect(tmp_path / "in")
     assert findings.reason == "two sets without partners: A is monet_tfrec (2), B is photo_tfrec (2)"

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 
+import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -36,6 +37,7 @@ from diptych.progress import say
 MONTAGE, COLUMNS = 64, 8  # pictures in all, pictures in a row
 USUAL, SMALLEST = 256, 32  # pixels: the size of a training if nobody says, and the least for a PatchGAN of 70 pixels
 SHOWN = 10  # names of a kind, in the terminal
+GREY = torch.zeros(3, 1, 1, dtype=torch.uint8)  # a picture without colour
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def inspect(
     def names(files: Iterable[Path]) -> list[str]:
         return [file.relative_to(folder).as_posix() for file in files]
 
-    methods = methods_for(needs)
+    methods = [name for name in methods_for(needs) if not _only_grey(looks) or METHODS[name].of_no_use(GREY) is None]
     side = sorted(min(look.width, look.height) for look in looks.values())[len(looks) // 2] if looks else None
     sides = sorted(((look.width, look.height) for look in looks.values()), key=lambda side: (side[0] * side[1], side))
     sizes = [f"{width}x{height}" for width, height in sides]
@@ -202,9 +204,14 @@ def _fit(
     coloured = sum(look.coloured for look in looks.values())
     reason = f"{counted(count, 'single picture')}, {coloured} of them in colour"
     notes = _classes(folder, looks)
-    if 2 * coloured > count:
-        return "images", place, reason, notes
-    return "", place, f"{reason}: too few to learn colours from, and there is no second set to learn from", notes
+    if not count:
+        return "", place, f"{reason}, and no second set to learn from", notes
+    return "images", place, f"{reason}: too few to learn colours from" if _only_grey(looks) else reason, notes
+
+
+def _only_grey(looks: dict[Path, Look]) -> bool:
+    """Whether most pictures have no colour to learn from."""
+    return 2 * sum(look.coloured for look in looks.values()) <= len(looks)
 
 
 def _unpaired(folder: Path, record_files: Sequence[Path]) -> tuple[Place, list[PictureFiles | PictureRecords]] | None:
