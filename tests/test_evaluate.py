@@ -284,7 +284,9 @@ def test_only_grey_pictures_to_train_on(colours: Path, tiny_photos: Path, tmp_pa
 
 
 def test_the_remedy_for_nothing_held_out_fits_the_method(colours: Path, tiny_photos: Path, tiny_run: Path) -> None:
-    with pytest.raises(ValueError, match=r"in a folder val \(or beside NAME\.npy in NAME-val\.npy\), or let `diptych data split`"):
+    with pytest.raises(
+        ValueError, match=r"in a folder val \(or beside NAME\.npy in NAME-val\.npy\), or let `diptych data"
+    ):
         evaluate(colours, data=tiny_photos / "train", device="cpu")
     with pytest.raises(ValueError, match=r"in a folder val \(val/A \+ val/B"):
         evaluate(tiny_run, data=tiny_photos / "train", device="cpu")

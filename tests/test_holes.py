@@ -117,6 +117,15 @@ def test_of_several_holes_the_window_sees_the_densest_place() -> None:
     assert (tops[1].item(), lefts[1].item()) == (0, 6)
 
 
+def test_holes_that_fit_into_one_window_count_together() -> None:
+    """Three smaller ones beside each other are more than one larger one far away."""
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 0:6, 0:6] = 1
+    for left in (30, 40, 50):
+        mask[..., 40:44, left : left + 4] = 1
+    assert [place.item() for place in window(mask, 32)] == [26, 26]
+
+
 def test_windows_are_cut_where_they_are_said_to_be() -> None:
     pictures = torch.rand(3, 2, 20, 24)
     tops, lefts = torch.tensor([0, 5, 12]), torch.tensor([16, 3, 0])
@@ -155,6 +164,11 @@ def test_a_grown_box_holds_its_margin_as_far_as_the_picture_goes(
 def test_thickness_of_a_rectangle_is_its_shorter_side(height: int, width: int) -> None:
     shorter = min(height, width)
     assert thickness(np.ones((height, width), bool)) == shorter - (shorter + 1) % 2
+
+
+def test_thickness_of_a_diamond_is_the_side_of_the_square_in_it() -> None:
+    away = np.abs(np.arange(-10, 11))
+    assert thickness(away[:, None] + away <= 10) == 11
 
 
 def test_a_long_scratch_is_thin() -> None:

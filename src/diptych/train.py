@@ -4,7 +4,7 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -141,6 +141,13 @@ def _by_word(left_out: dict[str, str]) -> dict[str, list[str]]:
     for name, word in left_out.items():
         groups.setdefault(word, []).append(name)
     return groups
+
+
+def _each(stores: Sequence[PictureStore], progress: Callable[[int, int], None]) -> Iterator[Tensor]:
+    places = [(store, index) for store in stores for index in range(len(store))]
+    for done, (holder, index) in enumerate(places, start=1):
+        yield holder.get(index)
+        progress(done, len(places))
 
 
 def _describe(stores: list[PictureStore]) -> str:
@@ -338,7 +345,8 @@ class _Training:
         self.checkpoints = run.path / "checkpoints"
         self.start = self._resume()
         if not self.start:
-            self.method.learn_before(store.get(index) for store in batches.stores for index in range(len(store)))
+            with counting(console, "what the method takes from every picture") as progress:
+                self.method.learn_before(_each(batches.stores, progress))
         self.seconds_before = next((e["seconds"] for e in reversed(run.read_log()) if e["step"] <= self.start), 0.0)
 
     def _resume(self) -> int:
