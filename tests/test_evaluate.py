@@ -315,7 +315,8 @@ def test_both_models_and_both_of_opencv_fill_the_same_holes(measured: Path) -> N
             *("hole-l1", "hole-psnr", "hole-ssim"),
             *("l1", "psnr", "ssim"),
         ]
-        assert line["metrics"]["psnr/8-bit/32px"] > line["metrics"]["hole-psnr/8-bit/32px"]  # all is known around it
+        both = [line["metrics"][f"{name}/rectangle-10-16/8-bit/32px"] for name in ("psnr", "hole-psnr")]
+        assert both[0] > both[1]  # all is known around a hole
 
 
 def test_what_was_filled_is_kept_beside_what_was_given(measured: Path) -> None:
@@ -354,6 +355,13 @@ def test_another_run_has_the_same_holes_to_fill(
             for run in (measured, other)
         ]
         assert torch.equal(*(hole.any(dim=1) for hole in holes))
+
+
+def test_what_else_lies_in_a_run_is_no_model_of_its(completion_run: Path, tiny_photos: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(completion_run, tmp_path / "run"))
+    (run / "model-backup").mkdir()
+    shutil.rmtree(run / "model-completion")
+    assert [line["who"] for line in evaluate(run, data=tiny_photos, device="cpu")] == ["model"]
 
 
 def test_metrics_of_holes_need_holes(run: Path, tiny_pairs: Path) -> None:

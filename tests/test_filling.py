@@ -164,6 +164,15 @@ def test_grey_pictures_stay_grey(model: Model) -> None:
 # ---- from Python
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_floats_of_every_width_are_filled_alike(model: Model, kind: Any) -> None:
+    picture = (np.random.default_rng(0).integers(0, 64, (30, 40, 3)) / 64).astype(kind)  # which all of them can hold
+    mask = holes(30, 40, (5, 5, 12, 12))
+    filled = model(picture, mask=mask)
+    assert np.abs(filled[mask] - model(picture.astype(np.float64), mask=mask)[mask]).max() < 1e-3
+    assert np.array_equal(filled[~mask], picture[~mask])
+
+
 def test_what_goes_in_comes_out(model: Model) -> None:
     mask = holes(30, 40, (5, 5, 12, 12))
     as_image = Image.fromarray(mask)
@@ -188,6 +197,11 @@ Call = Callable[[Model, Array], object]
         (lambda model, picture: model(picture, mask=np.ones((3, 3), bool)), "all of it is a hole"),
         (lambda model, picture: model(picture, mask=np.ones((3, 3))), "a mask of shape .* and float64"),
         (lambda model, picture: model(picture, mask=np.ones(3, bool)), "a mask of shape"),
+        (lambda model, picture: model(picture, mask=np.ones((3, 3, 4), np.uint8)), "a mask of shape"),
+        (lambda model, picture: model(picture, mask=[["a"]]), "a mask of shape"),
+        (lambda model, picture: model(picture, mask=np.eye(3, dtype=np.uint8)), "0 and 1, which are both black"),
+        (lambda model, picture: model(picture, mask=np.eye(3, dtype=bool), blend="pois"), "--blend pois: one of none"),
+        (lambda model, picture: model.pixels(Pixels(picture)), "glcic fills holes"),
     ],
 )
 def test_mistakes_are_said(model: Model, call: Call, message: str) -> None:
@@ -258,5 +272,9 @@ def test_a_mask_is_never_written_over(completion_run: Path, tmp_path: Path) -> N
             out=tmp_path / "mask.png",
             mask=tmp_path / "mask.png",
             overwrite=True,
+        )
+    with pytest.raises(ValueError, match="is one of the inputs"):
+        diptych.load(completion_run, device="cpu")(
+            tmp_path / "photo.png", mask=tmp_path / "mask.png", out=tmp_path / "mask.png", overwrite=True
         )
     assert (tmp_path / "mask.png").read_bytes() == before

@@ -260,3 +260,8 @@ def test_a_count_that_is_wrong_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         archive.writestr("1.jpg", jpeg())
     assert check(tmp_path / "images.zip") == ["holds 1 files, 3 to 12 are expected"]
+
+
+def test_a_method_that_needs_more_than_a_photograph_is_refused(completion_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="glcic needs more than a photograph"):
+        submit(completion_run, data=tmp_path, out=tmp_path.with_name("images.zip"))

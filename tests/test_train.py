@@ -582,3 +582,14 @@ def test_a_longer_run_keeps_its_phases_or_is_refused(train_tiny: Train, tmp_path
     with pytest.raises(ValueError, match=r"method\.t-c 2 there, 3 asked for"):
         train_tiny(tmp_path / "run", "glcic", steps=6, method=share)
     train_tiny(tmp_path / "run", "glcic", steps=6, method={"t_c": 2, "t_d": 0})
+
+
+def test_a_loss_is_a_mean_over_the_steps_that_have_it(train_tiny: Train, tmp_path: Path) -> None:
+    """Also where lines of the log do not end where phases do."""
+    settings: dict[str, Any] = {"steps": 6, "checkpoint_every": 6, "method": {"t_c": 2, "t_d": 1}}
+    often, seldom = (
+        train_tiny(tmp_path / str(every), "glcic", log_every=every, **settings).read_log() for every in (1, 5)
+    )
+    for name in ("C_MSE", "D_real", "C_GAN"):
+        each = [entry["losses"][name] for entry in often[:5] if name in entry["losses"]]
+        assert seldom[0]["losses"][name] == pytest.approx(np.mean(each), rel=1e-5)

@@ -76,8 +76,8 @@ def evaluate(
         directions.append(BACK[settings.direction])
 
     time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    kept = {path.name.removeprefix("model-"): path for path in sorted(run_folder.path.glob("model-*"))}
-    earlier = {name: load(path, device=device) for name, path in kept.items()}
+    kept = {name: run_folder.path / f"model-{name}" for name in method.kept}
+    earlier = {name: load(path, device=device) for name, path in kept.items() if path.exists()}
     ways = list(BACK) if method.two_way else directions
     models = {way: load(run, direction=way, device=device) for way in ways}
     lines = []
@@ -95,10 +95,10 @@ def evaluate(
             judges |= _baselines(training, settings, way, model.method, progress)
         part = f"{split}-{way}" if method.two_way else split
         back = models[BACK[way]] if method.two_way else None
-        for who, answer in judges.items():
-            folder = run_folder.path / "results" / part
-            keep = _Results(folder, settings.size, back, earlier) if who == "model" else None
-            values = _measure(who, answer, held_out, chosen, keep, progress)
+        specification = _specification(model.method, settings.size)
+        keep = _Results(run_folder.path / "results" / part, specification, back)
+        values = _measure(judges, ["model", *earlier], held_out, chosen, keep, progress)
+        for who in judges:
             lines.append(
                 {
                     "time": time,
@@ -110,7 +110,7 @@ def evaluate(
                     "count": len(held_out),
                     **({"left-out": len(left_out)} if left_out else {}),
                     "who": who,
-                    "metrics": {_specified(name, settings.size): _mean(values[name]) for name in chosen},
+                    "metrics": {f"{name}/{specification}": _mean(values[who, name]) for name in chosen},
                 }
             )
     with (run_folder.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -142,9 +142,9 @@ def _inputs(sources: list[Source], direction: Direction) -> Source:
     return sources[0] if len(sources) == 1 or direction == "AtoB" else sources[1]
 
 
-def _specified(name: str, size: int) -> str:
-    """A metric's name is its specification: what is compared, and how large."""
-    return f"{name}/8-bit/{size}px"
+def _specification(method: Method, size: int) -> str:
+    """A metric's name is its specification: what is compared, how large, and with which holes."""
+    return f"{method.holes}/8-bit/{size}px" if method.holes else f"8-bit/{size}px"
 
 
 def _mean(values: list[float]) -> float:
@@ -238,26 +238,26 @@ def _nearest(training: _Pictures) -> Answer:
 
 
 def _measure(
-    who: str,
-    answer: Answer,
+    judges: dict[str, Answer],
+    kept: Sequence[str],
     held_out: _Pictures,
     names: Sequence[str],
-    keep: "_Results | None",
+    keep: "_Results",
     progress: Progress | None,
-) -> dict[str, list[float]]:
-    """The metrics of every pair; what came out of the model is kept."""
-    values: dict[str, list[float]] = {name: [] for name in names}
+) -> dict[tuple[str, str], list[float]]:
+    """The metrics of every picture, by who and what. What comes out of the `kept` models is kept."""
+    values: dict[tuple[str, str], list[float]] = {(who, name): [] for who in judges for name in names}
     for indices, batch in held_out.batches():
-        output = answer({name: batch[name] for name in held_out.method.inputs})
-        measured = {name: _compare(name, output, batch).tolist() for name in names}
-        for name in names:
-            values[name] += measured[name]
-        if keep:
-            keep.add([held_out.store.name(index) for index in indices], batch, output, measured)
+        inputs = {name: batch[name] for name in held_out.method.inputs}
+        outputs = {who: answer(inputs) for who, answer in judges.items()}
+        for who, name in values:
+            values[who, name] += _compare(name, outputs[who], batch).tolist()
+        measured = {name: values[kept[0], name][indices.start :] for name in names}
+        pictures_of = [held_out.store.name(index) for index in indices]
+        keep.add(pictures_of, batch, {who: outputs[who] for who in kept}, measured)
         if progress:
-            progress(who, indices.stop, len(held_out))
-    if keep:
-        keep.finish()
+            progress("all", indices.stop, len(held_out))
+    keep.finish()
     return values
 
 
@@ -270,22 +270,23 @@ def _compare(name: str, output: Tensor, batch: dict[str, Tensor]) -> Tensor:
 class _Results:
     """The folder of one evaluation: single pictures, thumbnails, the numbers of each; there when it is whole."""
 
-    def __init__(self, folder: Path, size: int, back: Model | None, earlier: dict[str, Model]) -> None:
-        self.folder, self.size, self.back, self.earlier = folder, size, back, earlier
+    def __init__(self, folder: Path, specification: str, back: Model | None) -> None:
+        self.folder, self.specification, self.back = folder, specification, back
         self.beside = folder.with_name(f".partial-{folder.name}")
         shutil.rmtree(self.beside, ignore_errors=True)  # left by an evaluation that was stopped
         self.beside.mkdir(parents=True)
         self.entries: list[dict[str, Any]] = []
 
     def add(
-        self, names: Sequence[str], batch: dict[str, Tensor], output: Tensor, measured: dict[str, list[float]]
+        self,
+        names: Sequence[str],
+        batch: dict[str, Tensor],
+        outputs: dict[str, Tensor],
+        measured: dict[str, list[float]],
     ) -> None:
-        """Keeps a batch of pictures and their numbers."""
-        panels = {"input": batch["x"]}
-        panels |= {
-            name: model.batch({given: batch[given] for given in model.method.inputs})
-            for name, model in self.earlier.items()
-        }
+        """Keeps a batch of pictures, what the model and those before it made of them, and the model's numbers."""
+        output, *_ = outputs.values()
+        panels = {"input": batch["x"], **{who: of_who for who, of_who in outputs.items() if who != "model"}}
         panels["output"] = output
         if "y" in batch:
             panels["target"] = batch["y"]
@@ -295,7 +296,7 @@ class _Results:
                 panels["identity"] = self.back.batch({"x": batch["x"]})
         for row, name in enumerate(names):
             _keep(self.beside, name, {panel: batch_of[row] for panel, batch_of in panels.items()})
-            numbers = {_specified(metric, self.size): values[row] for metric, values in measured.items()}
+            numbers = {f"{metric}/{self.specification}": values[row] for metric, values in measured.items()}
             self.entries.append({"name": name, "metrics": numbers, "panels": list(panels)})
 
     def finish(self) -> None:

@@ -33,6 +33,9 @@ class Holes:
     smallest: int
     largest: int
 
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.smallest}-{self.largest}"
+
     def draw(self, size: int, generator: Random) -> Tensor:
         """A mask of one picture, bool `[1, size, size]`; wherever a hole fits it may lie, also at the border.
 
@@ -53,7 +56,7 @@ class Holes:
         return torch.from_numpy(mask)[None]
 
     def draw_for(self, name: str, size: int) -> Tensor:
-        """The mask that a picture of this name is measured with, whatever the run: bool `[1, size, size]`."""
+        """The mask that a picture of this name is measured with by all who fill such holes: bool `[1, size, size]`."""
         return self.draw(size, Random(name))
 
     def _rectangle(self, size: int, generator: Random) -> Box:

@@ -126,7 +126,7 @@ class Settings(StrictModel):
                 "epochs": steps * self.batch_size / samples,
                 "sample_every": self.sample_every or twentieth,
                 "checkpoint_every": self.checkpoint_every or min(twentieth, 5000),
-                "method": self.method.resolved(steps),
+                "method": self.method.resolved(steps, self.size),
             }
         )
 
@@ -286,15 +286,18 @@ class Run:
     def require_same(self, other: "Run") -> None:
         """Raises a `ValueError` that names the first differences when `other` is not this run continued."""
         ours, theirs = _flat(self.values()), _flat(other.values())
-        differences = [
-            f"{key} {ours.get(key, 'unset')} there, {theirs.get(key, 'unset')} asked for"
+        different = [
+            key
             for key in sorted(ours.keys() | theirs.keys())
             if key not in MAY_CHANGE and ours.get(key) != theirs.get(key)
         ]
-        if differences:
+        if different:
+            first = [
+                f"{key} {ours.get(key, 'unset')} there, {theirs.get(key, 'unset')} asked for" for key in different[:3]
+            ]
             raise ValueError(
-                f"{self.path}: holds another run ({'; '.join(differences[:3])}); "
-                "choose another --out, repeat its settings to continue it, or add --fresh to set it aside and start anew"
+                f"{self.path}: holds another run ({'; '.join(first)}); choose another --out, repeat its settings to "
+                f"continue it (--{different[0]} {ours.get(different[0])}), or add --fresh to set it aside and start anew"
             )
 
     # ---- log.jsonl

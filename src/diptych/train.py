@@ -4,6 +4,7 @@ import shlex
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -391,7 +392,7 @@ class _Training:
     def _steps(self, stop: threading.Event, display: TrainingProgress) -> None:
         settings, began = self.settings, time.monotonic()
         sums: dict[str, Tensor] = {}
-        summed = 0
+        summed: Counter[str] = Counter()  # a method may have other losses in each phase
         stream = self.batches.stream(self.start, settings.steps, self.device, settings.workers)
         for step, batch in enumerate(stream, start=self.start):
             torch.manual_seed(_seed(settings.seed, 3, step))
@@ -400,7 +401,7 @@ class _Training:
                 scalars = self.method.train_step(batch, self.updater, step)
             for name, value in scalars.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
-            summed += 1
+            summed.update(scalars.keys())
 
             done = step + 1
             self.method.decide(done)
@@ -408,12 +409,11 @@ class _Training:
             last = stopping or done == settings.steps
             if last or done % settings.log_every == 0:
                 self.updater.require_finite(self._kept())
-                losses = dict(
-                    zip(sums, (torch.stack([s.float() for s in sums.values()]) / summed).tolist(), strict=True)
-                )
+                totals = torch.stack([total.float() for total in sums.values()]).tolist()
+                losses = {name: total / summed[name] for name, total in zip(sums, totals, strict=True)}
                 self._log(done, losses, self.seconds_before + time.monotonic() - began)
                 display.show_losses(losses)
-                sums, summed = {}, 0
+                sums, summed = {}, Counter()
             if last or done % settings.sample_every == 0:
                 self._sample(done)
             if name := self.method.kept_as(done):

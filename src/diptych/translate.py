@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from itertools import zip_longest
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import TypeVar, get_args, overload
 
 import numpy as np
 import torch
@@ -125,6 +125,8 @@ class Model:
         if isinstance(picture, Path | str):
             source = Path(picture)
             [(_, target)] = plan([source], Path(out), overwrite) if out is not None else [(source, None)]
+            if target and isinstance(mask, Path | str):
+                require_no_input([(Path(mask), target)])
             pixels = self._of_pixels(pictures.decode(source), mask, blend, stochastic, working_size)
             if target is None:
                 return pictures.to_image(pixels)
@@ -167,7 +169,7 @@ class Model:
         self, values: Array, mask: MaskPicture | None, blend: Blend, stochastic: bool, working_size: int | None
     ) -> Array:
         if mask is not None:  # 16 bits are as fine as what a network draws
-            levels = Pixels(np.rint(values * 65535).astype(np.uint16))
+            levels = Pixels(np.rint(values.astype(np.float64) * 65535).astype(np.uint16))
             filled = self._of_pixels(levels, mask, blend, stochastic, working_size).values
             result: Array = np.where(filled == levels.values, values, filled / 65535).astype(values.dtype)
             return result
@@ -185,7 +187,8 @@ class Model:
         return (x * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)
 
     def pixels(self, source: Pixels, stochastic: bool = False, working_size: int | None = None) -> Pixels:
-        """Pixels to pixels of the same size, bits and alpha."""
+        """Pixels to pixels of the same size, bits and alpha, for a method that fills no holes."""
+        self.require_mask(False)
         x = pictures.to_tensor(source, self.channels)
         y = self.tensor(x, stochastic, working_size, levels=2**source.bits - 1)
         return pictures.from_tensor(y, source.bits, source.alpha)
@@ -200,9 +203,11 @@ class Model:
         filled = filling.fill(source, mask, draw, self.method, self.channels, working_size)
         return Pixels(blending.blend(filled.values, mask, blend), filled.alpha)
 
-    def require_mask(self, given: bool, blend: Blend) -> None:
+    def require_mask(self, given: bool, blend: Blend = "none") -> None:
         """Raises a `ValueError` when holes are given to a method that fills none, or none to one that does."""
         name = self.config.method
+        if blend not in get_args(Blend):
+            raise ValueError(f"--blend {blend}: one of {', '.join(get_args(Blend))} is expected")
         if self.method.holes is None and (given or blend != "none"):
             raise ValueError(f"--mask and --blend: {name} fills no holes; leave them out")
         if self.method.holes is not None and not given:
@@ -254,11 +259,21 @@ def _holes(mask: MaskPicture, size: tuple[int, int]) -> Mask:
         return masks.read(Path(mask), size)
     if isinstance(mask, Image.Image):
         return masks.from_pixels(pictures.from_image(mask), size)
-    if mask.dtype == np.bool_:
-        mask = mask.astype(np.uint8) * 255
-    if mask.ndim not in (2, 3) or mask.dtype not in (np.uint8, np.uint16) or 0 in mask.shape:
-        raise ValueError(f"a mask of shape {mask.shape} and {mask.dtype}: [H, W] of booleans or uint8 is expected")
-    return masks.from_pixels(Pixels(mask if mask.ndim == 3 else mask[..., None]), size)
+    values = np.asarray(mask)
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * 255
+    if values.ndim == 2:
+        values = values[..., None]
+    if (
+        values.ndim != 3
+        or values.shape[-1] not in (1, 3)
+        or 0 in values.shape
+        or values.dtype not in (np.uint8, np.uint16)
+    ):
+        raise ValueError(
+            f"a mask of shape {values.shape} and {values.dtype}: [H, W] of booleans, or a picture of uint8, is expected"
+        )
+    return masks.from_pixels(Pixels(values), size)
 
 
 # ---- files and folders

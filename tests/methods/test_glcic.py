@@ -54,15 +54,19 @@ def test_while_the_discriminator_learns_nothing_of_the_completion_network_moves(
 
 
 def test_phases_by_share_of_the_run() -> None:
-    settings = settings_from("glcic", {"steps": 500_000}).resolved(1000)
-    assert (settings.method.t_c, settings.method.t_d) == (90_000, 10_000)  # type: ignore[attr-defined]
+    settings = settings_from("glcic", {"steps": 500_000}).resolved(1000).method
+    assert isinstance(settings, GLCICSettings)
+    assert (settings.t_c, settings.t_d) == (90_000, 10_000)
+    assert (settings.hole_min, settings.hole_max) == (96, 128)  # settings.toml holds what is done
+    halves = GLCICSettings(t_c=0.5, t_d=0.5).resolved(3, 64)
+    assert (halves.t_c, halves.t_d) == (2, 1)
     with pytest.raises(ValueError, match=r"900 and 200 steps are more than the run's 1000"):
-        GLCICSettings(t_c=900, t_d=0.2).resolved(1000)
+        GLCICSettings(t_c=900, t_d=0.2).resolved(1000, 64)
 
 
-@pytest.mark.parametrize("value", [1.5, -1, -0.5])
-def test_a_length_is_a_whole_number_or_a_share(value: float) -> None:
-    with pytest.raises(ValueError, match=r"--method\.t-c: .*found"):
+@pytest.mark.parametrize("value", [1.5, -1, -0.5, True, "abc"])
+def test_a_length_is_a_whole_number_or_a_share(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^--method\.t-c: [^;]*, found"):
         settings_from("glcic", {"method": {"t_c": value}})
 
 

@@ -25,6 +25,8 @@ def from_pixels(pixels: Pixels, size: tuple[int, int], name: str = "the mask") -
     """
     import cv2
 
+    if pixels.values.max() == 1:
+        raise ValueError(f"{name}: its pixels are 0 and 1, which are both black; a hole is white: 255, or all 16 bits")
     half = np.iinfo(pixels.values.dtype).max // 2
     hole = pictures.to_channels(Pixels(pixels.values), 1)[..., 0] > half
     if pixels.alpha is not None:

@@ -43,8 +43,8 @@ class MethodSettings(StrictModel):
         """The settings of the run, by their flags' names, for which this paper has another default."""
         return {}
 
-    def resolved(self, steps: int) -> Self:
-        """The same settings with what depends on the length of the run worked out."""
+    def resolved(self, steps: int, size: int) -> Self:
+        """The same settings with what depends on the length of the run and the size of its pictures worked out."""
         return self
 
 
@@ -90,6 +90,8 @@ class Method(nn.Module, ABC):
     """What `panels` gives, in words."""
     metrics: ClassVar[tuple[str, ...]] = ("l1", "psnr", "ssim")
     """What is worth measuring against a target."""
+    kept: ClassVar[tuple[str, ...]] = ()
+    """Names of models on the way that are kept, to be compared with the last one."""
     Settings: ClassVar[type[MethodSettings]]
 
     multiple: int
@@ -138,7 +140,7 @@ class Method(nn.Module, ABC):
         """
 
     def kept_as(self, done: int) -> str | None:
-        """The name under which the model as it is after `done` steps is kept beside the last one; mostly there is none."""
+        """Which of `kept` the model as it is after `done` steps is, if any."""
         return None
 
     @abstractmethod

@@ -61,13 +61,14 @@ class GLCICSettings(MethodSettings):
     hole_max: int = Field(
         0,
         ge=0,
-        description="Largest height and width of a hole in pixels; 0 is 1/2 of --size (section 3.4: 128 of 256).",
+        description="Largest height and width of a hole in pixels; 0 is 1/2 of --size (section 3.4: 128 of 256), which is "
+        "what D's window sees.",
     )
 
-    @field_validator("t_c", "t_d")
+    @field_validator("t_c", "t_d", mode="before")
     @classmethod
-    def _is_length(cls, value: Length) -> Length:
-        if isinstance(value, float) and value >= 1:
+    def _is_length(cls, value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, float) and value >= 1):
             raise ValueError("a whole number of steps, or a share of the run below 1, is expected")
         return value
 
@@ -75,15 +76,33 @@ class GLCICSettings(MethodSettings):
         """No decay, and pictures are cut rather than stretched (section 3.4); 96 pictures a step are left to who can."""
         return {"lr": 2e-4 if self.optimizer == "adam" else 1.0, "decay-start": 1.0, "batch-size": 16, "fit": "crop"}
 
-    def resolved(self, steps: int) -> Self:
-        """The phases in steps. A `ValueError` when they do not fit into the run."""
-        t_c, t_d = (round(t * steps) if isinstance(t, float) else t for t in (self.t_c, self.t_d))
+    def resolved(self, steps: int, size: int) -> Self:
+        """The phases in steps, the holes in pixels. A `ValueError` when the phases do not fit into the run."""
+        t_c = round(self.t_c * steps) if isinstance(self.t_c, float) else self.t_c
+        if isinstance(self.t_c, float) and isinstance(
+            self.t_d, float
+        ):  # halves of an odd number are not both rounded up
+            t_d = round((self.t_c + self.t_d) * steps) - t_c
+        else:
+            t_d = round(self.t_d * steps) if isinstance(self.t_d, float) else self.t_d
         if t_c + t_d > steps:
             raise ValueError(
                 f"--method.t-c {self.t_c} --method.t-d {self.t_d}: {t_c} and {t_d} steps are more than the run's {steps}; "
                 "give shares such as 0.18 and 0.02, or a larger --steps"
             )
-        return self.model_copy(update={"t_c": t_c, "t_d": t_d})
+        holes = self.drawn(size)
+        return self.model_copy(update={"t_c": t_c, "t_d": t_d, "hole_min": holes.smallest, "hole_max": holes.largest})
+
+    def drawn(self, size: int) -> Holes:
+        """The holes in pictures of `size` x `size`; a `ValueError` for those that a picture cannot have."""
+        smallest = self.hole_min or round(size * 3 / 8)
+        largest = self.hole_max or max(size // 2, smallest)
+        if not smallest <= largest < size:
+            raise ValueError(
+                f"--method.hole-min {smallest} --method.hole-max {largest}: sides of holes in pixels, the smaller first "
+                f"and both below --size {size}, are expected"
+            )
+        return Holes(self.holes, smallest, largest)
 
 
 class GLCIC(Method):
@@ -96,12 +115,14 @@ class GLCIC(Method):
     inputs: ClassVar[tuple[str, ...]] = ("x", "mask")
     deployed: ClassVar[tuple[str, ...]] = ("C",)
     metrics: ClassVar[tuple[str, ...]] = ("hole-l1", "hole-psnr", "hole-ssim", *Method.metrics)
+    kept: ClassVar[tuple[str, ...]] = ("completion",)
     Settings = GLCICSettings
 
     def __init__(self, settings: GLCICSettings, shape: Shape) -> None:
         super().__init__(settings, shape)
         self.settings = settings
-        self.holes = check(settings, shape)
+        require_size(shape.size)
+        self.holes = settings.drawn(shape.size)
         self.T_C, self.T_D = int(settings.t_c), int(settings.t_d)  # steps, once the settings are `resolved`
         self.window = shape.size // 2  # 128 of 256 (section 3.3)
         self.multiple, self.reach = completion.MULTIPLE, completion.REACH
@@ -147,7 +168,7 @@ class GLCIC(Method):
 
     def kept_as(self, done: int) -> str | None:
         """C before D had any say is kept, to be compared with."""
-        return "completion" if done == self.T_C else None
+        return self.kept[0] if done == self.T_C else None
 
     def decide(self, done: int) -> None:
         """D's time alone ends when its mean loss over some steps is low enough."""
@@ -247,18 +268,11 @@ def _composite(drawn: Tensor, x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask > 0.5, drawn.to(x.dtype), x)
 
 
-def check(settings: GLCICSettings, shape: Shape) -> Holes:
-    """The holes to learn from; a `ValueError` for a size that a network, or a hole that the picture, cannot have."""
-    if shape.size < 2 * context_discriminator.SMALLEST or shape.size % completion.MULTIPLE:
+def require_size(size: int) -> None:
+    """Raises a `ValueError` when the networks cannot take pictures of this size."""
+    smallest = 2 * context_discriminator.SMALLEST
+    if size < smallest or size % completion.MULTIPLE:
         raise ValueError(
-            f"--size {shape.size}: the networks take multiples of {completion.MULTIPLE} from "
-            f"{2 * context_discriminator.SMALLEST} on, such as 64, 128, 160 or 256"
+            f"--size {size}: the networks take multiples of {completion.MULTIPLE} from {smallest} on, such as 64, 128, 160 "
+            "or 256"
         )
-    smallest = settings.hole_min or round(shape.size * 3 / 8)
-    largest = settings.hole_max or max(shape.size // 2, smallest)
-    if not smallest <= largest < shape.size:
-        raise ValueError(
-            f"--method.hole-min {smallest} --method.hole-max {largest}: sides of holes in pixels, the smaller first and "
-            f"both below --size {shape.size}, are expected"
-        )
-    return Holes(settings.holes, smallest, largest)
