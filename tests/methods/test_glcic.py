@@ -59,7 +59,8 @@ def test_phases_by_share_of_the_run() -> None:
     assert (settings.t_c, settings.t_d) == (90_000, 10_000)
     assert (settings.hole_min, settings.hole_max) == (96, 128)  # settings.toml holds what is done
     halves = GLCICSettings(t_c=0.5, t_d=0.5).resolved(3, 64)
-    assert (halves.t_c, halves.t_d) == (2, 1)
+    assert (halves.t_c, halves.t_d) == (1, 1)
+    assert GLCICSettings(t_c=0.29).resolved(100, 64).t_c == 29
     with pytest.raises(ValueError, match=r"900 and 200 steps are more than the run's 1000"):
         GLCICSettings(t_c=900, t_d=0.2).resolved(1000, 64)
 

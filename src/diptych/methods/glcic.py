@@ -78,13 +78,8 @@ class GLCICSettings(MethodSettings):
 
     def resolved(self, steps: int, size: int) -> Self:
         """The phases in steps, the holes in pixels. A `ValueError` when the phases do not fit into the run."""
-        t_c = round(self.t_c * steps) if isinstance(self.t_c, float) else self.t_c
-        if isinstance(self.t_c, float) and isinstance(
-            self.t_d, float
-        ):  # halves of an odd number are not both rounded up
-            t_d = round((self.t_c + self.t_d) * steps) - t_c
-        else:
-            t_d = round(self.t_d * steps) if isinstance(self.t_d, float) else self.t_d
+        # Rounded down, lest shares that make up a whole be more than it; 0.29 of 100 is 28.999999999999996
+        t_c, t_d = (int(t * steps + 1e-9) if isinstance(t, float) else t for t in (self.t_c, self.t_d))
         if t_c + t_d > steps:
             raise ValueError(
                 f"--method.t-c {self.t_c} --method.t-d {self.t_d}: {t_c} and {t_d} steps are more than the run's {steps}; "
@@ -198,9 +193,8 @@ class GLCIC(Method):
         completed = _composite(drawn, x, M_c)
         loss_D_real = losses.discriminator(self._judge(x, M_d), True, "vanilla")  # equation 3, first term
         loss_D_fake = losses.discriminator(self._judge(completed.detach(), M_c), False, "vanilla")  # and its second
-        update(
-            "discriminator", self.settings.alpha * (loss_D_real + loss_D_fake)
-        )  # equation 4: alpha stands before both terms
+        loss_D = self.settings.alpha * (loss_D_real + loss_D_fake)  # equation 4: alpha stands before both terms
+        update("discriminator", loss_D)
         scalars = {"D_real": loss_D_real, "D_fake": loss_D_fake}
         if phase == "discriminator (T_D)":
             self.discriminator_loss_sum += (loss_D_real + loss_D_fake).detach()
