@@ -190,11 +190,11 @@ def evaluate(
             Column(no_wrap=True),
             *(line["who"] for line in (model, *others)),
             box=None,
-            title=escape(title),
+            title=escape(f"{title}, {next(iter(model['metrics'])).partition('/')[2]}"),
             title_justify="left",
         )
         for name in model["metrics"]:
-            table.add_row(name, *(f"{line['metrics'][name]:.4f}" for line in (model, *others)))
+            table.add_row(name.partition("/")[0], *(f"{line['metrics'][name]:.4f}" for line in (model, *others)))
         console.print(table)
 
 
