@@ -333,6 +333,13 @@ def test_what_was_filled_is_kept_beside_what_was_given(measured: Path) -> None:
         assert len(set(zip(*given[~outside].reshape(3, -1).tolist(), strict=True))) == 1  # the mean pixel
 
 
+def test_the_sample_sheet_has_the_holes_that_are_measured(measured: Path) -> None:
+    sheet = picture(measured / "samples/step-00000012.png")
+    for row, entry in enumerate(read_json_lines(measured / "results/val/results.jsonl")):
+        given = picture(measured / f"results/val/input/{entry['name']}.png")
+        assert torch.equal(sheet[..., row * 34 : row * 34 + 32, :32], given)
+
+
 def test_another_run_has_the_same_holes_to_fill(
     measured: Path, train_tiny: Train, tiny_photos: Path, tmp_path: Path
 ) -> None:

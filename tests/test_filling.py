@@ -247,6 +247,12 @@ def test_a_missing_mask_is_said_before_anything_is_written(completion_run: Path,
     assert not (tmp_path / "out").exists()
 
 
+def test_no_mask_at_all_is_said_before_anything_is_read(completion_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(ValueError, match="glcic fills holes: say where"):
+        diptych.translate(completion_run, tmp_path / "photo.png", out=tmp_path / "whole.png")
+
+
 def test_one_bad_mask_is_named_and_the_others_are_done(completion_run: Path, tmp_path: Path) -> None:
     for folder in ("photos", "masks"):
         (tmp_path / folder).mkdir()

@@ -574,6 +574,13 @@ def test_progress_names_the_phase(train_tiny: Train, tmp_path: Path, monkeypatch
     assert named == ["completion (T_C)"] * 2 + ["discriminator (T_D)"] + ["joint"] * 2
 
 
+def test_a_phase_that_ends_by_its_loss_ends(train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[str] = []
+    monkeypatch.setattr(TrainingProgress, "advance", lambda self, phase: named.append(phase))
+    train_tiny(tmp_path / "run", "glcic", steps=12, method={"t_c": 0, "t_d": 12, "t_d_until": 100.0})
+    assert named == ["discriminator (T_D)"] * 10 + ["joint"] * 2
+
+
 def test_a_longer_run_keeps_its_phases_or_is_refused(train_tiny: Train, tmp_path: Path) -> None:
     """Shares of a longer run would be other phases than those that were done."""
     share = {"t_c": 0.5, "t_d": 0.0}

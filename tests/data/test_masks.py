@@ -42,6 +42,8 @@ def test_resized_by_nearest() -> None:
     doubled = masks.from_pixels(from_image(as_image("L")), (40, 60))
     assert np.array_equal(doubled, HOLE.repeat(2, axis=0).repeat(2, axis=1))
     assert np.array_equal(masks.from_pixels(Pixels(doubled[..., None].astype(np.uint8) * 255), (20, 30)), HOLE)
+    one_of_three = np.array([[[0], [255], [0], [0], [0], [0]]], np.uint8)
+    assert masks.from_pixels(Pixels(one_of_three), (1, 2)).tolist() == [[True, False]]  # and no mean of the three
 
 
 def test_nothing_left_is_refused(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_phase_2_goes_on_while_its_loss_is_too_high(record: Record) -> None:
         assert method.phase(step) == "discriminator (T_D)"
         method.train_step(batch(), record(method), step)
         method.decide(step + 1)
+        assert (method.discriminator_loss_sum == 0).item() == ((step + 1) % 10 == 0)  # it begins anew
     assert method.phase(25) == "joint"
     assert method.joint_from is None
 
