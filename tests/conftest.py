@@ -12,11 +12,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+import diptych
 from diptych.data import facades
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.run import Run
 from diptych.train import train
+from diptych.translate import Model
 
 torch.set_num_threads(1)  # the workers of xdist are the parallelism
 
@@ -103,6 +105,22 @@ def completion_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) 
     """A finished run that fills holes, of 10 to 16 px; tests must not write into it."""
     changes = {"batch_size": 2, "method": {"hole_min": 10, "hole_max": 16}}
     return train_tiny(tmp_path_factory.mktemp("runs") / "completion", "glcic", **changes).path
+
+
+@pytest.fixture(scope="session")
+def load_painting() -> Callable[[Path], Model]:
+    """Opens a run with weights that paint: the tiny ones have hardly learnt to."""
+
+    def call(run: Path) -> Model:
+        model = diptych.load(run, device="cpu")
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for name in model.method.deployed:
+                for p in model.method.get_submodule(name).parameters():
+                    p.normal_(0, 0.3, generator=generator)
+        return model
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Colouring: pix2pix from L to ab, and pictures that keep their own lightness at any size."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from PIL import Image
 from skimage.color import rgb2lab
 from torch import Tensor
 
-import diptych
 from diptych import color
 from diptych.data import pictures
 from diptych.data.pictures import Array
@@ -106,14 +106,8 @@ def test_baselines() -> None:
 
 
 @pytest.fixture(scope="module")
-def model(colouring_run: Path) -> Model:
-    """With weights that paint: the tiny run has hardly learnt to."""
-    model = diptych.load(colouring_run, device="cpu")
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for p in model.method.get_submodule("G").parameters():
-            p.normal_(0, 0.3, generator=generator)
-    return model
+def model(colouring_run: Path, load_painting: Callable[[Path], Model]) -> Model:
+    return load_painting(colouring_run)
 
 
 def lightness(values: Array) -> Array:
