@@ -230,12 +230,17 @@ def test_a_folder_with_a_folder_of_masks(completion_run: Path, tmp_path: Path) -
         assert changed.sum() == changed[5:15, left : left + 10].sum()
 
 
-def test_a_missing_mask_is_said_before_anything_is_written(completion_run: Path, tmp_path: Path) -> None:
-    for folder in ("photos", "masks"):
-        (tmp_path / folder).mkdir()
+def write_two_photos_and_a_mask(folder: Path) -> None:
+    """`photos/a.png`, `photos/b.png`, `masks/a.png`."""
+    for name in ("photos", "masks"):
+        (folder / name).mkdir()
     for name in "ab":
-        Image.fromarray(noise(30, 40, 3)).save(tmp_path / f"photos/{name}.png")
-    Image.fromarray(holes(30, 40, (5, 5, 9, 9))).save(tmp_path / "masks/a.png")
+        Image.fromarray(noise(30, 40, 3)).save(folder / f"photos/{name}.png")
+    Image.fromarray(holes(30, 40, (5, 5, 9, 9))).save(folder / "masks/a.png")
+
+
+def test_a_missing_mask_is_said_before_anything_is_written(completion_run: Path, tmp_path: Path) -> None:
+    write_two_photos_and_a_mask(tmp_path)
     with pytest.raises(ValueError, match="no mask named 'b'"):
         diptych.translate(completion_run, tmp_path / "photos", out=tmp_path / "out", mask=tmp_path / "masks")
     assert not (tmp_path / "out").exists()
@@ -248,11 +253,7 @@ def test_no_mask_at_all_is_said_before_anything_is_read(completion_run: Path, tm
 
 
 def test_one_bad_mask_is_named_and_the_others_are_done(completion_run: Path, tmp_path: Path) -> None:
-    for folder in ("photos", "masks"):
-        (tmp_path / folder).mkdir()
-    for name in "ab":
-        Image.fromarray(noise(30, 40, 3)).save(tmp_path / f"photos/{name}.png")
-    Image.fromarray(holes(30, 40, (5, 5, 9, 9))).save(tmp_path / "masks/a.png")
+    write_two_photos_and_a_mask(tmp_path)
     Image.new("L", (40, 30), 255).save(tmp_path / "masks/b.png")
     [problem] = diptych.translate(
         completion_run, tmp_path / "photos", out=tmp_path / "out", mask=tmp_path / "masks", device="cpu"
