@@ -13,12 +13,12 @@ from rich.console import Console
 from torch import Tensor
 
 import diptych
-from diptych.data import facades
+from diptych.data import facades, shapes
 from diptych.methods import METHODS
-from diptych.methods.base import Method
+from diptych.methods.base import SINGLE, Method
+from diptych.model import Model
 from diptych.run import Run
 from diptych.train import train
-from diptych.translate import Model
 
 torch.set_num_threads(1)  # the workers of xdist are the parallelism
 
@@ -34,6 +34,7 @@ TINY: dict[str, Any] = {
     "method": {"width": 2, "patch": 16},
 }
 TINY_CYCLEGAN: dict[str, Any] = {"generator": "resnet6", "pool_size": 3}
+TINY_CGAN: dict[str, Any] = {"width": 2, "noise": 5}
 TINY_GLCIC: dict[str, Any] = {"width": 2, "t_c": 4, "t_d": 4}
 
 
@@ -42,6 +43,14 @@ def tiny_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six training and two val pairs of 32 px, side by side."""
     folder = tmp_path_factory.mktemp("facades")
     facades.write(folder, size=32, train=6, val=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten training and five val pictures of 16 px in five folders of what they show."""
+    folder = tmp_path_factory.mktemp("classes")
+    shapes.write(folder, size=16, train=10, val=5)
     return folder
 
 
@@ -62,18 +71,22 @@ Train = Callable[..., Run]
 
 
 @pytest.fixture(scope="session")
-def train_tiny(tiny_pairs: Path, tiny_photos: Path) -> Train:
+def train_tiny(tiny_pairs: Path, tiny_photos: Path, tiny_classes: Path) -> Train:
     """Trains the tiny settings, with changes, into a folder."""
 
     def call(out: Path, name: str = "pix2pix", **changes: Any) -> Run:
         quiet = Console(file=open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-        given = {**TINY, **({"direction": "AtoB"} if METHODS[name].needs == "images" else {}), **changes}
+        needs = METHODS[name].needs
+        given = {**TINY, **({"direction": "AtoB"} if needs in SINGLE else {}), **changes}
         if "data_a" not in given:
-            given.setdefault("data", tiny_photos if METHODS[name].needs == "images" else tiny_pairs)
+            given.setdefault("data", {"images": tiny_photos, "labelled": tiny_classes}.get(needs, tiny_pairs))
         if name == "cyclegan":
             given["method"] = {**TINY_CYCLEGAN, **given["method"]}
         if name == "glcic":
             given["method"] = {**TINY_GLCIC, **changes.get("method", {})}
+        if name == "cgan":
+            given = {**given, "size": 16, "batch_size": 4, **changes}
+            given["method"] = {**TINY_CGAN, **changes.get("method", {})}
         try:
             return train(name, out=out, console=quiet, **given)
         finally:
@@ -105,6 +118,12 @@ def completion_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) 
     """A finished run that fills holes, of 10 to 16 px; tests must not write into it."""
     changes = {"batch_size": 2, "method": {"hole_min": 10, "hole_max": 16}}
     return train_tiny(tmp_path_factory.mktemp("runs") / "completion", "glcic", **changes).path
+
+
+@pytest.fixture(scope="session")
+def sampling_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that starts from noise, of five classes; tests must not write into it."""
+    return train_tiny(tmp_path_factory.mktemp("runs") / "sampling", "cgan").path
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from diptych import cli
 from diptych.data import facades
 from diptych.data.layouts import list_pictures
 from diptych.data.pictures import decode
-from diptych.translate import Model
+from diptych.model import Model
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -14,8 +14,8 @@ from diptych import metrics
 from diptych.data import facades
 from diptych.data.batches import Direction
 from diptych.evaluate import BACK, evaluate
+from diptych.model import Model, load
 from diptych.run import Run, read_json_lines
-from diptych.translate import Model, load
 
 Train = Callable[..., Run]
 

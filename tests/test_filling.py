@@ -16,7 +16,7 @@ from diptych import filling
 from diptych.data import pictures
 from diptych.data.pictures import Array, Pixels
 from diptych.holes import Mask
-from diptych.translate import Model
+from diptych.model import Model
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16"},
     "single pictures, some left out": {"name": "colorize"},
     "unpaired, pools full before the stop": {"name": "cyclegan"},
+    "out of noise, by label": {"name": "cgan", "batch_size": 3},
+    "out of noise, by projection, moving average": {
+        "name": "cgan",
+        "ema": 0.9,
+        "method": {"condition": "projection", "adversarial": "hinge"},
+    },
     "stopped while the completion network learns alone": {"name": "glcic", "method": {"t_c": 8, "t_d": 2}},
     "stopped while the discriminator learns alone": {"name": "glcic", "batch_size": 2, "method": {"t_c": 3, "t_d": 6}},
     "stopped while both learn together": {
@@ -130,13 +136,20 @@ EVERY_BRANCH = [
     ("glcic", {"t_c": 1}),
     ("glcic", {"t_c": 0, "t_d": 1}),
     ("glcic", {"t_c": 0, "t_d": 0, "balance": True, "optimizer": "adam"}),
+    ("cgan", {"condition": "embedding", "adversarial": "lsgan"}),
+    ("cgan", {"condition": "projection", "adversarial": "hinge"}),
+    ("cgan", {"conditional": False}),
 ]
 
 
 def zeros(device: torch.device) -> dict[str, torch.Tensor]:
     """A batch with all that a method may ask for."""
     pictures = {name: torch.zeros(2, 3, 64, 64, device=device) for name in "xy"}
-    return pictures | {name: torch.zeros(2, 1, 64, 64, device=device) for name in MASKS}
+    masks = {name: torch.zeros(2, 1, 64, 64, device=device) for name in MASKS}
+    return {**pictures, **masks, "label": torch.zeros(2, dtype=torch.long, device=device)}
+
+
+CLASSES = ("a", "b", "c")
 
 
 @pytest.mark.parametrize(("name", "own"), EVERY_BRANCH, ids=str)
@@ -151,7 +164,7 @@ def test_train_step_and_update_never_wait_for_the_device(
 
     method_class = METHODS[name]
     with torch.device("meta"):
-        method = method_class(method_class.Settings(**{"width": 2, **own}), Shape(size=64))
+        method = method_class(method_class.Settings(**{"width": 2, **own}), Shape(size=64, classes=CLASSES))
         batch = zeros(torch.device("meta"))
         updater = Updater(method, Settings(steps=10, clip=1.0, ema=0.9), torch.device("meta"))
         for optimizer in updater.optimizers.values():
@@ -170,7 +183,7 @@ def test_a_step_on_a_gpu_does_not_synchronise(name: str, own: dict[str, Any]) ->
 
     device = torch.device("cuda")
     method_class = METHODS[name]
-    method = method_class(method_class.Settings(**{"width": 4, **own}), Shape(size=64)).to(device)
+    method = method_class(method_class.Settings(**{"width": 4, **own}), Shape(size=64, classes=CLASSES)).to(device)
     batch = zeros(device)
     updater = Updater(method, Settings(steps=10), device)
     for step in range(4):
@@ -220,7 +233,7 @@ def imports(file: Path) -> set[str]:
     return found
 
 
-VERBS = {"train", "translate", "evaluate", "report", "submit", "prepare", "quickstart", "cli"}
+VERBS = {"train", "translate", "sample", "evaluate", "report", "submit", "prepare", "quickstart", "cli"}
 
 
 def test_nouns_never_import_verbs() -> None:
@@ -243,7 +256,7 @@ def test_a_method_never_imports_data_training_or_processes() -> None:
 
 
 def test_the_loop_knows_no_method_by_name() -> None:
-    for name in ("train", "checkpoint", "run", "evaluate", "report", "translate", "submit"):
+    for name in ("train", "checkpoint", "run", "evaluate", "report", "model", "translate", "sample", "submit"):
         text = (SOURCE / f"{name}.py").read_text(encoding="utf-8")
         text = text.replace('train("pix2pix"', "train(")  # the docstring's example
         for method, method_class in METHODS.items():
@@ -330,7 +343,7 @@ def test_every_recipe_is_whole(recipe: Path) -> None:
     method = tomllib.loads(text)["method"]["name"]
     settings = settings_from(method, {}, recipe)
     with torch.device("meta"):
-        METHODS[method](settings.method, settings.shape)
+        METHODS[method](settings.method, settings.shape.model_copy(update={"classes": CLASSES}))
     head = text[: text.index("\n\n")]
     for word in ("diptych train", "time:", "score:"):
         assert word in head, f"the head of {recipe.name} says the command, the expected time and the expected score"

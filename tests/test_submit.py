@@ -16,9 +16,9 @@ from rich.console import Console
 
 from diptych import cli
 from diptych.data.batches import PictureStore
+from diptych.model import Model, load
 from diptych.run import Run
 from diptych.submit import check, submit
-from diptych.translate import Model, load
 
 Train = Callable[..., Run]
 submit_file = import_module("diptych.submit")  # `diptych.submit` is the function

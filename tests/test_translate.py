@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import diptych
+from diptych.model import Model, load
 from diptych.run import Run
-from diptych.translate import Model, load, translate
+from diptych.translate import translate
 
 Train = Callable[..., Run]
 

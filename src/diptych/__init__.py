@@ -1,9 +1,10 @@
-"""Diptych turns one kind of picture into another.
+"""Diptych turns one kind of picture into another, or a label into a picture.
 
 The map, in the order in which a picture meets the parts:
 
     data/pictures     one file <-> one tensor in [-1, 1]
     data/tfrecords    TFRecord files without TensorFlow
+    data/idx          the idx files of MNIST
     data/sources      a list of samples, wherever they lie
     data/layouts      a folder or an array -> its samples
     data/geometry     resize, crop, flip, pad
@@ -25,7 +26,9 @@ The map, in the order in which a picture meets the parts:
     run               what a run is: settings, the folder, its log
     train             the only place where gradients exist
     filling           the holes of a picture of any size
-    translate         the only door to a trained model
+    model             the only door to a trained model
+    translate         pictures of any size through it
+    sample            pictures out of noise, by label
     evaluate, report  numbers, and a page worth showing
     submit            a Kaggle submission, checked
     prepare           the tools that make a data set
@@ -45,21 +48,23 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Model", "evaluate", "load", "report", "submit", "train", "translate"]
+__all__ = ["Model", "evaluate", "load", "report", "sample", "submit", "train", "translate"]
 
 if TYPE_CHECKING:
     from diptych.evaluate import evaluate
+    from diptych.model import Model, load
     from diptych.report import report
+    from diptych.sample import sample
     from diptych.submit import submit
     from diptych.train import train
-    from diptych.translate import Model, load, translate
+    from diptych.translate import translate
 
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when they are first used: torch takes seconds."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    file = "translate" if name in ("Model", "load") else name
+    file = "model" if name in ("Model", "load") else name
     return getattr(import_module(f"diptych.{file}"), name)
 
 

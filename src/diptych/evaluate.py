@@ -20,8 +20,8 @@ from diptych.data.sources import Half, Source
 from diptych.devices import Device
 from diptych.methods import METHODS
 from diptych.methods.base import Answer, Method
+from diptych.model import Model, load
 from diptych.run import Run, Settings, command_line
-from diptych.translate import Model, load
 
 THUMBNAIL_HEIGHT = 96
 AT_ONCE = 16

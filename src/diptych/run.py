@@ -34,7 +34,7 @@ from diptych.data.layouts import Place
 from diptych.data.sources import Source
 from diptych.devices import Device, Precision
 from diptych.methods import METHODS
-from diptych.methods.base import MethodSettings, Shape, StrictModel, kebab
+from diptych.methods.base import SINGLE, MethodSettings, Shape, StrictModel, Uniform, kebab
 
 
 class Settings(StrictModel):
@@ -106,7 +106,7 @@ class Settings(StrictModel):
 
     @property
     def shape(self) -> Shape:
-        """What the method is built for."""
+        """What the method is built for, but for the classes of the pictures."""
         a, b = self.channels_a, self.channels_b
         x, y = (a, b) if self.direction == "AtoB" else (b, a)
         return Shape(size=self.size, x_channels=x, y_channels=y)
@@ -148,8 +148,11 @@ MAY_CHANGE = {
 Values = Mapping[str, Any]
 
 
-def settings_from(method: str, flags: Values, recipe: Path | None = None) -> Settings:
-    """Flag, recipe, default, in this order; one `ValueError` names every key or value that is not right."""
+def settings_from(method: str, flags: Values, recipe: Path | None = None, uniform: Uniform | None = None) -> Settings:
+    """Flag, recipe, default, in this order; one `ValueError` names every key or value that is not right.
+
+    `uniform` is what all pictures are like, on which a method's defaults may depend.
+    """
     require_method(method)
     values = read_recipe(recipe, method) if recipe else {}
     given = {kebab(key): value for key, value in flags.items()}
@@ -159,20 +162,20 @@ def settings_from(method: str, flags: Values, recipe: Path | None = None) -> Set
     values |= given
     if values.get("steps") and values.get("epochs"):
         raise ValueError("--steps and --epochs say the same thing twice; give one of them")
-    return parse_settings(method, values, {**values.get("method", {}), **own})
+    return parse_settings(method, values, {**values.get("method", {}), **own}, uniform)
 
 
-def parse_settings(method: str, values: Values, own: Values) -> Settings:
+def parse_settings(method: str, values: Values, own: Values, uniform: Uniform | None = None) -> Settings:
     """Settings of `method` from plain values."""
     try:
         parsed = METHODS[method].Settings.model_validate(dict(own))
     except ValidationError as error:
         raise ValueError(explain(error, METHODS[method].Settings, prefix="method.")) from error
     try:
-        settings = Settings.model_validate({**parsed.defaults(), **values, "method": parsed})
+        settings = Settings.model_validate({**parsed.defaults(uniform), **values, "method": parsed})
     except ValidationError as error:
         raise ValueError(explain(error, Settings)) from error
-    if METHODS[method].needs == "images" and settings.direction != "AtoB":
+    if METHODS[method].needs in SINGLE and settings.direction != "AtoB":
         raise ValueError(
             f"--direction {settings.direction}: {method} learns from single pictures, with no A and B; leave it out"
         )
@@ -239,8 +242,22 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
 class Run:
     """The folder of one training run, at `path`."""
 
-    def __init__(self, path: Path, method: str, settings: Settings, place: Place, digest: str = "") -> None:
-        self.path, self.method, self.settings, self.place, self.digest = path, method, settings, place, digest
+    def __init__(
+        self,
+        path: Path,
+        method: str,
+        settings: Settings,
+        place: Place,
+        classes: tuple[str, ...] = (),
+        digest: str = "",
+    ) -> None:
+        self.path, self.method, self.settings, self.place = path, method, settings, place
+        self.classes, self.digest = classes, digest
+
+    @property
+    def shape(self) -> Shape:
+        """What its method is built for."""
+        return self.settings.shape.model_copy(update={"classes": self.classes})
 
     @classmethod
     def open(cls, path: Path) -> "Run":
@@ -253,12 +270,12 @@ class Run:
         try:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
             about, own = values.pop("run"), values.pop("method")
-            method, digest = own.pop("name"), about["names"]
+            method, digest, classes = own.pop("name"), about["names"], tuple(about.get("classes", ()))
             place = Place.given(about.get("data"), about.get("data-a"), about.get("data-b"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}: is damaged ({error}); restore it or start anew with --fresh") from error
         require_method(method)
-        return cls(path, method, parse_settings(method, values, own), place, digest)
+        return cls(path, method, parse_settings(method, values, own), place, classes, digest)
 
     def values(self) -> dict[str, Any]:
         """The settings as they stand in settings.toml, the method's own ones nested."""
@@ -274,6 +291,7 @@ class Run:
             "command": command,
             **{flag: str(folder.absolute()) for flag, folder in self.place.flags.items()},
             "found": found,
+            **({"classes": list(self.classes)} if self.classes else {}),
             "names": names,
             **({"left-out": list(left_out)} if left_out else {}),
             "versions": {name: version(name) for name in ("diptych", "torch")} | {"python": platform.python_version()},

@@ -17,9 +17,9 @@ from diptych.data import layouts, pictures
 from diptych.data.batches import Direction, PictureStore
 from diptych.data.sources import Source
 from diptych.devices import Device, Precision
+from diptych.model import Model, load
 from diptych.progress import counting, say
 from diptych.run import names_digest
-from diptych.translate import Model, load
 
 COUNT = (7_000, 10_000)
 SIZE = 256

@@ -22,13 +22,13 @@ from diptych.atomic import alone
 from diptych.data import layouts, pictures
 from diptych.data.batches import PictureStore, TrainingBatches, open_stores, split_sides
 from diptych.data.layouts import Place
-from diptych.data.sources import Source
+from diptych.data.sources import Source, classes_of
 from diptych.devices import autocast, choose_device, choose_precision, memory_format
 from diptych.holes import Holes
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.progress import TrainingProgress, counting, say
-from diptych.run import Run, Settings, command_line, names_digest, set_aside, settings_from
+from diptych.run import Run, Settings, command_line, names_digest, require_method, set_aside, settings_from
 
 SAMPLES = 4  # rows of a sample sheet
 SHOWN = 8  # names of pictures in a line
@@ -59,16 +59,17 @@ def train(
     run aside first. Everything is checked before the first step: a `ValueError` says what a person can mend.
     """
     console = console or Console()
-    asked = settings_from(method, settings, Path(recipe) if recipe else None)
+    require_method(method)
+    place, out = Place.given(data, data_a, data_b), Path(out)
+    asked = settings_from(method, settings, Path(recipe) if recipe else None, layouts.uniform(place))
     device = choose_device(asked.device)
     precision = choose_precision(asked.precision, device)
-    with torch.device("meta"):  # can the networks take these settings? Costs nothing to ask
-        holes = METHODS[method](asked.method, asked.shape).holes
-
-    place, out = Place.given(data, data_a, data_b), Path(out)
     sources = layouts.find(METHODS[method].needs, place, "train", (asked.channels_a, asked.channels_b))
     assert sources is not None
-    run = Run(out, method, asked.resolved(max(map(len, sources))), place)
+    classes = classes_of(sources)
+    run = Run(out, method, asked.resolved(max(map(len, sources))), place, classes)
+    with torch.device("meta"):  # can the networks take these settings? Costs nothing to ask
+        holes = METHODS[method](asked.method, run.shape).holes
     aside = fresh and (out / "settings.toml").exists()
     may_be_finished = not aside and not dry_run
     if not aside:
@@ -79,7 +80,9 @@ def train(
     left_out = _look_at_all(stores, run, console)
     found = _describe(stores)
     say(console, f"{place}: {found}")
-    run = Run(out, method, asked.resolved(max(map(len, stores))), place)  # an epoch has only what was not left out
+    run = Run(
+        out, method, asked.resolved(max(map(len, stores))), place, classes
+    )  # an epoch has only what was not left out
     if may_be_finished and _is_finished(run):
         return _nothing_to_do(run, console)
     samples = _sample_batch(run, sources, holes)
@@ -333,14 +336,14 @@ class _Training:
         self.run, self.settings, self.batches, self.console = run, run.settings, batches, console
         self.device, self.precision = device, precision
         torch.manual_seed(_seed(self.settings.seed, 2))
-        method = METHODS[run.method](self.settings.method, self.settings.shape)
+        method = METHODS[run.method](self.settings.method, run.shape)
         self.method = method.to(device, memory_format=memory_format(device))  # type: ignore[call-overload]
         self.updater = Updater(self.method, self.settings, device)
         self.samples = {name: value.to(device) for name, value in samples.items()}
         self.config = checkpoint.ModelConfig(
             method=run.method,
             direction=self.settings.direction,
-            shape=self.settings.shape,
+            shape=run.shape,
             settings=self.settings.method.model_dump(mode="json", by_alias=True),
         )
         self.checkpoints = run.path / "checkpoints"

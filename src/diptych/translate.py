@@ -1,282 +1,18 @@
-"""The only door to a trained model: a picture in, a picture out, of the same kind and size."""
+"""Pictures of any size through a trained model: files to files, folders to folders."""
 
 from collections.abc import Callable, Iterable
 from itertools import zip_longest
 from pathlib import Path
-from typing import TypeVar, get_args, overload
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor, nn
 
-from diptych import blend as blending
-from diptych import checkpoint, filling
 from diptych.blend import Blend
-from diptych.data import geometry, masks, pictures
+from diptych.data import masks, pictures
 from diptych.data.batches import Direction
 from diptych.data.outputs import Job, plan, require_no_input
-from diptych.data.pictures import Array, Pixels
 from diptych.data.sources import stem
-from diptych.devices import Device, Precision, autocast, choose_device, choose_precision, memory_format
-from diptych.holes import Mask
-
-Picture = TypeVar("Picture", Image.Image, Array)
-MaskPicture = Path | str | Image.Image | Array
-
-
-def load(
-    run: Path | str, *, direction: Direction | None = None, device: Device = "auto", precision: Precision = "auto"
-) -> "Model":
-    """Opens the model of a run (or a model folder by itself), also while the run is still training.
-
-    `direction` chooses the way of a model that knows both; the default is the one that it was trained with. Raises a
-    `ValueError` when there is no trained model in it, or when it does not translate that way.
-    """
-    return Model(Path(run), direction, device, precision)
-
-
-class Model:
-    """A trained translator; `model(picture)` gives the translated picture.
-
-    Translation is deterministic: the same picture gives the same result, whatever is translated beside it.
-    """
-
-    def __init__(
-        self,
-        run: Path,
-        direction: Direction | None = None,
-        device: Device = "auto",
-        precision: Precision = "auto",
-    ) -> None:
-        self.device = choose_device(device)
-        self.precision = choose_precision(precision, self.device)
-        self.method, self.config, self.step = checkpoint.load_model(run, self.device)
-        self.direction = direction or self.config.direction
-        self.back = self.direction != self.config.direction
-        if self.back and not self.method.two_way:
-            raise ValueError(
-                f"--direction {self.direction}: {run} translates {self.config.direction} and no other way; leave it out"
-            )
-        shape = self.config.shape
-        self.channels = shape.y_channels if self.back else shape.x_channels
-        for name in self.method.deployed:
-            self.method.get_submodule(name).to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
-
-    @overload
-    def __call__(
-        self,
-        picture: Path | str,
-        *,
-        out: Path | str,
-        overwrite: bool = False,
-        mask: MaskPicture | None = None,
-        blend: Blend = "none",
-        stochastic: bool = False,
-        working_size: int | None = None,
-    ) -> Path: ...
-    @overload
-    def __call__(
-        self,
-        picture: Path | str,
-        *,
-        mask: MaskPicture | None = None,
-        blend: Blend = "none",
-        stochastic: bool = False,
-        working_size: int | None = None,
-    ) -> Image.Image: ...
-    @overload
-    def __call__(
-        self,
-        picture: Picture,
-        *,
-        mask: MaskPicture | None = None,
-        blend: Blend = "none",
-        stochastic: bool = False,
-        working_size: int | None = None,
-    ) -> Picture: ...
-
-    def __call__(
-        self,
-        picture: Path | str | Image.Image | Array,
-        *,
-        out: Path | str | None = None,
-        overwrite: bool = False,
-        mask: MaskPicture | None = None,
-        blend: Blend = "none",
-        stochastic: bool = False,
-        working_size: int | None = None,
-    ) -> Path | Image.Image | Array:
-        """Translates a picture of any size and mode; what goes in comes out.
-
-        A Pillow image gives a Pillow image; an array `[H, W]`, `[H, W, 1]` or `[H, W, 3]` of uint8, uint16 or float in
-        [0, 1] gives an array of that type; a path gives the path `out` that was written, or, without `out`, a Pillow image,
-        since nothing is written where nobody asked. A file at `out` is kept unless `overwrite` allows to write over it,
-        and an input is never written over. Alpha goes through untouched.
-
-        `mask` says where the holes are, for a method that fills holes: a picture of any size, white where one is, or an
-        array of booleans. Every pixel outside is bit for bit the picture's. `blend` makes what was drawn meet its
-        surroundings ("telea", "poisson").
-
-        `stochastic` leaves the dropout on, the paper's only source of variety (pix2pix, section 2.1). `working_size`
-        shrinks the picture so that its shorter side has that many pixels before the networks see it, and scales the
-        result back: for pictures much larger than those of the training.
-        """
-        if isinstance(picture, Path | str):
-            source = Path(picture)
-            [(_, target)] = plan([source], Path(out), overwrite) if out is not None else [(source, None)]
-            if target and isinstance(mask, Path | str):
-                require_no_input([(Path(mask), target)])
-            pixels = self._of_pixels(pictures.decode(source), mask, blend, stochastic, working_size)
-            if target is None:
-                return pictures.to_image(pixels)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            pictures.encode(pixels, target)
-            return target
-        if isinstance(picture, Image.Image):
-            return pictures.to_image(
-                self._of_pixels(pictures.from_image(picture), mask, blend, stochastic, working_size)
-            )
-        return self._of_array(picture, mask, blend, stochastic, working_size)
-
-    def _of_pixels(
-        self, source: Pixels, mask: MaskPicture | None, blend: Blend, stochastic: bool, working_size: int | None
-    ) -> Pixels:
-        self.require_mask(mask is not None, blend)
-        if mask is None:
-            return self.pixels(source, stochastic, working_size)
-        return self.complete(source, _holes(mask, source.size), blend, working_size)
-
-    def _of_array(
-        self, array: Array, mask: MaskPicture | None, blend: Blend, stochastic: bool, working_size: int | None
-    ) -> Array:
-        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)) or 0 in array.shape:
-            raise ValueError(f"an array of shape {array.shape} is not a picture; [H, W], [H, W, 1] or [H, W, 3] is")
-        values = array if array.ndim == 3 else array[..., None]
-        if array.dtype in (np.uint8, np.uint16):
-            result: Array = self._of_pixels(Pixels(values), mask, blend, stochastic, working_size).values
-        elif np.issubdtype(array.dtype, np.floating):
-            if not (array.min() >= 0 and array.max() <= 1):  # false for NaN too
-                raise ValueError(
-                    f"an array of {array.dtype} from {array.min()} to {array.max()}: floats are read in [0, 1]; divide first"
-                )
-            result = self._of_floats(values, mask, blend, stochastic, working_size)
-        else:
-            raise ValueError(f"an array of {array.dtype} has no fixed range; use uint8, uint16, or floats in [0, 1]")
-        return result[..., 0] if array.ndim == 2 and result.shape[-1] == 1 else result
-
-    def _of_floats(
-        self, values: Array, mask: MaskPicture | None, blend: Blend, stochastic: bool, working_size: int | None
-    ) -> Array:
-        if mask is not None:  # 16 bits are as fine as what a network draws
-            levels = Pixels(np.rint(values.astype(np.float64) * 65535).astype(np.uint16))
-            filled = self._of_pixels(levels, mask, blend, stochastic, working_size).values
-            result: Array = np.where(filled == levels.values, values, filled / 65535).astype(values.dtype)
-            return result
-        self.require_mask(False, blend)
-        x = torch.from_numpy(np.ascontiguousarray(values)).float().permute(2, 0, 1) * 2 - 1
-        y = self.tensor(self._to_input_channels(x), stochastic, working_size)
-        return ((y.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy().astype(values.dtype)
-
-    def _to_input_channels(self, x: Tensor) -> Tensor:
-        wanted = self.channels
-        if x.shape[0] == wanted:
-            return x
-        if wanted == 3:
-            return x.expand(3, -1, -1)
-        return (x * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)
-
-    def pixels(self, source: Pixels, stochastic: bool = False, working_size: int | None = None) -> Pixels:
-        """Pixels to pixels of the same size, bits and alpha, for a method that fills no holes."""
-        self.require_mask(False)
-        x = pictures.to_tensor(source, self.channels)
-        y = self.tensor(x, stochastic, working_size, levels=2**source.bits - 1)
-        return pictures.from_tensor(y, source.bits, source.alpha)
-
-    def complete(self, source: Pixels, mask: Mask, blend: Blend = "none", working_size: int | None = None) -> Pixels:
-        """The picture with its holes filled, for a method that fills holes: `mask` is bool `[H, W]`."""
-        require_working_size(working_size)
-
-        def draw(x: Tensor, holes: Tensor) -> Tensor:
-            return self.batch({"x": x[None], "mask": holes[None]})[0]
-
-        filled = filling.fill(source, mask, draw, self.method, self.channels, working_size)
-        return Pixels(blending.blend(filled.values, mask, blend), filled.alpha)
-
-    def require_mask(self, given: bool, blend: Blend = "none") -> None:
-        """Raises a `ValueError` when holes are given to a method that fills none, or none to one that does."""
-        name = self.config.method
-        if blend not in get_args(Blend):
-            raise ValueError(f"--blend {blend}: one of {', '.join(get_args(Blend))} is expected")
-        if self.method.holes is None and (given or blend != "none"):
-            raise ValueError(f"--mask and --blend: {name} fills no holes; leave them out")
-        if self.method.holes is not None and not given:
-            raise ValueError(f"{name} fills holes: say where they are with --mask FILE or DIR (white is a hole)")
-
-    def tensor(
-        self, x: Tensor, stochastic: bool = False, working_size: int | None = None, levels: int | None = None
-    ) -> Tensor:
-        """float `[C, H, W]` in [-1, 1] -> float `[C', H, W]` in [-1, 1], on the CPU; `levels` as in the contract."""
-        height, width = x.shape[-2:]
-        require_working_size(working_size)
-        shorter = working_size or self.method.working_size or min(height, width)
-        scale = min(shorter / min(height, width), 1)
-        small = geometry.resize(x, round(height * scale), round(width * scale)).clamp(-1, 1)
-        y = self.batch({"x": small[None]}, stochastic)[0]
-        with torch.inference_mode():
-            return self.method.enlarge(x, y, levels)
-
-    @torch.inference_mode()
-    def batch(self, batch: dict[str, Tensor], stochastic: bool = False) -> Tensor:
-        """The tensors that the method reads, each `[B, C, H, W]` of any H and W -> `[B, C', H, W]` on the CPU."""
-        height, width = batch["x"].shape[-2:]
-        padded = {
-            name: geometry.pad_to_multiple(batch[name].to(self.device), self.method.multiple)
-            for name in self.method.inputs
-        }
-        with _dropout(self.method, stochastic), autocast(self.precision, self.device):
-            y = self.method.translate_back({"y": padded["x"]}) if self.back else self.method.translate(padded)
-        return geometry.cut_back(y, height, width).float().cpu()
-
-
-class _dropout:  # noqa: N801 -- used like a function
-    """Inside, dropout is on when `active`, and everything else stays in eval mode."""
-
-    def __init__(self, method: nn.Module, active: bool) -> None:
-        self.layers = [layer for layer in method.modules() if isinstance(layer, nn.Dropout)] if active else []
-
-    def __enter__(self) -> None:
-        for layer in self.layers:
-            layer.train()
-
-    def __exit__(self, *error: object) -> None:
-        for layer in self.layers:
-            layer.eval()
-
-
-def _holes(mask: MaskPicture, size: tuple[int, int]) -> Mask:
-    if isinstance(mask, Path | str):
-        return masks.read(Path(mask), size)
-    if isinstance(mask, Image.Image):
-        return masks.from_pixels(pictures.from_image(mask), size)
-    values = np.asarray(mask)
-    if values.dtype == np.bool_:
-        values = values.astype(np.uint8) * 255
-    if values.ndim == 2:
-        values = values[..., None]
-    if (
-        values.ndim != 3
-        or values.shape[-1] not in (1, 3)
-        or 0 in values.shape
-        or values.dtype not in (np.uint8, np.uint16)
-    ):
-        raise ValueError(
-            f"a mask of shape {values.shape} and {values.dtype}: [H, W] of booleans, or a picture of uint8, is expected"
-        )
-    return masks.from_pixels(Pixels(values), size)
-
-
-# ---- files and folders
+from diptych.devices import Device, Precision
+from diptych.model import load, require_working_size
 
 
 def translate(
@@ -306,7 +42,7 @@ def translate(
     model = load(run, direction=direction, device=device, precision=precision)
     given = [inputs] if isinstance(inputs, Path | str) else inputs
     jobs = plan([Path(path) for path in given], Path(out), overwrite)
-    model.require_mask(mask is not None, blend)
+    model.require_inputs(mask is not None, blend)
     mask_files = masks.match([_name(job, Path(out)) for job in jobs], Path(mask)) if mask is not None else []
     require_no_input([(file, target) for file, (_, target) in zip(mask_files, jobs, strict=False)])
     require_working_size(working_size)
@@ -334,9 +70,3 @@ def _name(job: Job, out: Path) -> str:
     """The path of a picture below its folder, without suffix."""
     source, target = job
     return stem(target, out) if target != out else source.stem
-
-
-def require_working_size(working_size: int | None) -> None:
-    """Raises a `ValueError` when a picture cannot be shrunk to it."""
-    if working_size is not None and working_size < 1:
-        raise ValueError(f"--working-size {working_size}: a number of pixels, 1 or more, is expected")

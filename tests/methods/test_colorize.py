@@ -17,7 +17,7 @@ from diptych.data.pictures import Array
 from diptych.methods.base import Shape
 from diptych.methods.colorize import Colorize
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
-from diptych.translate import Model
+from diptych.model import Model
 
 SETTINGS = Pix2PixSettings(width=2, patch=16, dropout=False)
 HALF_A_LEVEL = 100 / 255 / 2  # of L*

@@ -94,6 +94,54 @@ def translate(
 
 
 @app.command
+def sample(
+    run: Path,
+    *,
+    out: Path,
+    label: list[str] | None = None,
+    count: int = 16,
+    seed: int = 0,
+    overwrite: bool = False,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+) -> None:
+    """Draw pictures out of noise, of the class that you name; the same seed gives the same pictures.
+
+    Parameters
+    ----------
+    run
+        The folder of a run, also while it is still training, or a model folder.
+    out
+        A picture file to write, a row for each label; or a folder, for single files.
+    label
+        The class, by its name; may be given several times. Without it, every class.
+    count
+        Pictures of each class.
+    seed
+        Seed of the noise.
+    overwrite
+        Write over older results.
+    device
+        Where to run.
+    precision
+        bf16 or fp32.
+    """
+    import diptych
+
+    files = diptych.sample(
+        run,
+        out=out,
+        label=label,
+        count=count,
+        seed=seed,
+        overwrite=overwrite,
+        device=device,
+        precision=precision,
+    )
+    print(out if len(files) == 1 else f"{out}: {len(files)} pictures")  # noqa: T201
+
+
+@app.command
 def submit(
     run: Path,
     *,

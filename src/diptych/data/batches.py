@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diptych.data import geometry
 from diptych.data.pictures import from_bytes
-from diptych.data.sources import Source
+from diptych.data.sources import Labelled, Source
 from diptych.holes import Holes
 
 Direction = Literal["AtoB", "BtoA"]
@@ -46,6 +46,11 @@ class PictureStore:
     def name(self, index: int) -> str:
         """What sample `index` is called."""
         return self.source.name(self.numbers[index])
+
+    def label(self, index: int) -> int:
+        """The number of the class of sample `index`, where there are classes."""
+        assert isinstance(self.source, Labelled)
+        return self.source.label(self.numbers[index])
 
     def get(self, index: int) -> Tensor:
         """The pictures of sample `index` as one uint8 array, A above B: `[C_A + C_B, size, size]` for a pair."""
@@ -170,29 +175,39 @@ class TrainingBatches:
         generator = Random(" ".join(map(str, (*self.keys[0], number, "holes"))))
         return [self.holes.draw(self.size, generator).byte() for _ in MASKS]
 
+    def _place(self, which: int, number: int) -> int:
+        """Which of its store's samples sample `number` is."""
+        epoch, position = divmod(number, len(self.stores[which]))
+        return int(self._order(which, epoch)[position])
+
     def _drawn(self, which: int, number: int) -> Iterator[Tensor]:
-        store = self.stores[which]
-        epoch, position = divmod(number, len(store))
-        for side in store.sides(int(self._order(which, epoch)[position])):
+        for side in self.stores[which].sides(self._place(which, number)):
             generator = Random(" ".join(map(str, (*self.keys[which], number))))  # the same for both sides of a pair
             side = geometry.random_crop(side, self.size, generator)
             yield geometry.random_flip(side, generator) if self.flip else side
 
+    def _numbers(self, step: int) -> range:
+        return range(step * self.batch_size, (step + 1) * self.batch_size)
+
     def batch(self, step: int) -> Tensor:
         """Batch number `step`: uint8 `[B, C_A + C_B, size, size]`."""
-        first = step * self.batch_size
-        samples = [self.sample(number) for number in range(first, first + self.batch_size)]
+        samples = [self.sample(number) for number in self._numbers(step)]
         return samples[0][None] if self.batch_size == 1 else torch.stack(samples)
 
+    def labels(self, step: int) -> Tensor:
+        """The numbers of the classes of the samples in batch number `step`: int64 `[B]`."""
+        [store] = self.stores
+        return torch.tensor([store.label(self._place(0, number)) for number in self._numbers(step)])
+
     def stream(self, start: int, stop: int, device: torch.device, workers: int) -> Iterator[dict[str, Tensor]]:
-        """Batches `start` to `stop`, prepared ahead by `workers` threads, moved to `device` in one transfer each."""
-        for pairs in self._prepared(start, stop, workers):
-            if device.type == "cuda":
-                pairs = pairs.pin_memory()
-            samples = pairs.to(device, non_blocking=True)
+        """Batches `start` to `stop`, prepared ahead by `workers` threads; the pictures of each move in one transfer."""
+        for step, pairs in enumerate(self._prepared(start, stop, workers), start=start):
+            samples = _moved(pairs, device)
             channels = [channels for store in self.stores for channels in store.source.channels]
             sides, masks = samples[:, : sum(channels)], samples[:, sum(channels) :].float()
             named = dict(zip(MASKS, masks.unsqueeze(2).unbind(1), strict=True)) if self.holes else {}
+            if isinstance(self.stores[0].source, Labelled):
+                named["label"] = _moved(self.labels(step), device)
             yield {**split_sides(sides, channels[0], self.direction), **named}
 
     def _prepared(self, start: int, stop: int, workers: int) -> Iterator[Tensor]:
@@ -210,3 +225,7 @@ class TrainingBatches:
                 yield ahead.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _moved(values: Tensor, device: torch.device) -> Tensor:
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from diptych.data import pictures, tfrecords
+from diptych.data import idx, pictures, tfrecords
+from diptych.data.idx import IdxPictures
 from diptych.data.sources import (
     Half,
+    Labelled,
     PackedPictures,
     PictureFiles,
     PictureRecords,
@@ -36,7 +38,13 @@ SINGLE_LAYOUTS = (
     "pictures, or TFRecord files, in DIR or DIR/train, for measuring also in DIR/val or DIR/test; or arrays of pictures, "
     "FILE.npy beside FILE-val.npy or FILE-test.npy, or DIR/train.npy beside DIR/val.npy or DIR/test.npy"
 )
+LABELLED_LAYOUTS = (
+    "a folder for each class in DIR or DIR/train, for measuring also in DIR/val or DIR/test; or idx files as MNIST has "
+    "them, DIR/train-images-idx3-ubyte beside DIR/train-labels-idx1-ubyte, gzip or not, for measuring also DIR/t10k-..."
+)
 ARRAY = ".npy"
+IDX_SPLITS: dict[Split, tuple[str, ...]] = {**SPLIT_FOLDERS, "test": ("t10k", *SPLIT_FOLDERS["test"])}
+OTHER = {"images": "labels", "labels": "images"}
 
 
 @dataclass(frozen=True)
@@ -80,12 +88,16 @@ def find(needs: str, place: Place, split: Split, channels: tuple[int, int] = (3,
     """The samples of one split that a method needs, or None where there is no such split.
 
     "paired" pictures are one source of pairs, "unpaired" ones two sources, A and B; "images" are one source of single
-    pictures. Where the folder has no splits, all is "train". `channels` says how A and B are read: 3 for RGB, 1 for grey.
-    Raises a `ValueError` that names what is wrong: no such folder, nothing in it, an A without its B.
+    pictures, and so are "labelled" ones, which have labels where they lie in classes. Where the folder has no splits, all
+    is "train". `channels` says how A and B are read: 3 for RGB, 1 for grey. Raises a `ValueError` that names what is wrong:
+    no such folder, nothing in it, an A without its B.
     """
     if needs == "images":
         found = find_images(place, split, channels[0])
         return [found] if found else None
+    if needs == "labelled":
+        labelled = find_labelled(place, split, channels[0])
+        return [labelled] if labelled else None
     if needs == "paired":
         pairs = find_paired(place, split, channels)
         return [pairs] if pairs else None
@@ -129,6 +141,85 @@ def find_images(place: Place, split: Split, channels: int = 3) -> Singles | None
         raise ValueError(f"{place.arguments}: single pictures are learnt from, not an A and a B; give one --data DIR")
     folder = _split_folder(place.folder, split, SINGLE_LAYOUTS)
     return find_singles(folder, channels) if folder else None
+
+
+def find_labelled(place: Place, split: Split, channels: int = 3) -> Labelled | Singles | None:
+    """The pictures of one split with their labels, as `find` finds them: idx files, or a folder for each class.
+
+    Pictures in no folders have no labels. Raises a `ValueError` for a picture that lies beside such folders.
+    """
+    if place.folder_b is None and (files := idx_files(place.folder)):
+        if "train" not in files:
+            listed = _listed(images for images, _ in files.values())
+            raise ValueError(f"{place}: has no train-images, only {listed}; the layouts are: {LABELLED_LAYOUTS}")
+        if split not in files:
+            return None
+        idx = IdxPictures(*files[split], (channels,))
+        return Labelled(idx, idx.labels)
+    singles = find_images(place, split, channels)
+    if not isinstance(singles, PictureFiles):
+        return singles
+    names = [class_of(path, singles.folder) for path in singles.paths]
+    if not any(names):
+        return singles
+    if not all(names):
+        raise ValueError(
+            f"{singles.paths[names.index('')]}: lies in no class, beside folders that are classes; move it into one of "
+            f"them, or away; the layouts are: {LABELLED_LAYOUTS}"
+        )
+    return Labelled(singles, names)
+
+
+def class_of(path: Path, folder: Path) -> str:
+    """The class of a picture below a folder: the name of the uppermost folder that it lies in there, "" where there is none.
+
+    >>> class_of(Path("animals/a cat/indoors/1.png"), Path("animals"))
+    'a cat'
+    """
+    return "".join(path.parts[len(folder.parts) : -1][:1])
+
+
+def uniform(place: Place) -> tuple[int, int, int] | None:
+    """Height, width and channels of all training pictures, where one file holds them all; None elsewhere."""
+    if place.folder_b is not None:
+        return None
+    if _is_array(place.folder):
+        return PackedPictures(place.folder, (3,)).uniform
+    if array := _arrays(place.folder).get("train"):
+        return PackedPictures(array, (3,)).uniform
+    if files := idx_files(place.folder).get("train"):
+        _, height, width = idx.shape(files[0], 3)
+        return height, width, 1
+    return None
+
+
+def idx_files(folder: Path) -> dict[Split, tuple[Path, Path]]:
+    """The idx files in a folder, pictures and labels, by split; a `ValueError` for one without the other, or two sets."""
+    if _is_array(folder):
+        return {}
+    _folders(folder)
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    found: dict[tuple[str, str], Path] = {}
+    for name in names:  # a file comes before the same one packed
+        if not (match := idx.NAMES.fullmatch(name)) or (name.lower().endswith(".gz") and name[:-3] in names):
+            continue
+        split, kind = match[1].lower(), match[2].lower()
+        if other := found.get((split, kind)):
+            raise ValueError(f"{folder}: holds two sets ({other.name}, {name}); keep each in a folder of its own")
+        found[split, kind] = folder / name
+    files: dict[Split, tuple[Path, Path]] = {}
+    for (word, kind), file in found.items():
+        if (word, OTHER[kind]) not in found:
+            raise ValueError(f"{file}: has no file of {OTHER[kind]} beside it; copy that too")
+        split = next(split for split, words in IDX_SPLITS.items() if word in words)
+        files[split] = (found[word, "images"], found[word, "labels"])
+    if files and (picture := next(_walk(folder, _is_single), None)):
+        raise ValueError(
+            f"{folder}: holds idx files and pictures ({Path(picture).name}), maybe the same ones twice; keep the one or the "
+            "other in a folder of its own"
+        )
+    return files
 
 
 def _sides(place: Place, split: Split) -> tuple[tuple[Path, Path] | None, str]:

@@ -20,10 +20,7 @@ def plan(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[Job]:
     else:
         jobs = plan_folder(inputs, out)
     require_no_input(jobs)
-    existing = [target for _, target in jobs if target.exists()]
-    if existing and not overwrite:
-        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-        raise ValueError(f"{existing[0]}{more}: exists already; choose another --out or add --overwrite")
+    require_free([target for _, target in jobs], overwrite)
     return jobs
 
 
@@ -50,6 +47,14 @@ def plan_folder(inputs: Sequence[Path], out: Path, suffix: str | None = None) ->
             f"{twice}: {first} and {second} would both be written to it{more}; use different folders, or rename one"
         )
     return jobs
+
+
+def require_free(targets: Sequence[Path], overwrite: bool) -> None:
+    """Raises a `ValueError` when one of the files is there already and may not be written over."""
+    existing = [target for target in targets if target.exists()]
+    if existing and not overwrite:
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise ValueError(f"{existing[0]}{more}: exists already; choose another --out or add --overwrite")
 
 
 def require_no_input(jobs: Sequence[Job]) -> None:

@@ -1,4 +1,4 @@
-"""A list of samples, wherever they lie: picture files, halves of side-by-side pictures, TFRecords, arrays."""
+"""A list of samples, wherever they lie: picture files, halves of side-by-side pictures, TFRecords, arrays; with labels."""
 
 import os
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from diptych.data import pictures, tfrecords
+
+SHOWN = 10  # names of classes, in a line
 
 
 class Source(Protocol):
@@ -224,6 +226,12 @@ class PackedPictures:
                 f"{self.file}: is no whole array of 8-bit pictures ({error}); copy it or make it again"
             ) from error
 
+    @property
+    def uniform(self) -> tuple[int, int, int]:
+        """Height, width and channels of all."""
+        _, height, width, *channels = self.array.shape
+        return height, width, channels[0] if channels else 1
+
     def __len__(self) -> int:
         return len(self.array)
 
@@ -242,6 +250,68 @@ class PackedPictures:
 
     def load(self, index: int) -> tuple[Tensor]:  # noqa: D102
         return (pictures.to_bytes(self.decode(index), self.channels[0]),)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Single pictures, each of a class.
+
+    >>> folder = Path("animals")
+    >>> files = PictureFiles(folder, [folder / "cat/1.png", folder / "a dog/1.png"], (3,))
+    >>> animals = Labelled(files, ["cat", "a dog"])
+    >>> animals.classes, animals.label(0)
+    (('a dog', 'cat'), 1)
+    """
+
+    singles: Singles
+    names: Sequence[str]
+    """What each picture's class is called."""
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """What the classes are called, in the order of their names; numbers come first and are counted up."""
+        return tuple(
+            sorted(set(self.names), key=lambda name: (not name.isdecimal(), len(name) * name.isdecimal(), name))
+        )
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.classes)}
+
+    def label(self, index: int) -> int:
+        """The number of a picture's class among `classes`."""
+        return self._numbers[self.names[index]]
+
+    @property
+    def channels(self) -> tuple[int, ...]:  # noqa: D102
+        return self.singles.channels
+
+    def __len__(self) -> int:
+        return len(self.singles)
+
+    def describe(self, height: int, width: int) -> str:  # noqa: D102
+        return f"{self.singles.describe(height, width)}, in {len(self.classes)} classes ({_shortened(self.classes)})"
+
+    def name(self, index: int) -> str:  # noqa: D102
+        return self.singles.name(index)
+
+    def files(self, index: int) -> str:  # noqa: D102
+        return self.singles.files(index)
+
+    def decode(self, index: int) -> pictures.Pixels:  # noqa: D102
+        return self.singles.decode(index)
+
+    def load(self, index: int) -> tuple[Tensor, ...]:  # noqa: D102
+        return self.singles.load(index)
+
+
+def classes_of(sources: Sequence[Source]) -> tuple[str, ...]:
+    """What the classes of the samples are called; none where they have no labels."""
+    return sources[0].classes if isinstance(sources[0], Labelled) else ()
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= SHOWN else f"{', '.join(names[: SHOWN - 1])}, ... {names[-1]}"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """One paper = one file. A new method is its file, its line here, its recipe and its page in the docs."""
 
 from diptych.methods.base import Method
+from diptych.methods.cgan import CGAN
 from diptych.methods.colorize import Colorize
 from diptych.methods.cyclegan import CycleGAN
 from diptych.methods.glcic import GLCIC
@@ -11,4 +12,5 @@ METHODS: dict[str, type[Method]] = {
     "cyclegan": CycleGAN,
     "colorize": Colorize,
     "glcic": GLCIC,
+    "cgan": CGAN,
 }

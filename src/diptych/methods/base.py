@@ -1,7 +1,7 @@
 """The contract between a paper and the training loop."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol, Self
 
@@ -36,11 +36,21 @@ class StrictModel(BaseModel):
     )
 
 
+SINGLE = ("images", "labelled")
+"""What methods need that learn from single pictures, with no A and B."""
+
+Uniform = tuple[int, int, int]
+"""Height, width and channels."""
+
+
 class MethodSettings(StrictModel):
     """A method's own settings; each paper's file extends it."""
 
-    def defaults(self) -> dict[str, Any]:
-        """The settings of the run, by their flags' names, for which this paper has another default."""
+    def defaults(self, uniform: Uniform | None = None) -> dict[str, Any]:
+        """The settings of the run, by their flags' names, for which this paper has another default.
+
+        `uniform` is what all pictures are like, where their format knows of one size and kind alone.
+        """
         return {}
 
     def resolved(self, steps: int, size: int) -> Self:
@@ -49,11 +59,13 @@ class MethodSettings(StrictModel):
 
 
 class Shape(StrictModel):
-    """What a method is built for: pictures of `size` x `size` at training, with so many channels in and out."""
+    """What a method is built for: pictures of `size` x `size` at training, with so many channels in and out, in classes."""
 
     size: int
     x_channels: int = 3
     y_channels: int = 3
+    classes: tuple[str, ...] = ()
+    """What the classes are called; a label is a place among them."""
 
 
 Answer = Callable[[dict[str, Tensor]], Tensor]
@@ -81,7 +93,7 @@ class Method(nn.Module, ABC):
     players: ClassVar[dict[str, tuple[str, ...]]]
     """Who moves together, and which networks each player owns."""
     inputs: ClassVar[tuple[str, ...]] = ("x",)
-    """The tensors that `translate` reads, in order."""
+    """The tensors that `translate` reads, in order; without an "x" pictures start from noise, and `draw` makes them all."""
     deployed: ClassVar[tuple[str, ...]] = ("G",)
     """The networks that `translate` uses; export and serve keep only these."""
     two_way: ClassVar[bool] = False
@@ -102,6 +114,10 @@ class Method(nn.Module, ABC):
     """What holes are learnt from, where one of the `inputs` is a "mask"; None for all other methods."""
     reach: int = 0
     """Where there are holes: pixels beyond which nothing counts for what one is filled with."""
+    classes: tuple[str, ...] = ()
+    """The classes that a picture can be asked of; none where the method is not told the labels."""
+    rows: tuple[str, ...] = ()
+    """What the rows of the sample sheet are called, where they are not those of the data."""
 
     @abstractmethod
     def __init__(self, settings: Any, shape: Shape) -> None:
@@ -153,6 +169,13 @@ class Method(nn.Module, ABC):
 
     def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The tensors named in `inputs`, made from `y`, what should come out; a method that needs "images" has it."""
+        raise NotImplementedError
+
+    def draw(self, label: int, seed: int, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """The tensors named in `inputs`, for pictures of these numbers of a class; a method that starts from noise has it.
+
+        What is drawn for a picture depends on `(label, seed, number)` alone.
+        """
         raise NotImplementedError
 
     def enlarge(self, x: Tensor, y: Tensor, levels: int | None) -> Tensor:

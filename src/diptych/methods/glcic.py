@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diptych import losses
 from diptych.holes import Holes, Kind, cut, window
-from diptych.methods.base import Answer, Method, MethodSettings, Shape, Update, frozen
+from diptych.methods.base import Answer, Method, MethodSettings, Shape, Uniform, Update, frozen
 from diptych.networks import completion, context_discriminator
 from diptych.networks.completion import CompletionNetwork
 from diptych.networks.context_discriminator import ContextDiscriminator
@@ -72,7 +72,7 @@ class GLCICSettings(MethodSettings):
             raise ValueError("a whole number of steps, or a share of the run below 1, is expected")
         return value
 
-    def defaults(self) -> dict[str, Any]:
+    def defaults(self, uniform: Uniform | None = None) -> dict[str, Any]:
         """No decay, and pictures are cut rather than stretched (section 3.4); 96 pictures a step are left to who can."""
         return {"lr": 2e-4 if self.optimizer == "adam" else 1.0, "decay-start": 1.0, "batch-size": 16, "fit": "crop"}
 

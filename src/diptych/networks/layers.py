@@ -62,7 +62,7 @@ def initialise(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, 0.0, 0.02)
-        elif isinstance(layer, nn.BatchNorm2d) or (isinstance(layer, nn.InstanceNorm2d) and layer.affine):
+        elif isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d) and layer.affine:
             nn.init.normal_(layer.weight, 1.0, 0.02)
         else:
             continue

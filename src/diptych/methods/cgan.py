@@ -1,0 +1,124 @@
+"""Pictures of a class: Mirza, Osindero, "Conditional Generative Adversarial Nets", arXiv:1411.1784, 2014.
+
+G makes a picture of a class out of noise; D sees a picture beside the class that it is said to be of. The networks and how
+they are trained are those of Radford, Metz, Chintala, "Unsupervised Representation Learning with Deep Convolutional
+Generative Adversarial Networks", ICLR 2016 (DCGAN), which this is when it is not told the labels.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from diptych import losses
+from diptych.methods.base import Method, MethodSettings, Shape, Uniform, Update, frozen
+from diptych.networks import dcgan
+
+ROWS, COLUMNS = 16, 10  # of a sample sheet: classes at most, pictures of each
+USUAL = 64  # pixels: DCGAN's own size
+
+
+class CGANSettings(MethodSettings):
+    """The defaults are the papers'."""
+
+    width: int = Field(
+        64, ge=1, description="Channels of D's first layer, half of those of G's last maps (DCGAN, figure 1)."
+    )
+    noise: int = Field(100, ge=1, description="How many numbers of noise a picture is made from (DCGAN, figure 1).")
+    conditional: bool = Field(True, description="G and D are told the labels; if not, this is DCGAN.")
+    condition: dcgan.Condition = Field(
+        "one-hot",
+        description="How they are told: a number for each class beside the noise, a plane for each beside the picture "
+        "(Mirza and Osindero 2014, section 3.2); learnt numbers and a learnt plane; projection (Miyato and Koyama 2018).",
+    )
+    adversarial: losses.Adversarial = Field(
+        "vanilla", description="The GAN loss: the paper's cross-entropy (equation 2), least squares, or hinge."
+    )
+
+    def defaults(self, uniform: Uniform | None = None) -> dict[str, Any]:
+        """Batches of 128, no augmentation, no decay (DCGAN, section 4); where all pictures have one size, that up to 64."""
+        height, width, channels = uniform or (USUAL, USUAL, 3)
+        return {
+            "size": dcgan.fitting(min(height, width, USUAL)),
+            "channels-a": channels,
+            "epochs": 25.0,
+            "batch-size": 128,
+            "decay-start": 1.0,
+            "load-scale": 1.0,
+            "fit": "crop",
+            "flip": False,
+        }
+
+
+class CGAN(Method):
+    """`G: (z, y) -> x`, judged by `D: (x, y)`; in the paper x is a picture and y its label."""
+
+    paper = "Mirza and Osindero 2014, Conditional Generative Adversarial Nets; Radford et al. 2016, DCGAN"
+    summary = "pictures out of noise, of a class that you name, learnt from pictures in classes"
+    needs = "labelled"
+    players: ClassVar[dict[str, tuple[str, ...]]] = {"generator": ("G",), "discriminator": ("D",)}
+    inputs: ClassVar[tuple[str, ...]] = ("z", "label")
+    columns: ClassVar[tuple[str, ...]] = tuple(str(number) for number in range(COLUMNS))
+    Settings = CGANSettings
+
+    def __init__(self, settings: CGANSettings, shape: Shape) -> None:
+        super().__init__(settings, shape)
+        self.settings = settings
+        if settings.conditional and not shape.classes:
+            raise ValueError(
+                "--method.conditional true: the pictures are in no classes; put those of each class into a folder of its "
+                "own, or give --method.conditional false to learn without labels"
+            )
+        self.classes = shape.classes if settings.conditional else ()
+        self.multiple = shape.size
+        # Of very many classes some are shown, spread over all
+        self.shown = [row * len(self.classes) // ROWS for row in range(ROWS)]
+        if len(self.classes) <= ROWS:
+            self.shown = list(range(len(self.classes) or COLUMNS))
+        self.rows = tuple(self.classes[label] for label in self.shown) if self.classes else ()
+        of_both: dict[str, Any] = {
+            "size": shape.size,
+            "classes": len(self.classes),
+            "condition": settings.condition,
+            "width": settings.width,
+        }
+        self.G = dcgan.Generator(shape.x_channels, noise=settings.noise, **of_both)
+        self.D = dcgan.Discriminator(shape.x_channels, **of_both)
+
+    def train_step(self, batch: dict[str, Tensor], update: Update, step: int) -> dict[str, Tensor]:
+        """One step on D, then one on G. What G makes has the labels of the real pictures, so that they tell D nothing."""
+        x = batch["y"]
+        y = batch["label"] if self.classes else None
+        z = 2 * torch.rand(len(x), self.settings.noise, device=x.device) - 1  # "uniform" (DCGAN, figure 1)
+        kind = self.settings.adversarial
+        fake_x = self.G(z, y)
+        # Two passes, because batch norm would let real and generated pictures see each other
+        loss_D_real = losses.discriminator(self.D(x, y), True, kind)  # equation 2, first term
+        loss_D_fake = losses.discriminator(self.D(fake_x.detach(), y), False, kind)  # equation 2, second term
+        update("discriminator", loss_D_real + loss_D_fake)
+        with frozen(self.D):
+            loss_G = losses.generator(self.D(fake_x, y), kind)
+        update("generator", loss_G)
+        return {"D_real": loss_D_real, "D_fake": loss_D_fake, "G": loss_G}
+
+    def draw(self, label: int, seed: int, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """`z` `[N, noise]` from the seed and the number of each picture, whatever its label, and `label` `[N]`."""
+        z = [np.random.default_rng([seed, number]).uniform(-1, 1, self.settings.noise) for number in numbers]
+        return {"z": torch.tensor(np.array(z), dtype=torch.float32), "label": torch.full((len(numbers),), label)}
+
+    def translate(self, batch: dict[str, Tensor]) -> Tensor:
+        """Noise `z` `[B, noise]` and the numbers of the classes `label` `[B]` -> `[B, C, size, size]`."""
+        output: Tensor = self.G(batch["z"], batch["label"] if self.classes else None)
+        return output
+
+    def panels(self, batch: dict[str, Tensor]) -> list[Tensor]:
+        """A row for each class, a noise for each column; without labels another noise everywhere. Seed 0, as in sampling."""
+        rows = []
+        for row, label in enumerate(self.shown):
+            first = 0 if self.classes else row * COLUMNS
+            inputs = self.draw(label, 0, range(first, first + COLUMNS))
+            rows.append(self.translate({name: value.to(batch["y"].device) for name, value in inputs.items()}))
+        return list(torch.stack(rows).unbind(dim=1))

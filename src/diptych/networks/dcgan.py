@@ -1,0 +1,201 @@
+"""The generator and the discriminator of DCGAN (Radford et al. 2016, section 3 and figure 1), with and without labels.
+
+A label comes into both of them in one of three ways:
+
+* "one-hot": as a number for each class beside the noise, and a plane for each beside the picture (Mirza and Osindero 2014,
+  section 3.2);
+* "embedding": likewise, but as learnt numbers, and as one learnt plane;
+* "projection": G scales and shifts its maps for each class otherwise, D adds the inner product of what it sees and a learnt
+  vector of the class (Miyato and Koyama 2018, section 3).
+"""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from diptych.networks.layers import BatchNorm, initialise
+
+Condition = Literal["one-hot", "embedding", "projection"]
+
+SMALLEST = 16
+EMBEDDED = 50  # learnt numbers of a class beside the noise
+MOST = 16  # times the width: the 1024 maps of figure 1
+
+
+class Generator(nn.Module):
+    """Noise, and maybe a label, into a picture: projected to few pixels, then doubled up to `size` (figure 1).
+
+    For a width of 64, 64 px become of 4 x 4 x 1024, 8 x 8 x 512, 16 x 16 x 256 and 32 x 32 x 128, and 28 px of 7 x 7 x 256
+    and 14 x 14 x 128. `classes` is how many there are, 0 for none.
+
+    >>> G = Generator(1, size=28, noise=100, classes=10, width=4)
+    >>> G(torch.zeros(2, 100), torch.tensor([3, 7])).shape
+    torch.Size([2, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        size: int,
+        noise: int = 100,
+        classes: int = 0,
+        condition: Condition = "one-hot",
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        side, doublings = halved(size)
+        maps = [width * min(2**i, MOST) for i in range(doublings, 0, -1)]
+        self.label: nn.Module | None = None
+        beside = 0
+        if classes and condition != "projection":
+            beside = classes if condition == "one-hot" else EMBEDDED
+            self.label = OneHot(classes) if condition == "one-hot" else nn.Embedding(classes, EMBEDDED)
+        self.project = nn.Sequential(
+            nn.Linear(noise + beside, maps[0] * side**2, bias=False), nn.Unflatten(1, (maps[0], side, side))
+        )
+        scaled_for = classes if condition == "projection" else 0
+        self.norms = nn.ModuleList([ClassBatchNorm(n, scaled_for) for n in maps])
+        self.doublings = nn.ModuleList(
+            [
+                *(_doubled(before, after, bias=False) for before, after in pairwise(maps)),
+                _doubled(maps[-1], channels, bias=True),
+            ]
+        )
+        initialise(self)
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """`[B, noise]` and the numbers of the classes `[B]` -> `[B, channels, size, size]` in [-1, 1]."""
+        given = z if self.label is None else torch.cat([z, self.label(label)], dim=1)
+        maps: Tensor = self.project(given)
+        for norm, double in zip(self.norms, self.doublings, strict=True):
+            maps = double(norm(maps, label).relu())
+        return maps.tanh()
+
+
+class Discriminator(nn.Module):
+    """One logit for a picture `[B, channels, size, size]` and its label: is it a real one of this class?
+
+    4x4 convolutions of stride 2 with leaky ReLU, batch norm in all but the first, and one linear layer on what is left
+    (section 3).
+
+    >>> D = Discriminator(1, size=28, classes=10, condition="projection", width=4)
+    >>> D(torch.zeros(2, 1, 28, 28), torch.tensor([3, 7])).shape
+    torch.Size([2, 1])
+    """
+
+    def __init__(
+        self, channels: int, *, size: int, classes: int = 0, condition: Condition = "one-hot", width: int = 64
+    ) -> None:
+        super().__init__()
+        side, halvings = halved(size)
+        self.planes: nn.Module | None = None
+        beside = 0
+        if classes and condition == "one-hot":
+            beside = classes
+            self.planes = nn.Sequential(OneHot(classes), nn.Unflatten(1, (classes, 1, 1)))
+        elif classes and condition == "embedding":
+            beside = 1
+            self.planes = nn.Sequential(nn.Embedding(classes, size**2), nn.Unflatten(1, (1, size, size)))
+        maps = [width * min(2**i, MOST) for i in range(halvings)]
+        layers: list[nn.Module] = [_halved(channels + beside, maps[0], bias=True), nn.LeakyReLU(0.2)]
+        for before, after in pairwise(maps):
+            layers += [_halved(before, after, bias=False), BatchNorm(after), nn.LeakyReLU(0.2)]
+        features = maps[-1] * side**2
+        self.features = nn.Sequential(*layers, nn.Flatten())
+        self.logit = nn.Linear(features, 1)
+        initialise(self)
+        self.projection: nn.Embedding | None = None
+        if classes and condition == "projection":
+            self.projection = nn.Embedding(classes, features)
+            nn.init.normal_(self.projection.weight, 0.0, 0.02)  # as the weights of `logit`, to which they are added
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """`[B, channels, size, size]` and the numbers of the classes `[B]` -> logits `[B, 1]`."""
+        seen = x if self.planes is None else torch.cat([x, self.planes(label).expand(-1, -1, *x.shape[2:])], dim=1)
+        features = self.features(seen)
+        logits: Tensor = self.logit(features)
+        if self.projection is not None:
+            logits = logits + (self.projection(label) * features).sum(dim=1, keepdim=True)
+        return logits
+
+
+class OneHot(nn.Module):
+    """The number of a class `[B]` -> `[B, classes]`, 1 at its place and 0 elsewhere.
+
+    >>> OneHot(3)(torch.tensor([2])).tolist()
+    [[0.0, 0.0, 1.0]]
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, label: Tensor) -> Tensor:
+        """As the class says."""
+        # torch.nn.functional.one_hot asks for the smallest label, and so waits for some devices
+        return (label[:, None] == torch.arange(self.classes, device=label.device)).float()
+
+
+class ClassBatchNorm(nn.Module):
+    """Batch normalisation, with a scale and a shift for each class where there are `classes` (Dumoulin et al. 2017).
+
+    A trained network normalises with the statistics of its training, so that a picture does not depend on those that are
+    drawn beside it.
+    """
+
+    def __init__(self, channels: int, classes: int = 0) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=not classes)
+        self.scale_and_shift: nn.Embedding | None = None
+        if classes:
+            self.scale_and_shift = nn.Embedding(classes, 2 * channels)
+            nn.init.zeros_(self.scale_and_shift.weight)  # the scale is counted from 1
+
+    def forward(self, maps: Tensor, label: Tensor | None) -> Tensor:
+        """`[B, C, H, W]` and the numbers of the classes `[B]` -> the same shape."""
+        normal: Tensor = self.norm(maps)
+        if self.scale_and_shift is None:
+            return normal
+        scale, shift = self.scale_and_shift(label)[..., None, None].chunk(2, dim=1)
+        scaled: Tensor = normal * (1 + scale) + shift
+        return scaled
+
+
+def _doubled(channels: int, out: int, bias: bool) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(channels, out, kernel_size=4, stride=2, padding=1, bias=bias)
+
+
+def _halved(channels: int, out: int, bias: bool) -> nn.Conv2d:
+    return nn.Conv2d(channels, out, kernel_size=4, stride=2, padding=1, bias=bias)
+
+
+def halved(size: int) -> tuple[int, int]:
+    """What is left of `size` when it is halved down to 4 to 7 pixels, and how often it was.
+
+    Raises a `ValueError` for a size that cannot be.
+
+    >>> halved(28), halved(64)
+    ((7, 2), (4, 4))
+    """
+    side, halvings = size, 0
+    while side >= 8 and side % 2 == 0:
+        side, halvings = side // 2, halvings + 1
+    if size < SMALLEST or side >= 8:
+        raise ValueError(
+            f"--size {size}: the networks take sizes from {SMALLEST} on that are 4, 5, 6 or 7 doubled twice or more, as "
+            f"28, 32, 64 and 128 are; {fitting(size)} is near"
+        )
+    return side, halvings
+
+
+def fitting(size: int) -> int:
+    """The largest size up to `size` that the networks take; the smallest there is where none is.
+
+    >>> fitting(30), fitting(100), fitting(5)
+    (28, 96, 16)
+    """
+    doubled = [side << times for side in (4, 5, 6, 7) for times in range(2, max(size, SMALLEST).bit_length())]
+    return max(side for side in doubled if side <= max(size, SMALLEST))
