@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import google_crc32c
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -149,6 +150,24 @@ def research_pictures() -> Path:
     if not folder.is_dir():
         pytest.skip("no real pictures beside the checkout (../shared/data); the built-in ones are tested all the same")
     return folder
+
+
+WriteIdx = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def write_idx() -> WriteIdx:
+    """Writes a set as MNIST's is: uint8 pictures `[N, H, W]`, a label for each; gives its folder."""
+
+    def call(folder: Path, given_pictures: Any, labels: Any, word: str = "train") -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, values in (("images-idx3", given_pictures), ("labels-idx1", labels)):
+            array = np.asarray(values, np.uint8)
+            header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            (folder / f"{word}-{name}-ubyte").write_bytes(header + array.tobytes())
+        return folder
+
+    return call
 
 
 Feature = bytes | Sequence[bytes] | Sequence[int] | Sequence[float]

@@ -1,12 +1,14 @@
-"""How far translated pictures are from the true ones: pure functions, pictures in [-1, 1] in, one number per picture out.
+"""How far pictures are from the true ones: pure functions, pictures in [-1, 1] in, one number per picture out.
 
 Pictures are compared as they are seen: after the map to 8 bits, on a scale from 0 to 1.
 """
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diptych import color
 
@@ -42,13 +44,7 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
 
 def _similarities(output: Tensor, target: Tensor) -> Tensor:
     """The similarity of the windows around each pixel, the pictures mirrored at their borders: `[B, C, H, W]`."""
-    try:
-        from torchmetrics.functional.image import structural_similarity_index_measure
-    except Exception as error:  # a torchvision that does not load breaks torchmetrics with a RuntimeError
-        raise ValueError(
-            f"torchmetrics does not load here ({error}); where torchvision is the cause, uninstall it: diptych needs none"
-        ) from error
-    _, windows = structural_similarity_index_measure(
+    _, windows = _torchmetrics("functional.image").structural_similarity_index_measure(
         as_seen(output).double(),
         as_seen(target).double(),
         data_range=1.0,
@@ -108,6 +104,40 @@ def _mean_in(values: Tensor, mask: Tensor) -> Tensor:
     """The mean over the hole, `[B, C, H, W]` and `[B, 1, H, W]` -> `[B]`; a picture needs a hole."""
     holes = mask.to(values.dtype)
     return (values * holes).flatten(1).sum(1) / (holes.flatten(1).sum(1) * values.shape[1])
+
+
+# ---- of many pictures
+
+
+def frechet_distance(features: Tensor, of_real: Tensor) -> float:
+    """Distance of two sets of features, `[N, D]` and `[M, D]`, as if both were normal (Heusel et al. 2017, equation 6).
+
+    >>> one = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]])
+    >>> round(frechet_distance(one, one + 3), 4)  # of equal spread: the squared distance of the means
+    18.0
+    """
+    distance = _torchmetrics("image.fid").FrechetInceptionDistance(feature=_AsTheyAre(features.shape[1]))
+    distance.update(features.double(), real=False)
+    distance.update(of_real.double(), real=True)
+    value: float = distance.compute().item()
+    return value
+
+
+class _AsTheyAre(nn.Identity):
+    """What torchmetrics takes for a network whose features these are."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+
+def _torchmetrics(module: str) -> Any:
+    try:
+        return import_module(f"torchmetrics.{module}")
+    except Exception as error:  # a torchvision that does not load breaks torchmetrics with a RuntimeError
+        raise ValueError(
+            f"torchmetrics does not load here ({error}); where torchvision is the cause, uninstall it: diptych needs none"
+        ) from error
 
 
 IN_HOLES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {

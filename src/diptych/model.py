@@ -23,8 +23,6 @@ from diptych.holes import Mask
 Picture = TypeVar("Picture", Image.Image, Array)
 MaskPicture = Path | str | Image.Image | Array
 
-AT_ONCE = 16  # pictures out of noise; always as many, lest the last bits of a picture depend on how many are asked for
-
 
 def load(
     run: Path | str, *, direction: Direction | None = None, device: Device = "auto", precision: Precision = "auto"
@@ -189,7 +187,6 @@ class Model:
 
     def pixels(self, source: Pixels, stochastic: bool = False, working_size: int | None = None) -> Pixels:
         """Pixels to pixels of the same size, bits and alpha, for a method that fills no holes."""
-        self.require_inputs(False)
         x = pictures.to_tensor(source, self.channels)
         y = self.tensor(x, stochastic, working_size, levels=2**source.bits - 1)
         return pictures.from_tensor(y, source.bits, source.alpha)
@@ -222,6 +219,7 @@ class Model:
         self, x: Tensor, stochastic: bool = False, working_size: int | None = None, levels: int | None = None
     ) -> Tensor:
         """float `[C, H, W]` in [-1, 1] -> float `[C', H, W]` in [-1, 1], on the CPU; `levels` as in the contract."""
+        self.require_inputs(False)
         height, width = x.shape[-2:]
         require_working_size(working_size)
         shorter = working_size or self.method.working_size or min(height, width)
@@ -263,11 +261,10 @@ class Model:
         return self._generated(number, count, seed)
 
     def _generated(self, number: int, count: int, seed: int) -> Iterator[Tensor]:
-        for first in range(0, count, AT_ONCE):
-            inputs = self.method.draw(number, seed, range(first, first + AT_ONCE))
+        drawn = self.method.drawn(number, seed, count, self.device)
+        for _ in range(count):
             with torch.inference_mode(), autocast(self.precision, self.device):
-                y = self.method.translate({name: value.to(self.device) for name, value in inputs.items()})
-            yield from y.float().cpu()[: count - first]
+                yield next(drawn).float().cpu()
 
     def number_of(self, label: str | int | None) -> int:
         """The place of a label among the classes, 0 where there are none; a `ValueError` for one that is not among them."""

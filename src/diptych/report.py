@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel
 
 from diptych.atomic import atomic_file
 from diptych.methods import METHODS
-from diptych.methods.base import kebab
+from diptych.methods.base import SINGLE, kebab
 from diptych.run import Run, read_json_lines
 
 BUCKETS = 300  # points of a curve; a chart is about as many pixels wide
@@ -37,6 +38,9 @@ def report(run: Path | str) -> Path:
     folder = Run.open(Path(run))
     log, measured = folder.read_log(), _newest(read_json_lines(folder.path / "metrics.jsonl"), folder)
     step, time = _progress(log)
+    method = METHODS[folder.method]
+    with torch.device("meta"):  # no weights are needed to say what its rows are
+        rows = method(folder.settings.method, folder.shape).rows
     pages = Environment(
         loader=PackageLoader("diptych", ""),
         autoescape=True,
@@ -48,7 +52,9 @@ def report(run: Path | str) -> Path:
     page = pages.get_template("report.html").render(
         run=folder,
         name=folder.path.resolve().name,
-        method=METHODS[folder.method],
+        method=method,
+        single=method.needs in SINGLE,
+        rows=rows,
         about=tomllib.loads((folder.path / "settings.toml").read_text(encoding="utf-8"))["run"],
         described=list(_described(folder)),
         step=step,

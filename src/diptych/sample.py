@@ -1,7 +1,7 @@
 """Pictures out of noise, of the classes that a person names: one sheet, or single files."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def sample(
     run: Path | str,
     *,
     out: Path | str,
-    label: Label | Sequence[Label] | None = None,
+    label: Label | Iterable[Label] | None = None,
     count: int = 16,
     seed: int = 0,
     overwrite: bool = False,
@@ -32,7 +32,8 @@ def sample(
     is there already and may not be written over (`overwrite`).
     """
     model, out = load(run, device=device, precision=precision), Path(out)
-    asked: Sequence[Label | None] = [label] if isinstance(label, str | int) else label or model.method.classes or [None]
+    named = label if isinstance(label, Iterable) and not isinstance(label, str) else [label]
+    asked = [str(one) for one in named if one is not None] or model.method.classes or (None,)
     made = {one: model.generate(one, count, seed) for one in asked}
     if out.suffix and not out.is_dir():
         pictures.require_writable_suffix(out)

@@ -53,9 +53,7 @@ def submit(
         raise ValueError(f"{out}: lies among the photographs, and would be taken for one; choose another --out")
     model = load(run, direction=direction, device=device, precision=precision)
     if model.method.inputs != ("x",):
-        raise ValueError(
-            f"{run}: {model.config.method} needs more than a photograph to make a picture; give another run"
-        )
+        raise ValueError(f"{run}: {model.config.method} makes no picture out of a photograph alone; give another run")
     photos = PictureStore(layouts.find_singles(data, model.channels), SIZE, "crop")
     if not COUNT[0] <= len(photos) <= COUNT[1]:
         raise ValueError(

@@ -61,7 +61,9 @@ def train(
     console = console or Console()
     require_method(method)
     place, out = Place.given(data, data_a, data_b), Path(out)
-    asked = settings_from(method, settings, Path(recipe) if recipe else None, layouts.uniform(place))
+    asked = settings_from(
+        method, settings, Path(recipe) if recipe else None, layouts.uniform(METHODS[method].needs, place)
+    )
     device = choose_device(asked.device)
     precision = choose_precision(asked.precision, device)
     sources = layouts.find(METHODS[method].needs, place, "train", (asked.channels_a, asked.channels_b))

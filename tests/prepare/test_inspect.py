@@ -318,12 +318,12 @@ def test_grey_pictures_alone_have_no_colours_to_teach(tmp_path: Path) -> None:
 
 def test_new_methods_are_named_by_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_all(tmp_path, "train/cat/1.png", "train/dog/2.png", "train/owl/3.png")
-    assert inspect(tmp_path).notes == []
-    monkeypatch.setitem(METHODS, "cgan", type("CGAN", (Pix2Pix,), {"needs": "labelled"}))
     monkeypatch.setitem(METHODS, "inpaint", type("Inpaint", (Pix2Pix,), {"needs": "images"}))
     findings = inspect(tmp_path)
     assert findings.methods == ["colorize", "glcic", "inpaint"]
-    assert findings.notes == ["its 3 folders may be classes, which cgan can learn"]
+    [note] = findings.notes
+    assert note.startswith("its 3 folders may be classes, of which cgan draws more: diptych train cgan --data ")
+    assert run([*shlex.split(note.partition(": ")[2])[1:], "--dry-run"]) == 0
     assert "fits colorize and glcic and inpaint: " in printed(findings)
     (tmp_path / "train/dog/2.png").rename(tmp_path / "train/cat/2.png")
     (tmp_path / "train/owl/3.png").rename(tmp_path / "3.png")
@@ -341,7 +341,7 @@ def test_records_are_counted(tmp_path: Path, write_tfrecord: Any) -> None:
     findings = inspect(tmp_path / "in")
     assert (findings.pictures, findings.records, findings.other_files) == (0, 4, [])
     assert findings.methods == ["cyclegan"]
-    assert "in TFRecord files: 4 pictures, counted and not looked at\n" in printed(findings)
+    assert "in TFRecord or idx files: 4 pictures, counted and not looked at\n" in printed(findings)
     # As Kaggle has them: four folders, of which two hold records.
     draw_all(tmp_path / "in", "monet_jpg/1.jpg", "photo_jpg/2.jpg", "photo_jpg/3.jpg")
     (tmp_path / "in/photo_tfrec/broken.tfrec").write_bytes(b"no record")
@@ -351,6 +351,21 @@ def test_records_are_counted(tmp_path: Path, write_tfrecord: Any) -> None:
     assert findings.reason == "two sets without partners: A is monet_tfrec (2), B is photo_tfrec (2)"
     assert findings.command is not None
     assert run([*shlex.split(findings.command)[1:], "--dry-run"]) == 0
+
+
+def test_idx_files_are_counted(tmp_path: Path, write_idx: Any) -> None:
+    for name, count in (("train", 3), ("t10k", 2)):
+        write_idx(tmp_path / "digits", np.zeros((count, 28, 28)), range(count), name)
+    findings = inspect(tmp_path / "digits")
+    assert (findings.pictures, findings.records, findings.other_files) == (0, 5, [])
+    assert findings.methods == ["cgan"]
+    assert "in TFRecord or idx files: 5 pictures, counted and not looked at\n" in printed(findings)
+    assert findings.command is not None
+    assert run([*shlex.split(findings.command)[1:], "--dry-run"]) == 0
+    file = tmp_path / "digits/t10k-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:-1])
+    findings = inspect(tmp_path / "digits")
+    assert (findings.records, [line.split(":")[0] for line in findings.unreadable]) == (3, [str(file)])
 
 
 def test_a_broken_record_file_is_named(tmp_path: Path, write_tfrecord: Any) -> None:

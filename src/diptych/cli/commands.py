@@ -200,7 +200,7 @@ def evaluate(
     data_b
         The folder of B.
     metrics
-        Names, separated by commas; without it, all that the pictures allow. They compare with targets: l1, psnr, ssim.
+        Names, separated by commas; without it, all that the pictures allow.
     baselines
         Measure answers without a model too, such as the mean training target.
     direction
@@ -228,21 +228,24 @@ def evaluate(
             progress=lambda who, done, total: progress(done, total),
         )
     console = Console()
-    for way in dict.fromkeys(line["direction"] for line in lines):
-        [model, *others] = [line for line in lines if line["direction"] == way]
-        title = f"{run} at step {model['step']}, {way}, {model['count']} {model['split']} pictures"
+    for way in dict.fromkeys(line.get("direction") for line in lines):
+        [model, *others] = [line for line in lines if line.get("direction") == way]
+        title = f"{run} at step {model['step']}{f', {way}' if way else ''}, {model['count']} {model['split']} pictures"
         if not model["metrics"]:
             say(console, f"{title}: translated; no B belongs to an A here, so there is nothing to compare with")
             continue
+        specifications = {name.partition("/")[2] for name in model["metrics"]}
+        alike = f", {specifications.pop()}" if len(specifications) == 1 else ""
         table = Table(
             Column(no_wrap=True),
             *(line["who"] for line in (model, *others)),
             box=None,
-            title=escape(f"{title}, {next(iter(model['metrics'])).partition('/')[2]}"),
+            title=escape(f"{title}{alike}"),
             title_justify="left",
         )
         for name in model["metrics"]:
-            table.add_row(name.partition("/")[0], *(f"{line['metrics'][name]:.4f}" for line in (model, *others)))
+            shown = name.partition("/")[0] if alike else name
+            table.add_row(shown, *(f"{line['metrics'][name]:.4f}" for line in (model, *others)))
         console.print(table)
 
 

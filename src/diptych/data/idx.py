@@ -120,11 +120,6 @@ class IdxPictures:
         """What each shows: its label as it is written."""
         return [str(label) for label in read(self.labels_file, 1).tolist()]
 
-    @property
-    def uniform(self) -> tuple[int, int, int]:
-        """Height, width and channels of all."""
-        return (*self.array.shape[1:], 1)
-
     def __len__(self) -> int:
         return len(self.array)
 

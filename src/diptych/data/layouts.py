@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal, Self
 
@@ -135,11 +136,11 @@ def find_unpaired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)
     return [Half(pairs, 0), Half(pairs, 1)]
 
 
-def find_images(place: Place, split: Split, channels: int = 3) -> Singles | None:
-    """The single pictures of one split, as `find` finds them."""
+def find_images(place: Place, split: Split, channels: int = 3, layouts: str = SINGLE_LAYOUTS) -> Singles | None:
+    """The single pictures of one split, as `find` finds them; `layouts` are those that a message lists."""
     if place.folder_b is not None:
         raise ValueError(f"{place.arguments}: single pictures are learnt from, not an A and a B; give one --data DIR")
-    folder = _split_folder(place.folder, split, SINGLE_LAYOUTS)
+    folder = _split_folder(place.folder, split, layouts)
     return find_singles(folder, channels) if folder else None
 
 
@@ -156,18 +157,30 @@ def find_labelled(place: Place, split: Split, channels: int = 3) -> Labelled | S
             return None
         idx = IdxPictures(*files[split], (channels,))
         return Labelled(idx, idx.labels)
-    singles = find_images(place, split, channels)
+    singles = find_images(place, split, channels, LABELLED_LAYOUTS)
     if not isinstance(singles, PictureFiles):
         return singles
     names = [class_of(path, singles.folder) for path in singles.paths]
     if not any(names):
         return singles
+    for name in set(names):
+        _require_unicode(singles.folder / name)
     if not all(names):
         raise ValueError(
             f"{singles.paths[names.index('')]}: lies in no class, beside folders that are classes; move it into one of "
             f"them, or away; the layouts are: {LABELLED_LAYOUTS}"
         )
     return Labelled(singles, names)
+
+
+def _require_unicode(folder: Path) -> None:
+    """Raises a `ValueError` for a folder whose name no settings file can hold."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{str(folder)!r}: the name of a class must be Unicode, and this one is not; rename the folder"
+        ) from error
 
 
 def class_of(path: Path, folder: Path) -> str:
@@ -179,42 +192,46 @@ def class_of(path: Path, folder: Path) -> str:
     return "".join(path.parts[len(folder.parts) : -1][:1])
 
 
-def uniform(place: Place) -> tuple[int, int, int] | None:
+def uniform(needs: str, place: Place) -> tuple[int, int, int] | None:
     """Height, width and channels of all training pictures, where one file holds them all; None elsewhere."""
     if place.folder_b is not None:
         return None
-    if _is_array(place.folder):
-        return PackedPictures(place.folder, (3,)).uniform
-    if array := _arrays(place.folder).get("train"):
-        return PackedPictures(array, (3,)).uniform
-    if files := idx_files(place.folder).get("train"):
+    if needs == "labelled" and (files := idx_files(place.folder).get("train")):
         _, height, width = idx.shape(files[0], 3)
         return height, width, 1
-    return None
+    array = place.folder if _is_array(place.folder) else _arrays(place.folder).get("train")
+    return PackedPictures(array, (3,)).uniform if array else None
 
 
 def idx_files(folder: Path) -> dict[Split, tuple[Path, Path]]:
     """The idx files in a folder, pictures and labels, by split; a `ValueError` for one without the other, or two sets."""
+
+    def two_sets(one: Path, other: Path) -> ValueError:
+        return ValueError(f"{folder}: holds two sets ({one.name}, {other.name}); keep each in a folder of its own")
+
     if _is_array(folder):
         return {}
     _folders(folder)
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
     found: dict[tuple[str, str], Path] = {}
     for name in names:  # a file comes before the same one packed
         if not (match := idx.NAMES.fullmatch(name)) or (name.lower().endswith(".gz") and name[:-3] in names):
             continue
         split, kind = match[1].lower(), match[2].lower()
         if other := found.get((split, kind)):
-            raise ValueError(f"{folder}: holds two sets ({other.name}, {name}); keep each in a folder of its own")
+            raise two_sets(other, folder / name)
         found[split, kind] = folder / name
     files: dict[Split, tuple[Path, Path]] = {}
     for (word, kind), file in found.items():
         if (word, OTHER[kind]) not in found:
             raise ValueError(f"{file}: has no file of {OTHER[kind]} beside it; copy that too")
         split = next(split for split, words in IDX_SPLITS.items() if word in words)
-        files[split] = (found[word, "images"], found[word, "labels"])
-    if files and (picture := next(_walk(folder, _is_single), None)):
+        pair = (found[word, "images"], found[word, "labels"])
+        if files.setdefault(split, pair) != pair:
+            raise two_sets(files[split][0], pair[0])
+    others = chain(_walk(folder, _is_single), map(str, _arrays(folder).values()) if files else ())
+    if files and (picture := next(others, None)):
         raise ValueError(
             f"{folder}: holds idx files and pictures ({Path(picture).name}), maybe the same ones twice; keep the one or the "
             "other in a folder of its own"

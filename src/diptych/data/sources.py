@@ -1,5 +1,6 @@
 """A list of samples, wherever they lie: picture files, halves of side-by-side pictures, TFRecords, arrays; with labels."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -270,9 +271,7 @@ class Labelled:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """What the classes are called, in the order of their names; numbers come first and are counted up."""
-        return tuple(
-            sorted(set(self.names), key=lambda name: (not name.isdecimal(), len(name) * name.isdecimal(), name))
-        )
+        return tuple(sorted(set(self.names), key=_counted_up))
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -303,6 +302,10 @@ class Labelled:
 
     def load(self, index: int) -> tuple[Tensor, ...]:  # noqa: D102
         return self.singles.load(index)
+
+
+def _counted_up(name: str) -> tuple[float, str]:
+    return (int(name) if name.isdecimal() else math.inf, name)
 
 
 def classes_of(sources: Sequence[Source]) -> tuple[str, ...]:

@@ -39,6 +39,9 @@ class StrictModel(BaseModel):
 SINGLE = ("images", "labelled")
 """What methods need that learn from single pictures, with no A and B."""
 
+TOGETHER = 16
+"""Pictures that are drawn at a time; always as many, lest the last bits of one depend on how many are asked for."""
+
 Uniform = tuple[int, int, int]
 """Height, width and channels."""
 
@@ -177,6 +180,12 @@ class Method(nn.Module, ABC):
         What is drawn for a picture depends on `(label, seed, number)` alone.
         """
         raise NotImplementedError
+
+    def drawn(self, label: int, seed: int, count: int, device: torch.device) -> Iterator[Tensor]:
+        """Pictures number 0 to `count` of a class under a seed, each `[C, H, W]` in [-1, 1]; for a method that `draw`s."""
+        for first in range(0, count, TOGETHER):
+            inputs = self.draw(label, seed, range(first, first + TOGETHER))
+            yield from self.translate({name: value.to(device) for name, value in inputs.items()})[: count - first]
 
     def enlarge(self, x: Tensor, y: Tensor, levels: int | None) -> Tensor:
         """What comes out at the size of the picture x `[C, H, W]`, from y, what came out for x shrunk (or as it is).

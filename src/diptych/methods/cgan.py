@@ -61,7 +61,7 @@ class CGAN(Method):
     needs = "labelled"
     players: ClassVar[dict[str, tuple[str, ...]]] = {"generator": ("G",), "discriminator": ("D",)}
     inputs: ClassVar[tuple[str, ...]] = ("z", "label")
-    columns: ClassVar[tuple[str, ...]] = tuple(str(number) for number in range(COLUMNS))
+    columns: ClassVar[tuple[str, ...]] = ("",) * COLUMNS
     Settings = CGANSettings
 
     def __init__(self, settings: CGANSettings, shape: Shape) -> None:
@@ -74,11 +74,11 @@ class CGAN(Method):
             )
         self.classes = shape.classes if settings.conditional else ()
         self.multiple = shape.size
-        # Of very many classes some are shown, spread over all
-        self.shown = [row * len(self.classes) // ROWS for row in range(ROWS)]
-        if len(self.classes) <= ROWS:
-            self.shown = list(range(len(self.classes) or COLUMNS))
-        self.rows = tuple(self.classes[label] for label in self.shown) if self.classes else ()
+        rows = min(len(self.classes), ROWS)
+        self.shown = [
+            row * len(self.classes) // rows for row in range(rows)
+        ]  # of very many classes some, spread over all
+        self.rows = tuple(self.classes[label] for label in self.shown)
         of_both: dict[str, Any] = {
             "size": shape.size,
             "classes": len(self.classes),
@@ -116,9 +116,9 @@ class CGAN(Method):
 
     def panels(self, batch: dict[str, Tensor]) -> list[Tensor]:
         """A row for each class, a noise for each column; without labels another noise everywhere. Seed 0, as in sampling."""
-        rows = []
-        for row, label in enumerate(self.shown):
-            first = 0 if self.classes else row * COLUMNS
-            inputs = self.draw(label, 0, range(first, first + COLUMNS))
-            rows.append(self.translate({name: value.to(batch["y"].device) for name, value in inputs.items()}))
-        return list(torch.stack(rows).unbind(dim=1))
+        device = batch["y"].device
+        if self.classes:
+            drawn = [picture for label in self.shown for picture in self.drawn(label, 0, COLUMNS, device)]
+        else:
+            drawn = list(self.drawn(0, 0, COLUMNS * COLUMNS, device))
+        return [torch.stack(drawn[column::COLUMNS]) for column in range(COLUMNS)]

@@ -4,8 +4,10 @@ import json
 import os
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from random import Random
 
@@ -16,12 +18,12 @@ from torch import Tensor
 from diptych.atomic import atomic_file
 from diptych.data import layouts, pictures, tfrecords
 from diptych.data.batches import Direction
+from diptych.data.idx import IdxPictures
 from diptych.data.layouts import Place
-from diptych.data.sources import PictureFiles, PictureRecords, stem
+from diptych.data.sources import Labelled, PictureFiles, PictureRecords, stem
 from diptych.methods import METHODS
 from diptych.prepare.folders import claim
 from diptych.prepare.look import (
-    SPLITS,
     Look,
     Sample,
     alike,
@@ -58,7 +60,7 @@ class Findings:
     grey_in_colour: int
     """How many are saved in colour and show none."""
     records: int
-    """How many pictures there are in TFRecord files; they are counted, not looked at."""
+    """How many pictures there are in TFRecord or idx files; they are counted, not looked at."""
     unreadable: list[str]
     """A line for each file that cannot be read, with the reason."""
     duplicates: list[list[str]]
@@ -99,22 +101,22 @@ def inspect(
         raise ValueError(f"{folder}: is not there, or no folder; a folder of pictures is expected")
     paths, others = layouts.list_pictures(folder), other_files(folder)
     record_files = [file for file in others if tfrecords.NAMES.fullmatch(file.name)]
-    if not paths and not record_files:
-        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)}), and no TFRecord files")
+    idx_files = [] if paths or record_files else list(layouts.idx_files(folder).values())
+    if not paths and not record_files and not idx_files:
+        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)}), and no TFRecord or idx files")
     if out is not None:
         claim(Path(out), "inspect", {}, [folder])
     looks, problems = look_at(paths, workers, console, _spread(paths))
-    records = 0
-    for file in record_files:
-        try:
-            records += len(tfrecords.list_records(file))
-        except ValueError as error:
-            problems.append(str(error))
+    of_many = {*record_files, *chain.from_iterable(idx_files)}
+    records, broken = _count_records(record_files, idx_files)
+    problems += broken
     place, pairs = partners(folder, paths)
     groups = [group for group in alike(samples(paths, pairs), looks) if len(group) > 1]
     leaks = [group for group in groups if len({split_of(sample[0], folder) for sample in group} - {None}) > 1]
     same_stems = _same_stems(folder, paths)
     needs, place, reason, notes = _fit(folder, looks, place, pairs, record_files, bool(same_stems))
+    if idx_files:
+        needs, reason = "labelled" if records else "", f"{counted(records, 'picture')} with labels in idx files"
     if problems:
         notes.append(f"what cannot be read ({counted(len(problems), 'file')}) stops a training: repair or remove it")
     if leaks:
@@ -124,7 +126,7 @@ def inspect(
         return [file.relative_to(folder).as_posix() for file in files]
 
     methods = [name for name in methods_for(needs) if not _only_grey(looks) or METHODS[name].of_no_use(GREY) is None]
-    side = sorted(min(look.width, look.height) for look in looks.values())[len(looks) // 2] if looks else None
+    side = _usual_side(looks)
     sides = sorted(((look.width, look.height) for look in looks.values()), key=lambda side: (side[0] * side[1], side))
     sizes = [f"{width}x{height}" for width, height in sides]
     findings = Findings(
@@ -141,7 +143,7 @@ def inspect(
         duplicates=[names(sample[0] for sample in group) for group in groups],
         leaks=[names(sample[0] for sample in group) for group in leaks],
         same_stems=[names(files) for files in same_stems],
-        other_files=names(file for file in others if file not in record_files),
+        other_files=names(file for file in others if file not in of_many),
         methods=methods,
         reason=reason,
         command=train_command(methods[0], place, "AtoB" if needs == "paired" else None, side) if methods else None,
@@ -150,6 +152,24 @@ def inspect(
     if out is not None:
         _write(Path(out), findings, [look.cell for look in looks.values() if look.cell is not None])
     return findings
+
+
+def _count_records(record_files: Iterable[Path], idx_files: Iterable[tuple[Path, Path]]) -> tuple[int, list[str]]:
+    """How many pictures lie in files that hold many, and a line for each that cannot be read."""
+    reads: list[Callable[[], Sized]] = [partial(tfrecords.list_records, file) for file in record_files]
+    reads += [partial(IdxPictures, *files, (3,)) for files in idx_files]
+    count, problems = 0, list[str]()
+    for read in reads:
+        try:
+            count += len(read())
+        except ValueError as error:
+            problems.append(str(error))
+    return count, problems
+
+
+def _usual_side(looks: Mapping[Path, Look]) -> int | None:
+    """The shorter side of a typical picture."""
+    return sorted(min(look.width, look.height) for look in looks.values())[len(looks) // 2] if looks else None
 
 
 def _write(out: Path, findings: Findings, cells: Sequence[Tensor]) -> None:
@@ -203,7 +223,7 @@ def _fit(
         return "paired", place, reason, [direction]
     coloured = sum(look.coloured for look in looks.values())
     reason = f"{counted(count, 'single picture')}, {coloured} of them in colour"
-    notes = _classes(folder, looks)
+    notes = _classes(place, looks)
     if not count:
         return "", place, f"{reason}, and no second set to learn from", notes
     return "images", place, f"{reason}: too few to learn colours from" if _only_grey(looks) else reason, notes
@@ -228,11 +248,17 @@ def _unpaired(folder: Path, record_files: Sequence[Path]) -> tuple[Place, list[P
     return None
 
 
-def _classes(folder: Path, looks: Iterable[Path]) -> list[str]:
-    """Folders that may be classes are worth a note when there is a method that learns from them."""
-    methods = " and ".join(methods_for("labelled"))
-    names = {path.parent.name for path in looks if path.parent != folder and path.parent.name.lower() not in SPLITS}
-    return [f"its {len(names)} folders may be classes, which {methods} can learn"] if methods and len(names) > 1 else []
+def _classes(place: Place, looks: Mapping[Path, Look]) -> list[str]:
+    """Folders that may be classes are worth a note."""
+    try:
+        found = layouts.find_labelled(place, "train")
+    except ValueError:  # another layout, or none
+        return []
+    if not isinstance(found, Labelled) or len(found.classes) < 2:
+        return []
+    [method] = methods_for("labelled")
+    command = train_command(method, place, side=_usual_side(looks))
+    return [f"its {len(found.classes)} folders may be classes, of which {method} draws more: {command}"]
 
 
 def methods_for(needs: str) -> list[str]:
@@ -267,7 +293,7 @@ def show(findings: Findings, console: Console) -> None:
     """Prints the findings; of long lists the beginning."""
     lines = [f"{findings.folder}: {counted(findings.pictures, 'picture')}"]
     if findings.records:
-        lines.append(f"in TFRecord files: {counted(findings.records, 'picture')}, counted and not looked at")
+        lines.append(f"in TFRecord or idx files: {counted(findings.records, 'picture')}, counted and not looked at")
     for title, counts in (("folders", findings.counts), ("modes", findings.modes), ("sizes", findings.sizes)):
         first = ", ".join(f"{name} ({count})" for name, count in [*counts.items()][:SHOWN])
         lines += [f"{title}: {first}{_more(len(counts), ', ')}"] if counts else []

@@ -1,0 +1,249 @@
+"""What is drawn out of noise is read by a classifier: does it tell good drawings from bad ones?"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import diptych
+from diptych import cli
+from diptych.data import shapes
+from diptych.evaluate import evaluate, labels
+from diptych.model import Model
+from diptych.run import Run, read_json_lines
+
+Train = Callable[..., Run]
+NAMES = ("label-accuracy", "classification-accuracy-score", "frechet-distance")
+SIDE = 16
+LEVELS = {"bright": 240, "dark": 20, "größe 7": 130}
+
+
+def write(folder: Path, of_each: int, names: Sequence[str] = tuple(LEVELS), grain: int = 12) -> None:
+    """Pictures whose class is their grey level, up to some grain."""
+    generator = torch.Generator().manual_seed(of_each)
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for number in range(of_each):
+            noise = torch.randint(-grain, grain + 1, (SIDE, SIDE, 3), generator=generator)
+            values = (LEVELS[name] + noise).clamp(0, 255).byte().numpy()
+            Image.fromarray(values).save(folder / name / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def levels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("levels")
+    write(folder / "train", 8)
+    write(folder / "val", 4)
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "DRAWN", 30)
+    monkeypatch.setattr(labels, "KEPT", 6)
+    monkeypatch.setattr(labels, "LEAST_STEPS", 60)
+    monkeypatch.setattr(labels, "BATCH", 16)
+
+
+@pytest.fixture(scope="module")
+def trained(train_tiny: Train, levels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tests must not write into it."""
+    return train_tiny(tmp_path_factory.mktemp("runs") / "levels", "cgan", data=levels, steps=1).path
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+Painter = Callable[[str | int | None, int], Tensor]
+
+
+def drawing(monkeypatch: pytest.MonkeyPatch, paint: Callable[[str, int], int], grain: float = 0.05) -> None:
+    """Lets every model draw pictures of these grey levels."""
+
+    def generate(self: Model, label: Any, count: int, seed: int = 0) -> Iterator[Tensor]:
+        for number in range(count):
+            generator = torch.Generator().manual_seed(number)
+            noise = grain * torch.randn(3, SIDE, SIDE, generator=generator)
+            yield (torch.full((3, SIDE, SIDE), paint(label, number) / 127.5 - 1) + noise).clamp(-1, 1)
+
+    monkeypatch.setattr(Model, "generate", generate)
+
+
+def numbers(lines: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    return {line["who"]: {name.split("/")[0]: value for name, value in line["metrics"].items()} for line in lines}
+
+
+@pytest.mark.usefixtures("quick")
+def test_right_drawings_are_known_and_swapped_ones_are_not(
+    run: Path, levels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing(monkeypatch, lambda label, _: LEVELS[label])
+    right = numbers(evaluate(run, data=levels, device="cpu"))
+    assert right["held-out pictures"]["label-accuracy"] == 1
+    assert right["model"]["label-accuracy"] == right["model"]["classification-accuracy-score"] == 1
+    swapped = {"bright": "dark", "dark": "größe 7", "größe 7": "bright"}
+    drawing(monkeypatch, lambda label, _: LEVELS[swapped[label]])
+    wrong = numbers(evaluate(run, data=levels, device="cpu"))
+    assert wrong["model"]["label-accuracy"] == wrong["model"]["classification-accuracy-score"] == 0
+    assert wrong["held-out pictures"]["label-accuracy"] == 1
+    assert wrong["model"]["frechet-distance"] == pytest.approx(
+        right["model"]["frechet-distance"], rel=1e-3
+    )  # labels aside
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_picture_for_all_classes_is_found_out(run: Path, levels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawing(monkeypatch, lambda *_: 240)
+    lines = evaluate(run, data=levels, device="cpu")
+    found = numbers(lines)
+    assert found["model"]["label-accuracy"] == pytest.approx(1 / 3)
+    assert found["model"]["frechet-distance"] > 10 * found["held-out pictures"]["frechet-distance"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_second_classifier_learns_from_drawings_alone(
+    run: Path, levels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawings that the first one knows can still teach nothing of a class."""
+    drawing(monkeypatch, lambda label, _: LEVELS[label])
+    monkeypatch.setattr(labels, "_taught", taught := _Seen(labels._taught))
+    evaluate(run, data=levels, names=["classification-accuracy-score"], device="cpu")
+    real, lessons = taught.seen
+    assert sorted(real.labels.tolist()) == sorted(lessons.labels.tolist()) == [0] * 8 + [1] * 8 + [2] * 8
+    means = lessons.pictures.float().mean(dim=(1, 2, 3))
+    assert [round(means[lessons.labels == label].mean().item(), -1) for label in range(3)] == [240, 20, 130]
+    assert not any(torch.equal(one, other) for one in real.pictures for other in lessons.pictures)
+
+
+class _Seen:
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call, self.seen = call, list[Any]()
+
+    def __call__(self, training: Any, *more: Any) -> Any:
+        self.seen.append(training)
+        return self.call(training, *more)
+
+
+@pytest.mark.usefixtures("quick")
+def test_lines_and_results_say_what_was_measured(run: Path, levels: Path) -> None:
+    model, held_out = evaluate(run, data=levels, device="cpu")
+    for line, who, split, count in ((model, "model", "drawn", 30), (held_out, "held-out pictures", "val", 12)):
+        assert (line["who"], line["split"], line["count"], line["step"], line["data"]) == (
+            who,
+            split,
+            count,
+            1,
+            str(levels),
+        )
+        assert list(line["metrics"]) == [
+            "label-accuracy/classifier/8-bit/16px",
+            "classification-accuracy-score/classifier/8-bit/16px",
+            "frechet-distance/12/classifier/8-bit/16px",  # as many are drawn as are held out
+        ]
+    assert [line["who"] for line in read_json_lines(run / "metrics.jsonl")] == ["model", "held-out pictures"]
+    kept = read_json_lines(run / "results/drawn/results.jsonl")
+    assert [entry["name"] for entry in kept] == [f"{name}/0000{number}" for name in LEVELS for number in range(2)]
+    [picture] = diptych.load(run, device="cpu").sample("dark")
+    with Image.open(run / "results/drawn/output/dark/00000.png") as file:
+        assert file.tobytes() == picture.tobytes()
+    assert all(0 <= entry["metrics"]["label-probability/classifier/8-bit/16px"] <= 1 for entry in kept)
+    assert json.dumps(kept[-1]["name"], ensure_ascii=False) == '"größe 7/00001"'
+    page = diptych.report(run).read_text(encoding="utf-8")
+    assert "held-out pictures" in page
+    assert "<li>größe 7</li>" in page
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_probability_is_that_of_the_label(run: Path, levels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawing(monkeypatch, lambda label, number: LEVELS[label] if number % 2 else LEVELS["dark"])
+    evaluate(run, data=levels, names=["label-accuracy"], device="cpu")
+    for entry in read_json_lines(run / "results/drawn/results.jsonl"):
+        good = entry["name"].startswith("dark") or entry["name"].endswith("1")
+        assert (entry["metrics"]["label-probability/classifier/8-bit/16px"] > 0.5) == good, entry
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_same_numbers_each_time(run: Path, levels: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.rand(1)
+    torch.manual_seed(5)
+    first = numbers(evaluate(run, data=levels, device="cpu"))
+    assert torch.equal(torch.rand(1), before)  # the caller's random numbers are his own
+    assert numbers(evaluate(run, data=levels, device="cpu")) == first
+
+
+@pytest.mark.usefixtures("quick")
+def test_only_what_was_asked_for(run: Path, levels: Path) -> None:
+    lines = evaluate(run, data=levels, names=["label-accuracy"], device="cpu")
+    assert [list(line["metrics"]) for line in lines] == [["label-accuracy/classifier/8-bit/16px"]] * 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_without_labels_the_frechet_distance_is_left(train_tiny: Train, levels: Path, tmp_path: Path) -> None:
+    run = train_tiny(tmp_path / "run", "cgan", data=levels, steps=1, method={"conditional": False}).path
+    lines = evaluate(run, data=levels, device="cpu")
+    assert [list(line["metrics"]) for line in lines] == [["frechet-distance/12/classifier/8-bit/16px"]] * 2
+    kept = read_json_lines(run / "results/drawn/results.jsonl")
+    assert [entry["name"] for entry in kept] == [f"0000{number}" for number in range(6)]
+    with pytest.raises(
+        ValueError, match=r"--metrics label-accuracy: there is no such metric for .*: frechet-distance$"
+    ):
+        evaluate(run, data=levels, names=["label-accuracy"])
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_held_out_split_may_lack_classes_and_training_pictures_may_not(
+    run: Path, levels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing(monkeypatch, lambda label, _: LEVELS[label])
+    shutil.copytree(levels / "train", tmp_path / "fewer/train")
+    write(tmp_path / "fewer/val", 3, ["größe 7"])
+    assert numbers(evaluate(run, data=tmp_path / "fewer", device="cpu"))["held-out pictures"]["label-accuracy"] == 1
+    shutil.rmtree(tmp_path / "fewer/train/bright")
+    with pytest.raises(ValueError, match=r"bright is no class of the training pictures in .*, which has dark, größe 7"):
+        evaluate(run, data=tmp_path / "fewer", device="cpu")
+    shutil.copytree(levels / "train", tmp_path / "more/train")
+    shutil.copytree(levels / "val/dark", tmp_path / "more/val/strange")
+    with pytest.raises(ValueError, match="more, val: strange is no class of the training pictures"):
+        evaluate(run, data=tmp_path / "more", device="cpu")
+
+
+def test_what_cannot_be_measured_is_said(run: Path, levels: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"--metrics psnr: there is no such metric for .*: {', '.join(NAMES)}"):
+        evaluate(run, data=levels, names=["psnr"])
+    with pytest.raises(ValueError, match="--baselines: the held-out pictures are always measured"):
+        evaluate(run, data=levels, baselines=True)
+    with pytest.raises(ValueError, match="has no val or test split"):
+        evaluate(run, data=levels / "train")
+    for split in ("train", "val"):
+        (tmp_path / "flat" / split).mkdir(parents=True)
+        Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "flat" / split / "1.png")
+    with pytest.raises(ValueError, match="the pictures are in no classes, and a classifier of them"):
+        evaluate(run, data=tmp_path / "flat")
+    assert not (run / "results").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_from_the_command_line(run: Path, levels: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["evaluate", str(run), "--data", str(levels), "--device", "cpu"]) == 0
+    told = capsys.readouterr().out
+    assert "30 drawn pictures" in told
+    assert "frechet-distance/12/classifier/8-bit/16px" in told
+    assert cli.run(["evaluate", str(run), "--data", str(levels), "--metrics", "label-accuracy"]) == 0
+    assert "30 drawn pictures, classifier/8-bit/16px" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.slow
+def test_the_classifier_reads_the_built_in_shapes(train_tiny: Train, tmp_path: Path) -> None:
+    shapes.write(tmp_path / "shapes", size=32, train=300, val=50)
+    run = train_tiny(tmp_path / "run", "cgan", data=tmp_path / "shapes", size=32, steps=1).path
+    lines = evaluate(run, data=tmp_path / "shapes", names=["label-accuracy"], device="cpu")
+    assert numbers(lines)["held-out pictures"]["label-accuracy"] > 0.9
