@@ -1,9 +1,10 @@
-"""The metrics against scikit-image, on pictures as they are seen: 8 bits."""
+"""The metrics against scikit-image and scipy, on pictures as they are seen: 8 bits."""
 
 import numpy as np
 import pytest
 import skimage.metrics
 import torch
+from scipy.linalg import sqrtm  # type: ignore[import-untyped]
 from skimage.color import rgb2lab
 
 from diptych import metrics
@@ -113,8 +114,6 @@ def test_ssim_of_a_hole_in_the_corner_is_a_number(two: tuple[torch.Tensor, torch
 
 def test_frechet_distance_is_that_of_two_normal_distributions() -> None:
     """Against scipy's square root of a matrix, as Heusel et al. 2017 write it."""
-    from scipy.linalg import sqrtm
-
     generator = np.random.default_rng(0)
     one = generator.normal(size=(300, 6)) @ generator.normal(size=(6, 6)) + 1
     other = generator.normal(size=(200, 6)) @ generator.normal(size=(6, 6))
