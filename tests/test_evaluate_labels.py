@@ -228,6 +228,11 @@ def test_what_cannot_be_measured_is_said(run: Path, levels: Path, tmp_path: Path
         Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "flat" / split / "1.png")
     with pytest.raises(ValueError, match="the pictures are in no classes, and a classifier of them"):
         evaluate(run, data=tmp_path / "flat")
+    shutil.copytree(levels / "train", tmp_path / "one/train")
+    (tmp_path / "one/val/dark").mkdir(parents=True)
+    shutil.copy(levels / "val/dark/0.png", tmp_path / "one/val/dark")
+    with pytest.raises(ValueError, match="one: holds one val picture, and a Fréchet distance takes two or more"):
+        evaluate(run, data=tmp_path / "one")
     assert not (run / "results").exists()
 
 

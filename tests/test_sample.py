@@ -406,3 +406,10 @@ def test_a_label_that_is_asked_for_twice_is_drawn_once(digits: Path, tmp_path: P
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["3"]
     sample(digits, tmp_path / "own.png", label=np.int64(10), count=4)
     assert read(tmp_path / "own.png").shape[:2] == (2 * SIDE + 2, 2 * SIDE + 2)
+
+
+def test_between_two_pictures_nothing_is_switched_off(model: Model) -> None:
+    for picture in model.generate("sun", 2):
+        assert not torch.is_inference_mode_enabled()
+        assert torch.is_grad_enabled()
+        assert picture.shape == (3, SIDE, SIDE)

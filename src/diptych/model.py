@@ -264,7 +264,8 @@ class Model:
         drawn = self.method.drawn(number, seed, count, self.device)
         for _ in range(count):
             with torch.inference_mode(), autocast(self.precision, self.device):
-                yield next(drawn).float().cpu()
+                picture = next(drawn).float().cpu()
+            yield picture  # outside, where whoever asked may do as he likes
 
     def number_of(self, label: str | int | None) -> int:
         """The place of a label among the classes, 0 where there are none; a `ValueError` for one that is not among them."""

@@ -174,7 +174,7 @@ def test_the_networks_are_built_as_they_are_set() -> None:
     method = cgan(size=32, channels=1, width=3, noise=7, condition="projection")
     assert method.G(torch.zeros(2, 7), torch.tensor([0, 2])).shape == (2, 1, 32, 32)
     assert method.D.projection is not None
-    assert method.D.projection.weight.shape == (3, 4 * 3 * 4 * 4)  # halved three times: 4 times the width, of 4 x 4
+    assert method.D.projection.weight.shape == (3, 4 * 3)  # halved three times: 4 times the width
     assert method.multiple == 32
 
 

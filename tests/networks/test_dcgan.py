@@ -70,7 +70,7 @@ def test_the_maps_of_the_discriminator_mirror_them() -> None:
     with torch.device("meta"):
         D = Discriminator(3, size=64)
         x, shapes = torch.zeros(1, 3, 64, 64), []
-        for layer in D.features:
+        for layer in D.maps:
             x = layer(x)
             if isinstance(layer, nn.Conv2d):
                 shapes.append(tuple(x.shape[1:]))
@@ -82,7 +82,7 @@ def test_large_pictures_have_no_more_than_the_1024_maps_of_figure_1() -> None:
     with torch.device("meta"):
         G, D = Generator(3, size=256), Discriminator(3, size=256)
     assert [norm.norm.num_features for norm in G.norms] == [1024, 1024, 1024, 512, 256, 128]  # type: ignore[union-attr]
-    assert [layer.out_channels for layer in D.features if isinstance(layer, nn.Conv2d)] == [
+    assert [layer.out_channels for layer in D.maps if isinstance(layer, nn.Conv2d)] == [
         64,
         128,
         256,
@@ -96,11 +96,11 @@ def test_large_pictures_have_no_more_than_the_1024_maps_of_figure_1() -> None:
     ("classes", "condition", "of_G", "of_D"),
     [
         # G: (3 noise + what is told) x (4 maps x 4 x 4); norms of 4 and 2; 4 x 2 x 4x4; 2 x 1 x 4x4 + 1
-        # D: (1 + what is told) x 1 x 4x4 + 1; 1 x 2 x 4x4; a norm of 2; 2 x 4x4 + 1
+        # D: (1 + what is told) x 1 x 4x4 + 1; 1 x 2 x 4x4; a norm of 2; 2 x 4x4 + 1, or 2 + 1 of the sums
         (0, "one-hot", 3 * 64 + 8 + 4 + 128 + 33, 16 + 1 + 32 + 4 + 33),
         (2, "one-hot", 5 * 64 + 8 + 4 + 128 + 33, 3 * 16 + 1 + 32 + 4 + 33),
         (2, "embedding", 53 * 64 + 2 * 50 + 8 + 4 + 128 + 33, 2 * 16 + 1 + 2 * 256 + 32 + 4 + 33),
-        (2, "projection", 3 * 64 + 2 * 8 + 2 * 4 + 128 + 33, 16 + 1 + 32 + 4 + 33 + 2 * 32),
+        (2, "projection", 3 * 64 + 2 * 8 + 2 * 4 + 128 + 33, 16 + 1 + 32 + 4 + 3 + 2 * 2),
     ],
 )
 def test_weights_counted_by_hand(classes: int, condition: Any, of_G: int, of_D: int) -> None:
@@ -114,10 +114,10 @@ def test_weights_counted_by_hand(classes: int, condition: Any, of_G: int, of_D: 
 
 def test_batch_norm_is_neither_in_the_first_layer_of_D_nor_on_the_output_of_G() -> None:
     G, D = built(0, "one-hot", channels=3, size=32, width=3)
-    layers = list(D.features)
+    layers = list(D.maps)
     assert isinstance(layers[0], nn.Conv2d)
     assert isinstance(layers[1], nn.LeakyReLU)
-    assert [isinstance(layer, nn.BatchNorm2d) for layer in layers[3:-1:3]] == [True, True]
+    assert [isinstance(layer, nn.BatchNorm2d) for layer in layers[3::3]] == [True, True]
     assert [norm.norm.num_features for norm in G.norms] == [24, 12, 6]  # type: ignore[union-attr]
     seen: list[Tensor] = []
     G.doublings[-1].register_forward_hook(lambda _module, _given, out: seen.append(out))
@@ -160,7 +160,7 @@ def test_weights_begin_with_a_deviation_of_0_02() -> None:
     for weights in (
         G.doublings[0].weight,
         G.project[0].weight,
-        D.features[0].weight,
+        D.maps[0].weight,
         D.logit.weight,
         D.projection.weight,
     ):
@@ -225,7 +225,7 @@ def test_what_D_says_by_projection_is_what_it_says_of_all_plus_an_inner_product(
     _, x, label = inputs()
     assert D.projection is not None
     with torch.no_grad():
-        phi = D.features(x)
+        phi = D.maps(x).sum(dim=(2, 3))
         expected = D.logit(phi)[:, 0] + torch.einsum("bf,bf->b", D.projection.weight[label], phi)
         assert torch.allclose(D(x, label)[:, 0], expected, atol=1e-5)
 

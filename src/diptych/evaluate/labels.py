@@ -68,23 +68,13 @@ def measure(
     if baselines:
         raise ValueError("--baselines: the held-out pictures are always measured beside the drawn ones; leave it out")
     chosen = list(names or there)
-    training = layouts.find(
-        METHODS[run.method].needs, place, "train", (run.settings.channels_a, run.settings.channels_b)
-    )
-    [[learnt_source], [held_source]] = [training or [], sources]
-    if not isinstance(learnt_source, Labelled) or not isinstance(held_source, Labelled):
-        raise ValueError(
-            f"{place}: the pictures are in no classes, and a classifier of them is what measures here; put those of each "
-            "class into a folder of its own"
-        )
+    learnt_source, held_source = _in_classes(run, place, split, sources, model)
     classes = learnt_source.classes
-    for known, of in ((model.method.classes, run.path), (held_source.classes, f"{place}, {split}")):
-        if strange := [name for name in known if name not in classes]:
-            raise ValueError(
-                f"{of}: {strange[0]} is no class of the training pictures in {place}, which has {', '.join(classes)}; give "
-                "the pictures that the run learnt from"
-            )
-
+    if "frechet-distance" in chosen and len(held_source) < 2:
+        raise ValueError(
+            f"{place}: holds one {split} picture, and a Fréchet distance takes two or more; give more, or leave it out by "
+            f"--metrics {','.join(OF_LABELS)}"
+        )
     real, held_out = (_looked_at(source, classes, run, progress) for source in (learnt_source, held_source))
     judge = _taught(real, len(classes), model.device, "the classifier learns from real pictures", progress)
     drawn = _drawn(model, classes, _evenly(DRAWN, model.method.classes or (None,)), progress)
@@ -110,6 +100,25 @@ def measure(
         {"step": model.step, "split": "drawn", "count": len(drawn), "who": "model", "metrics": of_model},
         {"step": model.step, "count": len(held_out), "who": "held-out pictures", "metrics": of_held_out},
     ]
+
+
+def _in_classes(run: Run, place: Place, split: str, sources: list[Source], model: Model) -> tuple[Labelled, Labelled]:
+    """The training pictures and the held-out ones; a `ValueError` when a classifier of them cannot read what is drawn."""
+    channels = (run.settings.channels_a, run.settings.channels_b)
+    [training] = layouts.find(METHODS[run.method].needs, place, "train", channels) or []
+    [held_out] = sources
+    if not isinstance(training, Labelled) or not isinstance(held_out, Labelled):
+        raise ValueError(
+            f"{place}: the pictures are in no classes, and a classifier of them is what measures here; put those of each "
+            "class into a folder of its own"
+        )
+    for known, of in ((model.method.classes, run.path), (held_out.classes, f"{place}, {split}")):
+        if strange := [name for name in known if name not in training.classes]:
+            raise ValueError(
+                f"{of}: {strange[0]} is no class of the training pictures in {place}, which has "
+                f"{', '.join(training.classes)}; give the pictures that the run learnt from"
+            )
+    return training, held_out
 
 
 @dataclass(frozen=True)

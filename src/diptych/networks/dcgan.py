@@ -79,7 +79,7 @@ class Discriminator(nn.Module):
     """One logit for a picture `[B, channels, size, size]` and its label: is it a real one of this class?
 
     4x4 convolutions of stride 2 with leaky ReLU, batch norm in all but the first, and one linear layer on what is left
-    (section 3).
+    (section 3), which is summed over the picture first for "projection".
 
     >>> D = Discriminator(1, size=28, classes=10, condition="projection", width=4)
     >>> D(torch.zeros(2, 1, 28, 28), torch.tensor([3, 7])).shape
@@ -103,23 +103,22 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = [_halved(channels + beside, maps[0], bias=True), nn.LeakyReLU(0.2)]
         for before, after in pairwise(maps):
             layers += [_halved(before, after, bias=False), BatchNorm(after), nn.LeakyReLU(0.2)]
-        features = maps[-1] * side**2
-        self.features = nn.Sequential(*layers, nn.Flatten())
-        self.logit = nn.Linear(features, 1)
-        initialise(self)
+        self.maps = nn.Sequential(*layers)
         self.projection: nn.Embedding | None = None
         if classes and condition == "projection":
-            self.projection = nn.Embedding(classes, features)
+            self.projection = nn.Embedding(classes, maps[-1])
             nn.init.normal_(self.projection.weight, 0.0, 0.02)  # as the weights of `logit`, to which they are added
+        self.logit = nn.Linear(maps[-1] * (1 if self.projection else side**2), 1)
+        initialise(self)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """`[B, channels, size, size]` and the numbers of the classes `[B]` -> logits `[B, 1]`."""
         seen = x if self.planes is None else torch.cat([x, self.planes(label).expand(-1, -1, *x.shape[2:])], dim=1)
-        features = self.features(seen)
-        logits: Tensor = self.logit(features)
-        if self.projection is not None:
-            logits = logits + (self.projection(label) * features).sum(dim=1, keepdim=True)
-        return logits
+        maps = self.maps(seen)
+        if self.projection is None:
+            return self.logit(maps.flatten(1))  # type: ignore[no-any-return]
+        features = maps.sum(dim=(2, 3))  # "global sum pooling" (Miyato and Koyama 2018, appendix A)
+        return self.logit(features) + (self.projection(label) * features).sum(dim=1, keepdim=True)  # type: ignore[no-any-return]
 
 
 class OneHot(nn.Module):
