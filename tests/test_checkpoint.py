@@ -84,6 +84,16 @@ def test_a_half_written_folder_of_a_killed_process_is_no_checkpoint(
     assert not partial.exists()
 
 
+def test_a_checkpoint_of_other_networks_is_one_clear_line(tmp_path: Path, trained: tuple[Pix2Pix, Any]) -> None:
+    checkpoint.save_training(tmp_path, 12, *trained, {})
+    [(_, path)] = checkpoint.list_checkpoints(tmp_path)
+    other = Pix2Pix(Pix2PixSettings(width=2, patch=16), Shape(size=16))
+    with pytest.raises(
+        ValueError, match=r"training.safetensors: does not fit the networks, so another version of diptych"
+    ):
+        checkpoint.load_training(path, other, {}, {})
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, trained: tuple[Pix2Pix, Any]) -> None:
     checkpoint.save_training(tmp_path, 1, *trained, {})
     file = tmp_path / "step-00000001/training.safetensors"

@@ -171,6 +171,20 @@ def test_the_probability_is_that_of_the_label(run: Path, levels: Path, monkeypat
 
 
 @pytest.mark.usefixtures("quick")
+def test_perfect_drawings_of_unequal_classes_are_no_further_away_than_real_ones(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split, counts in (("train", (24, 3, 3)), ("val", (16, 2, 2))):
+        for name, count in zip(LEVELS, counts, strict=True):
+            write(tmp_path / "unequal" / split, count, [name])
+    drawing(monkeypatch, lambda label, _: LEVELS[label], grain=0.06)
+    found = numbers(evaluate(run, data=tmp_path / "unequal", names=["frechet-distance"], device="cpu"))
+    drawing(monkeypatch, lambda label, _: LEVELS["dark"] if label == "bright" else LEVELS[label], grain=0.06)
+    worse = numbers(evaluate(run, data=tmp_path / "unequal", names=["frechet-distance"], device="cpu"))
+    assert found["model"]["frechet-distance"] < 0.2 * worse["model"]["frechet-distance"]
+
+
+@pytest.mark.usefixtures("quick")
 def test_the_same_numbers_each_time(run: Path, levels: Path) -> None:
     torch.manual_seed(5)
     before = torch.rand(1)
@@ -208,11 +222,17 @@ def test_a_held_out_split_may_lack_classes_and_training_pictures_may_not(
     write(tmp_path / "fewer/val", 3, ["größe 7"])
     assert numbers(evaluate(run, data=tmp_path / "fewer", device="cpu"))["held-out pictures"]["label-accuracy"] == 1
     shutil.rmtree(tmp_path / "fewer/train/bright")
-    with pytest.raises(ValueError, match=r"bright is no class of the training pictures in .*, which has dark, größe 7"):
+    with pytest.raises(
+        ValueError,
+        match=r"bright is no class of the training pictures in .*, which are in dark, größe 7; give the pictures",
+    ):
         evaluate(run, data=tmp_path / "fewer", device="cpu")
     shutil.copytree(levels / "train", tmp_path / "more/train")
     shutil.copytree(levels / "val/dark", tmp_path / "more/val/strange")
-    with pytest.raises(ValueError, match="more, val: strange is no class of the training pictures"):
+    with pytest.raises(
+        ValueError,
+        match=r"more, val: strange is no class of the training pictures .*; add such pictures to those of the training",
+    ):
         evaluate(run, data=tmp_path / "more", device="cpu")
 
 
@@ -231,7 +251,9 @@ def test_what_cannot_be_measured_is_said(run: Path, levels: Path, tmp_path: Path
     shutil.copytree(levels / "train", tmp_path / "one/train")
     (tmp_path / "one/val/dark").mkdir(parents=True)
     shutil.copy(levels / "val/dark/0.png", tmp_path / "one/val/dark")
-    with pytest.raises(ValueError, match="one: holds one val picture, and a Fréchet distance takes two or more"):
+    with pytest.raises(
+        ValueError, match="one: a Fréchet distance takes two pictures or more, here of train and of val"
+    ):
         evaluate(run, data=tmp_path / "one")
     assert not (run / "results").exists()
 
@@ -239,7 +261,7 @@ def test_what_cannot_be_measured_is_said(run: Path, levels: Path, tmp_path: Path
 @pytest.mark.usefixtures("quick")
 def test_from_the_command_line(run: Path, levels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["evaluate", str(run), "--data", str(levels), "--device", "cpu"]) == 0
-    told = capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
     assert "30 drawn pictures" in told
     assert "frechet-distance/12/classifier/8-bit/16px" in told
     assert cli.run(["evaluate", str(run), "--data", str(levels), "--metrics", "label-accuracy"]) == 0

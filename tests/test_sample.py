@@ -16,6 +16,7 @@ from rich.console import Console
 import diptych
 from diptych import checkpoint, cli
 from diptych.data.pictures import Array
+from diptych.methods.cgan import CGAN
 from diptych.model import Model
 from diptych.run import Run
 from diptych.submit import submit
@@ -413,3 +414,50 @@ def test_between_two_pictures_nothing_is_switched_off(model: Model) -> None:
         assert not torch.is_inference_mode_enabled()
         assert torch.is_grad_enabled()
         assert picture.shape == (3, SIDE, SIDE)
+
+
+def test_a_folder_may_have_a_dot_in_its_name(painter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [
+        "sample",
+        str(painter),
+        "--out",
+        f"{tmp_path}/shapes v1.0/",
+        "--label",
+        "sun",
+        "--count",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    assert cli.run(asked) == 0
+    assert (tmp_path / "shapes v1.0/sun/00000.png").is_file()
+    assert capsys.readouterr().out.strip() == f"{tmp_path}/shapes v1.0/"
+
+
+@pytest.mark.parametrize("out", ["a file", "a file/below", "a file/sheet.png"])
+def test_nothing_lies_below_a_file(painter: Path, tmp_path: Path, out: str) -> None:
+    (tmp_path / "a file").write_text("notes")
+    with pytest.raises(ValueError, match="a file: is a file, and the results would lie below it; choose another --out"):
+        sample(painter, tmp_path / out, label="sun")
+    assert (tmp_path / "a file").read_text() == "notes"
+
+
+@pytest.mark.parametrize(("name", "count"), [("large.webp", 1000), ("large.jpg", 4000)])
+def test_a_sheet_that_no_file_can_hold_is_refused_before_it_is_drawn(
+    painter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, count: int
+) -> None:
+    monkeypatch.setattr(CGAN, "translate", lambda *_: pytest.fail("drawn"))
+    with pytest.raises(
+        ValueError, match=rf"5 rows of {count} pictures are more than such a file can hold; choose .png"
+    ):
+        sample(painter, tmp_path / name, count=count)
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "..", ".", ""])
+def test_a_model_that_is_anybodys_writes_nowhere_else(painter: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(painter, tmp_path / "theirs")
+    config = tmp_path / "theirs/model/config.json"
+    config.write_text(config.read_text().replace('"sun"', f'"{name}"'))
+    with pytest.raises(ValueError, match="is damaged or from another version"):
+        sample(tmp_path / "theirs", tmp_path / "out/inner")
+    assert not (tmp_path / "out").exists()

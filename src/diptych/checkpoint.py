@@ -73,7 +73,13 @@ def load_training(
         raise ValueError(
             f"{file}: is damaged ({error}); remove {checkpoint} to continue from the one before it"
         ) from error
-    method.load_state_dict(_below("method/", tensors))
+    try:
+        method.load_state_dict(_below("method/", tensors))
+    except RuntimeError as error:
+        raise ValueError(
+            f"{file}: does not fit the networks, so another version of diptych made it; continue with that one, or add "
+            "--fresh to set the run aside and start anew"
+        ) from error
     for name, value in _below("ema/", tensors).items():
         ema[name].copy_(value)
     for player, optimizer in optimizers.items():

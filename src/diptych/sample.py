@@ -12,6 +12,9 @@ from diptych.model import load
 
 Label = str | int
 
+GAP = 2  # pixels between the pictures of a sheet
+LONGEST = {".webp": 16_383, ".jpg": 65_500, ".jpeg": 65_500}  # pixels of a side that a format can hold
+
 
 def sample(
     run: Path | str,
@@ -26,29 +29,34 @@ def sample(
 ) -> list[Path]:
     """Draws `count` pictures of each `label`, of all that the model knows if none is given, and gives the files written.
 
-    `out` is a picture file for a sheet: a row for each label, or, of one label, as many rows as columns. Or it is a folder,
-    for single files: `out/LABEL/00000.png`, as training reads them. The same seed gives the same pictures (`Model.sample`).
-    Raises a `ValueError` for a label that the model does not know, a model that needs pictures to start from, or a file that
-    is there already and may not be written over (`overwrite`).
+    `out` is a picture file for a sheet, RGB: a row for each label, or, of one label, about as many rows as columns. Or it is
+    a folder (it is there, ends with a slash, or has no suffix) for files that training can read, `out/LABEL/00000.png`.
+    The same seed gives the same pictures (`Model.sample`). Raises a `ValueError` for a label that the model does not know, a
+    model that needs pictures to start from, or a file that is there already and may not be written over (`overwrite`).
     """
-    model, out = load(run, device=device, precision=precision), Path(out)
+    model = load(run, device=device, precision=precision)
     named = label if isinstance(label, Iterable) and not isinstance(label, str) else [label]
     asked = [str(one) for one in named if one is not None] or model.method.classes or (None,)
-    made = {one: model.generate(one, count, seed) for one in asked}
-    if out.suffix and not out.is_dir():
-        pictures.require_writable_suffix(out)
-        require_free([out], overwrite)
-        columns = count if len(made) > 1 else math.ceil(math.sqrt(count))
-        sheet = pictures.merge(list(chain.from_iterable(made.values())), columns=columns)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        pictures.encode(pictures.from_tensor(sheet), out)
-        return [out]
-    targets = {
-        one: [out / str("" if one is None else one) / f"{number:05d}.png" for number in range(count)] for one in made
-    }
-    require_free(list(chain.from_iterable(targets.values())), overwrite)
-    for one, drawn in made.items():
-        for picture, target in zip(drawn, targets[one], strict=True):
+    drawn = {one: model.generate(one, count, seed) for one in asked}  # nothing is drawn before it is asked for
+    if not Path(out).suffix or Path(out).is_dir() or str(out).endswith("/"):
+        targets = [Path(out, one or "", f"{number:05d}.png") for one in drawn for number in range(count)]
+        require_free(targets, overwrite)
+        for picture, target in zip(chain.from_iterable(drawn.values()), targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             pictures.encode(pictures.from_tensor(picture), target)
-    return list(chain.from_iterable(targets.values()))
+        return targets
+    target = Path(out)
+    pictures.require_writable_suffix(target)
+    require_free([target], overwrite)
+    columns = count if len(drawn) > 1 else math.ceil(math.sqrt(count))
+    rows = math.ceil(len(drawn) * count / columns)
+    longest = max(rows, columns) * (model.config.shape.size + GAP)
+    if longest > LONGEST.get(target.suffix.lower(), longest):
+        raise ValueError(
+            f"{target}: {rows} rows of {columns} pictures are more than such a file can hold; choose .png, a smaller "
+            "--count, or a folder for single files"
+        )
+    sheet = pictures.merge(list(chain.from_iterable(drawn.values())), columns, GAP)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    pictures.encode(pictures.from_tensor(sheet), target)
+    return [target]

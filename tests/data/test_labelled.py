@@ -308,3 +308,13 @@ def test_a_split_without_training_pictures_is_told_the_layouts_of_classes(tmp_pa
     Image.new("RGB", (8, 8)).save(tmp_path / "val/cat/1.png")
     with pytest.raises(ValueError, match="has no train folder, only val; the layouts are: a folder for each class"):
         find("labelled", Place(tmp_path), "train")
+
+
+def test_a_class_that_is_called_as_a_split_is_named(tmp_path: Path) -> None:
+    paint(tmp_path / "vehicles", {"car": [1], "plane": [2], "train": [3]})
+    with pytest.raises(
+        ValueError, match=r"vehicles/train: is taken for a split, and beside it are car, plane; rename it"
+    ):
+        find("labelled", Place(tmp_path / "vehicles"), "train")
+    paint(tmp_path / "divided", {"train/car": [1], "train/train": [3], "val/car": [2]})
+    assert found_in(tmp_path / "divided").keys() == {"car/0", "train/0"}

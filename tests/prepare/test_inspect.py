@@ -353,12 +353,17 @@ def test_records_are_counted(tmp_path: Path, write_tfrecord: Any) -> None:
     assert run([*shlex.split(findings.command)[1:], "--dry-run"]) == 0
 
 
+def test_classes_that_are_called_as_sides_are_noted(tmp_path: Path) -> None:
+    draw_all(tmp_path, *(f"{name}/{number}.png" for name in "ABC" for number in range(2)))
+    assert any(note.startswith("its 3 folders may be classes") for note in inspect(tmp_path).notes)
+
+
 def test_idx_files_are_counted(tmp_path: Path, write_idx: Any) -> None:
     for name, count in (("train", 3), ("t10k", 2)):
         write_idx(tmp_path / "digits", np.zeros((count, 28, 28)), range(count), name)
     findings = inspect(tmp_path / "digits")
     assert (findings.pictures, findings.records, findings.other_files) == (0, 5, [])
-    assert findings.methods == ["cgan"]
+    assert (findings.methods, findings.notes) == (["cgan"], [])
     assert "in TFRecord or idx files: 5 pictures, counted and not looked at\n" in printed(findings)
     assert findings.command is not None
     assert run([*shlex.split(findings.command)[1:], "--dry-run"]) == 0

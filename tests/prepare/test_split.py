@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -451,3 +451,18 @@ def test_which_ones_are_drawn_is_left_to_chance(tmp_path: Path) -> None:
         split(tmp_path / "in", out=tmp_path / f"out{seed}", val=0.2, seed=seed)
         drawn |= {*seeds_of([*found(tmp_path / f"out{seed}")["val"]])}
     assert len(drawn) >= 8
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_train_has_something_of_every_class(tmp_path: Path, seed: int) -> None:
+    """A class with one picture is learnt, wherever chance would put it."""
+    folder_of(tmp_path / "in", {"cat": 6, "dog": 6, "owl": 1, "ant": 1, "bee": 2})
+    split(tmp_path / "in", out=tmp_path / "out", val=0.4, seed=seed)
+    assert {path.parent.name for path in (tmp_path / "out/train").rglob("*.png")} == {"cat", "dog", "owl", "ant", "bee"}
+    assert {path.parent.name for path in (tmp_path / "out/val").rglob("*.png")} >= {"cat", "dog"}
+
+
+def test_idx_files_are_not_divided(tmp_path: Path, write_idx: Callable[..., Path]) -> None:
+    write_idx(tmp_path / "digits", np.zeros((3, 8, 8)), [1, 2, 3])
+    with pytest.raises(ValueError, match="digits: holds idx files, which are not divided"):
+        split(tmp_path / "digits", out=tmp_path / "out")

@@ -97,7 +97,7 @@ def translate(
 def sample(
     run: Path,
     *,
-    out: Path,
+    out: str,
     label: list[str] | None = None,
     count: int = 16,
     seed: int = 0,
@@ -112,7 +112,7 @@ def sample(
     run
         The folder of a run, also while it is still training, or a model folder.
     out
-        A picture file to write, a row for each label; or a folder, for single files.
+        A picture file to write, a row for each label; or a folder, such as digits/, for single files.
     label
         The class, by its name; may be given several times. Without it, every class.
     count

@@ -1,7 +1,8 @@
 """Samples -> endless batches, seeded and resumable: batch number n is a function of (seed, n) and of nothing else.
 
 Pictures are decoded once to 8 bits at the load size and kept in memory where they fit in the budget, so that nothing is
-decoded after the first look. Crop and flip happen on the 8-bit batch, and one transfer carries it to the device.
+decoded after the first look. Crop and flip happen on the 8-bit batch, and one transfer carries it to the device; labels, a
+number each, follow in another.
 """
 
 from collections import Counter, deque

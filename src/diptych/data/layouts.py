@@ -157,6 +157,7 @@ def find_labelled(place: Place, split: Split, channels: int = 3) -> Labelled | S
             return None
         idx = IdxPictures(*files[split], (channels,))
         return Labelled(idx, idx.labels)
+    _require_no_class_beside_splits(place)
     singles = find_images(place, split, channels, LABELLED_LAYOUTS)
     if not isinstance(singles, PictureFiles):
         return singles
@@ -171,6 +172,22 @@ def find_labelled(place: Place, split: Split, channels: int = 3) -> Labelled | S
             f"them, or away; the layouts are: {LABELLED_LAYOUTS}"
         )
     return Labelled(singles, names)
+
+
+def _require_no_class_beside_splits(place: Place) -> None:
+    """Raises a `ValueError` where a class may be called as a split is, and the others would be passed over."""
+    if place.folder_b is not None or _is_array(place.folder):
+        return
+    below = _folders_of_pictures(place.folder)
+    words = {word for names in SPLIT_FOLDERS.values() for word in names}
+    splits, others = (
+        [path for path in below if (path.name.lower() in words) == is_split] for is_split in (True, False)
+    )
+    if splits and others:
+        raise ValueError(
+            f"{splits[0]}: is taken for a split, and beside it are {_listed(others)}; rename it if it is a class, else move "
+            f"them; the layouts are: {LABELLED_LAYOUTS}"
+        )
 
 
 def _require_unicode(folder: Path) -> None:

@@ -50,7 +50,11 @@ def plan_folder(inputs: Sequence[Path], out: Path, suffix: str | None = None) ->
 
 
 def require_free(targets: Sequence[Path], overwrite: bool) -> None:
-    """Raises a `ValueError` when one of the files is there already and may not be written over."""
+    """Raises a `ValueError` when one of the files is there already and may not be written over, or cannot be there."""
+    for folder in {target.parent for target in targets}:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            raise ValueError(f"{there}: is a file, and the results would lie below it; choose another --out")
     existing = [target for target in targets if target.exists()]
     if existing and not overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""

@@ -68,6 +68,8 @@ def _held_out(run: Run, place: Place) -> tuple[str, list[Source]]:
         sides = " (val/A + val/B, or a val in each of two folders)"
         if needs in SINGLE:
             sides = " (or beside NAME.npy in NAME-val.npy)"
+        if needs == "labelled":
+            sides = ", a folder for each class (beside idx files: t10k-images-idx3-ubyte and its labels)"
         raise ValueError(
             f"{place}: has no val or test split to measure on; put pictures that training does not see in a folder "
             f"val{sides}, or let `diptych data split` divide them"

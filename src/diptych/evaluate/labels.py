@@ -4,7 +4,8 @@
 * `classification-accuracy-score` (Ravuri and Vinyals 2019): a second classifier learns from drawn pictures alone, as many of
   each class as the training set has; how many of the real held-out pictures it knows.
 * `frechet-distance` (Heusel et al. 2017, section 3) between drawn and real training pictures, over the classifier's features
-  instead of Inception's. It grows when there are fewer pictures, so as many are drawn as are held out.
+  instead of Inception's. It grows when there are fewer pictures, so as many are drawn as are held out, in the training
+  set's proportions.
 
 Beside each stands what the held-out pictures themselves get; nothing that is learnt should do much better.
 """
@@ -70,10 +71,10 @@ def measure(
     chosen = list(names or there)
     learnt_source, held_source = _in_classes(run, place, split, sources, model)
     classes = learnt_source.classes
-    if "frechet-distance" in chosen and len(held_source) < 2:
+    if "frechet-distance" in chosen and min(len(held_source), len(learnt_source)) < 2:
         raise ValueError(
-            f"{place}: holds one {split} picture, and a Fréchet distance takes two or more; give more, or leave it out by "
-            f"--metrics {','.join(OF_LABELS)}"
+            f"{place}: a Fréchet distance takes two pictures or more, here of train and of {split}; give more, or leave it "
+            f"out by --metrics {','.join(OF_LABELS)}"
         )
     real, held_out = (_looked_at(source, classes, run, progress) for source in (learnt_source, held_source))
     judge = _taught(real, len(classes), model.device, "the classifier learns from real pictures", progress)
@@ -85,16 +86,16 @@ def measure(
         if name == "label-accuracy":
             of_model[key], of_held_out[key] = _accuracy(judge, drawn), _accuracy(judge, held_out)
         elif name == "classification-accuracy-score":
-            counts = Counter(classes[number] for number in real.labels.tolist())
-            lessons = _drawn(model, classes, {label: counts[label] for label in model.method.classes}, progress)
+            lessons = _drawn(model, classes, _as(real, model, classes), progress)
             pupil = _taught(lessons, len(classes), model.device, "another one learns from drawn pictures", progress)
             of_model[key], of_held_out[key] = _accuracy(pupil, held_out), _accuracy(judge, held_out)
         else:
-            count = min(len(held_out), DRAWN)
+            count = min(len(held_out), len(real), DRAWN)
             key = f"{name}/{count}/{specification}"
             of_real = _read(judge.features, real)
-            for some, values in ((drawn, of_model), (held_out, of_held_out)):
-                values[key] = metrics.frechet_distance(_read(judge.features, some.spread(count)), of_real)
+            as_many = _drawn(model, classes, _as(real.spread(count), model, classes), progress)
+            for some, values in ((as_many, of_model), (held_out.spread(count), of_held_out)):
+                values[key] = metrics.frechet_distance(_read(judge.features, some), of_real)
     _keep(run, model, judge, drawn, classes, specification)
     return [
         {"step": model.step, "split": "drawn", "count": len(drawn), "who": "model", "metrics": of_model},
@@ -112,11 +113,14 @@ def _in_classes(run: Run, place: Place, split: str, sources: list[Source], model
             f"{place}: the pictures are in no classes, and a classifier of them is what measures here; put those of each "
             "class into a folder of its own"
         )
-    for known, of in ((model.method.classes, run.path), (held_out.classes, f"{place}, {split}")):
+    for known, of, remedy in (
+        (model.method.classes, run.path, "give the pictures that the run learnt from"),
+        (held_out.classes, f"{place}, {split}", "add such pictures to those of the training, or move these away"),
+    ):
         if strange := [name for name in known if name not in training.classes]:
             raise ValueError(
-                f"{of}: {strange[0]} is no class of the training pictures in {place}, which has "
-                f"{', '.join(training.classes)}; give the pictures that the run learnt from"
+                f"{of}: {strange[0]} is no class of the training pictures in {place}, which are in "
+                f"{', '.join(training.classes)}; {remedy}"
             )
     return training, held_out
 
@@ -145,6 +149,14 @@ def _evenly(count: int, labels: Sequence[str | None]) -> dict[str | None, int]:
     """
     ends = [n * count // len(labels) for n in range(len(labels) + 1)]
     return {label: max(b - a, 1) for label, (a, b) in zip(labels, pairwise(ends), strict=True)}
+
+
+def _as(real: _Set, model: Model, classes: Sequence[str]) -> dict[str | None, int]:
+    """As many pictures of each label as there are real ones."""
+    if not model.method.classes:
+        return {None: len(real)}
+    counts = Counter(classes[number] for number in real.labels.tolist())
+    return {label: counts[label] for label in model.method.classes}
 
 
 def _looked_at(source: Labelled, classes: Sequence[str], run: Run, progress: Progress | None) -> _Set:

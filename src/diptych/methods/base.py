@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor, nn
 
 from diptych.holes import Holes
@@ -69,6 +70,14 @@ class Shape(StrictModel):
     y_channels: int = 3
     classes: tuple[str, ...] = ()
     """What the classes are called; a label is a place among them."""
+
+    @field_validator("classes")
+    @classmethod
+    def _are_names(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """Pictures are kept in folders by these names, and a model may be anybody's."""
+        if strange := [name for name in classes if name in ("", ".", "..") or PurePath(name).name != name]:
+            raise ValueError(f"{strange[0]!r} is no name of a folder")
+        return classes
 
 
 Answer = Callable[[dict[str, Tensor]], Tensor]

@@ -22,6 +22,7 @@ from diptych.data.idx import IdxPictures
 from diptych.data.layouts import Place
 from diptych.data.sources import Labelled, PictureFiles, PictureRecords, stem
 from diptych.methods import METHODS
+from diptych.methods.base import SINGLE
 from diptych.prepare.folders import claim
 from diptych.prepare.look import (
     Look,
@@ -117,6 +118,8 @@ def inspect(
     needs, place, reason, notes = _fit(folder, looks, place, pairs, record_files, bool(same_stems))
     if idx_files:
         needs, reason = "labelled" if records else "", f"{counted(records, 'picture')} with labels in idx files"
+    else:
+        notes += _classes(place, looks, 2 if needs in SINGLE else 3)
     if problems:
         notes.append(f"what cannot be read ({counted(len(problems), 'file')}) stops a training: repair or remove it")
     if leaks:
@@ -223,10 +226,9 @@ def _fit(
         return "paired", place, reason, [direction]
     coloured = sum(look.coloured for look in looks.values())
     reason = f"{counted(count, 'single picture')}, {coloured} of them in colour"
-    notes = _classes(place, looks)
     if not count:
-        return "", place, f"{reason}, and no second set to learn from", notes
-    return "images", place, f"{reason}: too few to learn colours from" if _only_grey(looks) else reason, notes
+        return "", place, f"{reason}, and no second set to learn from", []
+    return "images", place, f"{reason}: too few to learn colours from" if _only_grey(looks) else reason, []
 
 
 def _only_grey(looks: dict[Path, Look]) -> bool:
@@ -248,15 +250,15 @@ def _unpaired(folder: Path, record_files: Sequence[Path]) -> tuple[Place, list[P
     return None
 
 
-def _classes(place: Place, looks: Mapping[Path, Look]) -> list[str]:
-    """Folders that may be classes are worth a note."""
+def _classes(place: Place, looks: Mapping[Path, Look], least: int) -> list[str]:
+    """Folders that may be classes are worth a note, where there are at least so many."""
     try:
         found = layouts.find_labelled(place, "train")
     except ValueError:  # another layout, or none
         return []
-    if not isinstance(found, Labelled) or len(found.classes) < 2:
+    if not isinstance(found, Labelled) or len(found.classes) < least:
         return []
-    [method] = methods_for("labelled")
+    method, *_ = methods_for("labelled")
     command = train_command(method, place, side=_usual_side(looks))
     return [f"its {len(found.classes)} folders may be classes, of which {method} draws more: {command}"]
 

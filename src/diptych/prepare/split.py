@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
@@ -10,7 +11,7 @@ from typing import Literal
 from rich.console import Console
 
 from diptych.atomic import atomic_file
-from diptych.data.layouts import Split, find_singles
+from diptych.data.layouts import Split, find_singles, idx_files
 from diptych.data.outputs import Job
 from diptych.data.sources import PictureFiles
 from diptych.prepare.folders import claim, each_missing
@@ -113,6 +114,10 @@ def _shares(val: float, test: float) -> dict[Split, float]:
 
 def undivided(folder: Path) -> Sequence[Path]:
     """The pictures in a folder; a `ValueError` when it holds train, val or test already, or no picture files."""
+    if folder.is_dir() and idx_files(folder):
+        raise ValueError(
+            f"{folder}: holds idx files, which are not divided; the published sets are, t10k is their test split"
+        )
     source = find_singles(folder)
     if not isinstance(source, PictureFiles):
         if not folder.is_dir():
@@ -138,9 +143,11 @@ def divide(
 ) -> dict[Split, list[Group]]:
     """Every group of near-duplicates to one split, as nearly by the shares as that allows; the seed draws.
 
-    Each split has something of each of `folders`; a `ValueError` names the one that has too little for that.
+    Train has something of each sub-folder, which may be a class, if there is as much to exchange for it. Each split has
+    something of each of `folders`; a `ValueError` names the one that has too little for that.
     """
     division = _divide(groups, shares, Random(seed))
+    _learn_of_all(division)
     for folder in folders:
         _fill_up(division, folder)
     return division
@@ -162,6 +169,27 @@ def _divide(groups: Sequence[Group], shares: dict[Split, float], generator: Rand
         division[split].append(group)
         given[split] += len(group)
     return division
+
+
+def _learn_of_all(division: dict[Split, list[Group]]) -> None:
+    """Gives train a group of each sub-folder of which it has none, for one as large of which it has others."""
+    train = division["train"]
+    learnt = Counter(parent for group in train for parent in _parents(group))
+    for groups in (groups for split, groups in division.items() if split != "train"):
+        for place, group in enumerate(groups):
+            if any(parent in learnt for parent in _parents(group)):
+                continue
+            spare = (
+                own for own in train if len(own) == len(group) and all(learnt[parent] > 1 for parent in _parents(own))
+            )
+            if own := next(spare, None):
+                groups[place], train[train.index(own)] = own, group
+                learnt.subtract(_parents(own))
+                learnt.update(_parents(group))
+
+
+def _parents(group: Group) -> set[Path]:
+    return {path.parent for sample in group for path in sample}
 
 
 def _fill_up(division: dict[Split, list[Group]], side: Path) -> None:
