@@ -263,5 +263,5 @@ def test_a_count_that_is_wrong_is_named(tmp_path: Path) -> None:
 
 
 def test_a_method_that_needs_more_than_a_photograph_is_refused(completion_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="glcic needs more than a photograph"):
+    with pytest.raises(ValueError, match="glcic makes no picture out of a photograph alone"):
         submit(completion_run, data=tmp_path, out=tmp_path.with_name("images.zip"))
