@@ -195,6 +195,16 @@ def test_the_same_numbers_each_time(run: Path, levels: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_what_is_read_of_a_picture_depends_on_nothing_beside_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    some = labels._Set(
+        torch.randint(0, 256, (9, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8), torch.arange(9) % 3
+    )
+    classifier = labels._taught(some, 3, torch.device("cpu"), "", None)
+    assert torch.allclose(labels._read(classifier, some)[:1], labels._read(classifier, some.spread(1)), atol=1e-4)
+
+
+@pytest.mark.usefixtures("quick")
 def test_only_what_was_asked_for(run: Path, levels: Path) -> None:
     lines = evaluate(run, data=levels, names=["label-accuracy"], device="cpu")
     assert [list(line["metrics"]) for line in lines] == [["label-accuracy/classifier/8-bit/16px"]] * 2
