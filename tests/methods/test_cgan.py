@@ -1,5 +1,6 @@
 """The conditional GAN: who moves when, what each network is told, and what stands on its sample sheet."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rich.console import Console
 from torch import Tensor, nn
 
 import diptych
@@ -335,3 +337,22 @@ def test_the_deployed_model_is_the_moving_average_where_there_is_one(train_tiny:
     diptych.sample(run.path, out=tmp_path / "sheet.png", count=10, seed=0, device="cpu")
     with Image.open(tmp_path / "sheet.png") as drawn, Image.open(run.path / "samples/step-00000003.png") as kept:
         assert np.array_equal(np.asarray(drawn), np.asarray(kept))
+
+
+def test_what_to_do_next_is_what_can_be_done(tiny_photos: Path, tiny_classes: Path, tmp_path: Path) -> None:
+    """Without classes there is nothing yet to measure with."""
+    for data, own, command in ((tiny_photos, {"conditional": False}, "report"), (tiny_classes, {}, "evaluate")):
+        console = Console(file=io.StringIO(), width=500)
+        diptych.train(
+            "cgan",
+            data=data,
+            out=tmp_path / command,
+            size=16,
+            steps=1,
+            batch_size=2,
+            device="cpu",
+            method={"width": 2, **own},
+            console=console,
+        )
+        assert isinstance(console.file, io.StringIO)
+        assert f"next: diptych {command} " in console.file.getvalue()
