@@ -117,7 +117,7 @@ class Discriminator(nn.Module):
         maps = self.maps(seen)
         if self.projection is None:
             return self.logit(maps.flatten(1))  # type: ignore[no-any-return]
-        features = maps.sum(dim=(2, 3))  # "global sum pooling" (Miyato and Koyama 2018, appendix A)
+        features = maps.sum(dim=(2, 3))  # as in the networks of Miyato and Koyama 2018
         return self.logit(features) + (self.projection(label) * features).sum(dim=1, keepdim=True)  # type: ignore[no-any-return]
 
 
