@@ -1,10 +1,11 @@
-"""How long the page of a run with very many results takes to draw, to open in Chromium, and to turn.
+"""How long the page of a run with very many results takes to draw, to open in Chromium, to turn, and to zoom.
 
 python benchmarks/report.py [--results 10000]
 """
 
 import argparse
 import json
+import math
 import shutil
 import statistics
 import tempfile
@@ -26,8 +27,19 @@ def pretend(folder: Path, results: int) -> None:
     """A run with a log of 10,000 lines and so many results; the pictures themselves are missing, as lazy ones may be."""
     run = Run(folder, "pix2pix", settings_from("pix2pix", {"steps": 200_000}), Place(folder))
     run.write_settings("", "", "")
-    losses = dict.fromkeys(("D_real", "D_fake", "G_GAN", "G_L1", "G"), 0.5)
-    lines = [{"step": 20 * n, "seconds": n, "lr": 2e-4, "losses": losses} for n in range(1, 10_001)]
+    losses = ("D_real", "D_fake", "G_GAN", "G_L1", "G")
+    lines = [
+        {
+            "step": 20 * n,
+            "seconds": n,
+            "lr": 2e-4,
+            "losses": {name: 0.5 + math.sin(place + n * n) / 3 for place, name in enumerate(losses)},
+            "gradients": {"generator": 1 + math.cos(n * n), "discriminator": 2 + math.sin(n * n)},
+            "doctor": [],
+            **({"validation": {"ssim/8-bit/256px": n / 1e4}, "best": True} if n % 100 == 0 else {}),
+        }
+        for n in range(1, 10_001)
+    ]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     kept = folder / "results" / "val"
     kept.mkdir(parents=True)
@@ -49,7 +61,7 @@ def main() -> None:
         began = time.perf_counter()
         page = report(folder)
         drawn = time.perf_counter() - began
-        opened, turned = [], []
+        opened, turned, zoomed = [], [], []
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             for _ in range(OPENINGS):
@@ -62,11 +74,16 @@ def main() -> None:
                 tab.click("#next")
                 tab.wait_for_selector("text=picture-00024")
                 turned.append(time.perf_counter() - began)
+                began = time.perf_counter()
+                tab.click("#closer")
+                tab.wait_for_function("find('seen').textContent !== ''")
+                zoomed.append(time.perf_counter() - began)
                 tab.close()
             browser.close()
         print(f"{results} results: a page of {page.stat().st_size / 1e3:.0f} kB, drawn in {drawn:.2f} s")
         print(
-            f"open: {statistics.median(opened):.2f} s, next page: {statistics.median(turned):.3f} s (medians of {OPENINGS})"
+            f"open: {statistics.median(opened):.2f} s, next page: {statistics.median(turned):.3f} s, "
+            f"zoom: {statistics.median(zoomed):.3f} s (medians of {OPENINGS})"
         )
     print(provenance(torch.device("cpu")))
 

@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 import diptych
 from diptych.data import facades, shapes
+from diptych.evaluate import segmentation
 from diptych.methods import METHODS
 from diptych.methods.base import SINGLE, Method
 from diptych.model import Model
@@ -37,6 +38,17 @@ TINY: dict[str, Any] = {
 TINY_CYCLEGAN: dict[str, Any] = {"generator": "resnet6", "pool_size": 3}
 TINY_CGAN: dict[str, Any] = {"width": 2, "noise": 5}
 TINY_GLCIC: dict[str, Any] = {"width": 2, "t_c": 4, "t_d": 4}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is kept where a person's things are kept, and no weights are found that happen to lie there."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DIPTYCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        environment.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        environment.delenv("DIPTYCH_WEIGHTS", raising=False)
+        environment.setattr(segmentation, "STEPS", 8)  # whoever asks what it learns asks for more
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -150,6 +162,20 @@ def research_pictures() -> Path:
     if not folder.is_dir():
         pytest.skip("no real pictures beside the checkout (../shared/data); the built-in ones are tested all the same")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported network that gives six numbers for a picture of any size, for --features."""
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(3, 6, 3, stride=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    program = torch.export.export(
+        torch.nn.Sequential(*layers).eval(), (torch.zeros(2, 3, 16, 24),), dynamic_shapes=(free,)
+    )
+    file = tmp_path_factory.mktemp("networks") / "tiny.pt2"
+    torch.export.save(program, file)
+    return file
 
 
 WriteIdx = Callable[..., Path]

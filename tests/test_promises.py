@@ -200,13 +200,13 @@ def test_no_pickle_crosses_a_boundary(tiny_run: Path) -> None:
     names = {path.suffix for path in tiny_run.rglob("*") if path.is_file()}
     assert not names & {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy"}
     for file in SOURCE.rglob("*.py"):
-        calls = [
-            ast.unparse(node.func)
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-            if isinstance(node, ast.Call)
-        ]
+        calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
         assert not {"pickle", "dill", "joblib", "shelve"} & imports(file), file
-        assert not {"torch.load", "torch.save", "pickle.load", "pickle.dump"} & set(calls), file
+        assert not {"torch.save", "pickle.load", "pickle.dump"} & {ast.unparse(call.func) for call in calls}, file
+        for call in calls:  # others' weights, known by their SHA-256, and even so not as a pickle
+            if ast.unparse(call.func) == "torch.load":
+                assert file.name in ("inception.py", "lpips.py"), file
+                assert "weights_only=True" in map(ast.unparse, call.keywords), file
 
 
 def test_a_model_describes_itself(tiny_run: Path, tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_the_map_in_the_readme_is_the_house() -> None:
 # ---- the README's commands and the recipes
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "recipes").glob("*.toml"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "recipes").glob("*.toml"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -19,11 +19,15 @@ The map, in the order in which a picture meets the parts:
     color             lightness and colour: CIE Lab
     networks, losses  the parts that papers are made of
     augment           differentiable augmentation of what a discriminator sees
-    metrics           how far a picture is from the true one
+    metrics           how far pictures are from what they should be
+    weights, cache    others' weights; what was worked out once
+    features          what a network sees in pictures
     devices           which device, precision and memory layout
     atomic, progress  files that appear whole; what a person sees of long work
     checkpoint        training state, and the deployed model cut from it
     run               what a run is: settings, the folder, its log
+    doctor            what goes wrong in a training
+    validation        which model is the best, and when to stop
     train             the only place where gradients exist
     filling           the holes of a picture of any size
     model             the only door to a trained model

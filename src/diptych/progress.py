@@ -62,9 +62,10 @@ class TrainingProgress:
     def __exit__(self, *error: object) -> None:
         self.bar.stop()
 
-    def show_losses(self, losses: dict[str, float]) -> None:
-        """The newest losses."""
-        self.losses = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+    def show(self, losses: dict[str, float], findings: str) -> None:
+        """The newest losses, and what the doctor found in them."""
+        shown = [f"{name} {value:.3f}" for name, value in losses.items()]
+        self.losses = "  ".join([*shown, f"({findings})"] if findings else shown)
 
     def advance(self, phase: str = "") -> None:
         """One step is done, of a phase of the training where it has some."""

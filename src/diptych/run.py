@@ -7,6 +7,7 @@ runs/facades/
 ├── samples/           the same few held-out pictures at every sampling step
 ├── checkpoints/       step-00012000/ whole training states, the newest few kept
 ├── model/             model.safetensors + config.json: what translate opens, and what can be shared
+├── model-best/        the one that did best on the held-out pictures, where the training looked at them
 ├── results/           val/ the pictures that evaluate made, with their numbers
 ├── metrics.jsonl      what evaluate measured
 └── index.html         what report draws
@@ -93,12 +94,28 @@ class Settings(StrictModel):
     checkpoint_every: int = Field(
         0, ge=0, description="Steps between checkpoints; 0 is a twentieth of the run, 100 to 5000."
     )
+    validate_every: int = Field(
+        0,
+        ge=0,
+        description="Steps between looks at the held-out pictures, after which the best model is kept; 0 never looks.",
+    )
+    validate_by: str = Field(
+        "", description="The metric that tells which model is the best; empty is the method's own choice."
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="Looks at the held-out pictures without a better model after which the run ends; 0 never does.",
+    )
     method: SerializeAsAny[MethodSettings] = MethodSettings()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.steps and not self.epochs:
             raise ValueError("--steps 0 and --epochs 0 leave nothing to do; give one of them")
+        for flag, value in (("patience", self.patience), ("validate-by", self.validate_by)):
+            if value and not self.validate_every:
+                raise ValueError(f"--{flag} {value}: needs --validate-every, such as --validate-every 500")
         for side, channels in (("a", self.channels_a), ("b", self.channels_b)):
             if channels not in (1, 3):
                 raise ValueError(f"--channels-{side} {channels}: pictures are read as RGB (3) or grey (1)")
@@ -143,6 +160,9 @@ MAY_CHANGE = {
     "log-every",
     "sample-every",
     "checkpoint-every",
+    "validate-every",
+    "validate-by",
+    "patience",
 }
 
 Values = Mapping[str, Any]

@@ -17,10 +17,10 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from diptych import checkpoint
+from diptych import checkpoint, doctor
 from diptych.atomic import alone
 from diptych.data import layouts, pictures
-from diptych.data.batches import PictureStore, TrainingBatches, open_stores, split_sides
+from diptych.data.batches import PictureStore, PlainBatches, TrainingBatches, open_stores
 from diptych.data.layouts import Place
 from diptych.data.sources import Source, classes_of
 from diptych.devices import autocast, choose_device, choose_precision, memory_format
@@ -29,8 +29,11 @@ from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.progress import TrainingProgress, counting, say
 from diptych.run import Run, Settings, command_line, names_digest, require_method, set_aside, settings_from
+from diptych.validation import Standing, Validation, standing
 
 SAMPLES = 4  # rows of a sample sheet
+PROBED = 8 * 256 * 256  # pixels that the doctor looks at, of training and of held-out pictures each
+MOST_PROBED = 64  # pictures
 SHOWN = 8  # names of pictures in a line
 
 
@@ -87,7 +90,8 @@ def train(
     )  # an epoch has only what was not left out
     if may_be_finished and _is_finished(run):
         return _nothing_to_do(run, console)
-    samples = _sample_batch(run, sources, holes)
+    held_out = _held_out_stores(run)
+    glimpses, validation = _Glimpses(run, stores, held_out, holes), _validation(run, held_out, device)
     if dry_run:
         _print_settings(run, console)
         return run
@@ -110,7 +114,7 @@ def train(
             holes=holes,
         )
         try:
-            _Training(run, batches, samples, device, precision, console).go()
+            _Training(run, batches, glimpses, validation, device, precision, console).go()
         except Interrupted as stopped:
             raise Interrupted(f"{stopped}{', without --fresh' if fresh else ''}") from None
     return run
@@ -120,7 +124,8 @@ def train(
 
 
 def _nothing_to_do(run: Run, console: Console) -> Run:
-    say(console, f"{run.path}: finished; nothing to do (a larger --steps or --epochs goes on, --fresh starts anew)")
+    more = "--steps or --epochs" if _steps_done(run) >= run.settings.steps else "--patience"
+    say(console, f"{run.path}: finished; nothing to do (a larger {more} goes on, --fresh starts anew)")
     return run
 
 
@@ -188,7 +193,18 @@ def _steps_done(run: Run) -> int:
 
 def _is_finished(run: Run) -> bool:
     done = _steps_done(run)
-    return done >= run.settings.steps and checkpoint.model_step(run.path / "model") == done
+    over = done >= run.settings.steps or _out_of_patience(run, _standing(run, done))
+    return over and checkpoint.model_step(run.path / "model") == done
+
+
+def _standing(run: Run, done: int) -> Standing | None:
+    """How the validations of the first `done` steps went."""
+    by = run.settings.validate_by or METHODS[run.method].best_by
+    return standing([entry for entry in run.read_log() if entry["step"] <= done], by)
+
+
+def _out_of_patience(run: Run, found: Standing | None) -> bool:
+    return bool(run.settings.patience and found and found.since >= run.settings.patience)
 
 
 def _locked(folder: Path) -> AbstractContextManager[None]:
@@ -207,26 +223,42 @@ def _held_out(run: Run) -> list[Source] | None:
     return found[1] if found else None
 
 
-def _sample_batch(run: Run, train_sources: list[Source], holes: Holes | None) -> dict[str, Tensor]:
-    """The same few held-out pictures for every sample sheet; of the training set where nothing is held out."""
+def _held_out_stores(run: Run) -> list[PictureStore]:
+    """The held-out pictures of any use at the training size; none where nothing is held out."""
     settings = run.settings
-    stores = _looked_at(_held_out(run) or train_sources, settings, METHODS[run.method])
-    if not all(map(len, stores)):  # all that is held out is of no use
-        stores = _looked_at(train_sources, settings, METHODS[run.method])
-    count = min(SAMPLES, max(map(len, stores)))
-    shown = [[row * len(store) // count for row in range(count)] for store in stores]
-    sides = [torch.stack([store.get(i) for i in rows]) for store, rows in zip(stores, shown, strict=True)]
-    batch = split_sides(torch.cat(sides, dim=1), settings.channels_a, settings.direction)
-    if holes:
-        batch["mask"] = torch.stack([holes.draw_for(stores[0].name(i), settings.size) for i in shown[0]]).float()
-    return batch
-
-
-def _looked_at(sources: list[Source], settings: Settings, method: type[Method]) -> list[PictureStore]:
-    stores = open_stores(sources, settings.size, settings.fit, memory_gib=0)
+    stores = open_stores(_held_out(run) or [], settings.size, settings.fit, settings.memory_gib)
     for store in stores:
-        store.check(settings.workers, of_no_use=method.of_no_use)
-    return stores
+        store.check(settings.workers, of_no_use=METHODS[run.method].of_no_use)
+    return stores if all(map(len, stores)) else []
+
+
+def _validation(run: Run, held_out: list[PictureStore], device: torch.device) -> Validation | None:
+    every = run.settings.validate_every
+    if every and not held_out:
+        raise ValueError(
+            f"--validate-every {every}: {run.place} has no val or test split with pictures of any use; put pictures that "
+            "training does not see in a folder val (`diptych data split` divides them), or leave it out"
+        )
+    return Validation(run, held_out, device) if every else None
+
+
+class _Glimpses:
+    """The same few pictures whenever the training is looked at: those of the sample sheet, and those for the doctor."""
+
+    def __init__(
+        self, run: Run, training: list[PictureStore], held_out: list[PictureStore], holes: Holes | None
+    ) -> None:
+        settings = run.settings
+        some = min(PROBED // settings.size**2, MOST_PROBED)
+
+        def batch(stores: list[PictureStore], most: int) -> dict[str, Tensor]:
+            plain = PlainBatches([store.at(settings.size) for store in stores], settings.direction, holes)
+            count = max(min(most, len(plain)), 1)
+            return plain.batch(range(count), count)
+
+        self.samples = batch(held_out or training, SAMPLES)
+        self.training = batch(training, some)
+        self.held_out = batch(held_out, some) if held_out else None
 
 
 # ---- the steps
@@ -241,6 +273,10 @@ def learning_rate(step: int, settings: Settings) -> float:
     """
     decay_steps = settings.steps * (1 - settings.decay_start)
     return settings.lr * min(1.0, (settings.steps - step) / decay_steps) if decay_steps else settings.lr
+
+
+def _is_time(done: int, every: int) -> bool:
+    return every > 0 and done % every == 0
 
 
 def _seed(*key: int) -> int:
@@ -263,6 +299,8 @@ class Updater:
             name: p for name, p in method.named_parameters() if name.split(".")[0] in method.deployed and settings.ema
         }
         self.ema = {name: p.detach().clone() for name, p in self.weights.items()}
+        self.norms: dict[str, list[Tensor]] = {}
+        """Of the players' gradients, since they were last asked for."""
         self.broken = torch.zeros((), device=device)
         self.broken_step = torch.zeros((), dtype=torch.long, device=device)
 
@@ -281,6 +319,7 @@ class Updater:
             loss.float().backward()  # type: ignore[no-untyped-call]
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self.norms.setdefault(player, []).append(norm)
         if self.settings.clip:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.settings.clip, norm)
         finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
@@ -301,6 +340,12 @@ class Updater:
         torch._foreach_lerp_(
             [self.ema[name] for name in names], [self.weights[name] for name in names], 1 - self.settings.ema
         )
+
+    def mean_norms(self) -> dict[str, float]:
+        """The mean norm of each player's gradient since the last call."""
+        means = {player: torch.stack(norms).mean() for player, norms in self.norms.items()}
+        self.norms.clear()
+        return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
 
     def require_finite(self, kept: str) -> None:
         """Raises a `ValueError` that names the step when something was not finite."""
@@ -330,18 +375,19 @@ class _Training:
         self,
         run: Run,
         batches: TrainingBatches,
-        samples: dict[str, Tensor],
+        glimpses: _Glimpses,
+        validation: Validation | None,
         device: torch.device,
         precision: Literal["fp32", "bf16"],
         console: Console,
     ) -> None:
         self.run, self.settings, self.batches, self.console = run, run.settings, batches, console
+        self.glimpses, self.validation = glimpses, validation
         self.device, self.precision = device, precision
         torch.manual_seed(_seed(self.settings.seed, 2))
         method = METHODS[run.method](self.settings.method, run.shape)
         self.method = method.to(device, memory_format=memory_format(device))  # type: ignore[call-overload]
         self.updater = Updater(self.method, self.settings, device)
-        self.samples = {name: value.to(device) for name, value in samples.items()}
         self.config = checkpoint.ModelConfig(
             method=run.method,
             direction=self.settings.direction,
@@ -353,7 +399,12 @@ class _Training:
         if not self.start:
             with counting(console, "what the method takes from every picture") as progress:
                 self.method.learn_before(_each(batches.stores, progress))
-        self.seconds_before = next((e["seconds"] for e in reversed(run.read_log()) if e["step"] <= self.start), 0.0)
+        run.cut_log(self.start)
+        self.lines = run.read_log()
+        self.seconds_before = self.lines[-1]["seconds"] if self.lines else 0.0
+        self.standing = standing(self.lines, validation.by) if validation else None
+        self.seen_in_pictures: list[doctor.Finding] = []
+        self.told = set[str]()
 
     def _resume(self) -> int:
         found = checkpoint.list_checkpoints(self.checkpoints)
@@ -371,7 +422,6 @@ class _Training:
             f"{run.path}: {run.method} at {self.settings.size} px on {self.device} ({self.precision}), "
             + (f"continuing at step {self.start} of {steps}" if self.start else f"{steps} steps"),
         )
-        run.cut_log(self.start)
         if self.start:  # a kill between checkpoint and model leaves an older model
             self._save_model(self.start)
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
@@ -380,22 +430,34 @@ class _Training:
         try:
             with (
                 _stop_signals() as stop,
-                TrainingProgress(self.console, self.start, steps, self.settings.batch_size) as display,
+                TrainingProgress(self.console, self.start, steps, self.settings.batch_size) as self.display,
             ):
-                self._steps(stop, display)
+                done = self._steps(stop)
         finally:
             self.board.close()
-        say(
-            self.console,
-            f"{run.path}: finished at step {steps}; next: {self._next_command()}",
+        say(self.console, f"{run.path}: finished at step {done}{self._why(done)}; next: {self._next_command()}")
+
+    def _why(self, done: int) -> str:
+        """Which model is the best, and why the training ended before its time."""
+        if not (self.validation and self.standing):
+            return ""
+        best = (
+            f"the best by {self.validation.by} is that of step {self.standing.step}, in {self.run.path / 'model-best'}"
         )
+        early = (
+            f" of {self.settings.steps}, after --patience {self.settings.patience}"
+            if done < self.settings.steps
+            else ""
+        )
+        return f"{early}; {best}"
 
     def _next_command(self) -> str:
         run, folder = self.run, shlex.quote(str(self.run.path))
         measurable = _held_out(run) and (run.classes or METHODS[run.method].needs != "labelled")
         return f"diptych evaluate {folder} {run.place.arguments}" if measurable else f"diptych report {folder}"
 
-    def _steps(self, stop: threading.Event, display: TrainingProgress) -> None:
+    def _steps(self, stop: threading.Event) -> int:
+        """Gives the number of the last step."""
         settings, began = self.settings, time.monotonic()
         sums: dict[str, Tensor] = {}
         summed: Counter[str] = Counter()  # a method may have other losses in each phase
@@ -412,51 +474,109 @@ class _Training:
             done = step + 1
             self.method.decide(done)
             stopping = stop.is_set()  # asked once: a signal may arrive at any line below
-            last = stopping or done == settings.steps
-            if last or done % settings.log_every == 0:
+            end = done == settings.steps
+            validated = self._validate(done) if end or _is_time(done, settings.validate_every) else {}
+            end = end or bool(validated and _out_of_patience(self.run, self.standing))
+            last = stopping or end
+            if last or _is_time(done, settings.sample_every):
+                self._sample(done)
+            if last or validated or _is_time(done, settings.log_every):
                 self.updater.require_finite(self._kept())
                 totals = torch.stack([total.float() for total in sums.values()]).tolist()
                 losses = {name: total / summed[name] for name, total in zip(sums, totals, strict=True)}
-                self._log(done, losses, self.seconds_before + time.monotonic() - began)
-                display.show_losses(losses)
+                self._log(done, losses, self.seconds_before + time.monotonic() - began, validated)
                 sums, summed = {}, Counter()
-            if last or done % settings.sample_every == 0:
-                self._sample(done)
             if name := self.method.kept_as(done):
                 self.updater.require_finite(self._kept())
                 self._save_model(done, f"model-{name}")
-            if last or done % settings.checkpoint_every == 0:
+            if last or _is_time(done, settings.checkpoint_every):
                 self.updater.require_finite(self._kept())
                 self._save(done)
-            display.advance(self.method.phase(step))
-            if stopping and done < settings.steps:
+            self.display.advance(self.method.phase(step))
+            if end:
+                return done
+            if stopping:
                 raise Interrupted(f"stopped at the checkpoint of step {done}; the same command continues")
+        return self.start
 
     def _kept(self) -> str:
         found = checkpoint.list_checkpoints(self.checkpoints)
         return f"the checkpoint of step {found[-1][0]} is kept" if found else "there is no checkpoint yet"
 
-    def _log(self, done: int, losses: dict[str, float], seconds: float) -> None:
-        rate = learning_rate(done - 1, self.settings)
-        self.run.log(
-            {
-                "step": done,
-                "pictures": done * self.settings.batch_size,
-                "seconds": round(seconds, 3),
-                "lr": rate,
-                "losses": losses,
-            }
-        )
-        for name, value in losses.items():
-            self.board.add_scalar(f"losses/{name}", value, done)
-        self.board.add_scalar("lr", rate, done)
+    def _log(self, done: int, losses: dict[str, float], seconds: float, validated: dict[str, float]) -> None:
+        """One line of the log, with what the doctor says of it and of those before."""
+        scalars = {f"losses/{name}": value for name, value in losses.items()}
+        scalars["lr"] = learning_rate(done - 1, self.settings)
+        gradients = self.updater.mean_norms()
+        entry = {
+            "step": done,
+            "pictures": done * self.settings.batch_size,
+            "seconds": round(seconds, 3),
+            "lr": scalars["lr"],
+            "losses": losses,
+            "gradients": gradients,
+        }
+        if validated:
+            entry["validation"] = validated
+            if self.standing and self.standing.step == done:
+                entry["best"] = True
+        self.lines.append(entry)
+        found = [
+            *doctor.in_losses(self.lines, self.method.games, self.settings.method),
+            *doctor.in_gradients(self.lines),
+            *self.seen_in_pictures,
+        ]
+        entry["doctor"] = found
+        self.run.log(entry)
+        scalars |= {f"gradients/{player}": norm for player, norm in gradients.items()}
+        scalars |= {f"validation/{name}": value for name, value in validated.items()}
+        for name, value in scalars.items():
+            self.board.add_scalar(name, value, done)
+        for finding in found:
+            if finding["finding"] not in self.told:
+                self.told.add(finding["finding"])
+                words = f"{finding['finding']}: {finding['saw']}; try {finding['try']}"
+                say(self.console, f"step {done}: {words}")
+                self.board.add_text("doctor", words, done)
+        self.display.show(losses, doctor.briefly(found))
 
-    @torch.no_grad()
-    def _sample(self, done: int) -> None:
+    @contextmanager
+    def _as_deployed(self) -> Iterator[None]:
+        """Inside, the method is what would be deployed now."""
         self.method.eval()
-        with self.updater.deployed_weights(), autocast(self.precision, self.device):
-            panels = self.method.panels(self.samples)
-        self.method.train()
+        try:
+            with torch.no_grad(), self.updater.deployed_weights(), autocast(self.precision, self.device):
+                yield
+        finally:
+            self.method.train()
+
+    def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.to(self.device) for name, value in batch.items()}
+
+    def _validate(self, done: int) -> dict[str, float]:
+        """Measures on the held-out pictures, and keeps the model where it is the best so far."""
+        if self.validation is None:
+            return {}
+        self.updater.require_finite(self._kept())
+        with self._as_deployed():
+            values = self.validation(self.method)
+        self.standing = standing([*self.lines, {"step": done, "validation": values}], self.validation.by)
+        if self.standing and self.standing.step == done:
+            self._save_model(done, "model-best")
+        return values
+
+    def _sample(self, done: int) -> None:
+        """Draws the sample sheet, and lets the doctor look at pictures."""
+        glimpses, own = self.glimpses, self.settings.method
+        with self._as_deployed():
+            panels = self.method.panels(self._on_device(glimpses.samples))
+            training, unseen = self._on_device(glimpses.training), self._on_device(glimpses.held_out or {})
+            self.seen_in_pictures = doctor.in_pictures(
+                self.method.outcomes(unseen or training), self.method.needs == "unpaired", own
+            )
+            if unseen:
+                known, new = self.method.judgements(training), self.method.judgements(unseen)
+                self.seen_in_pictures += doctor.in_judgements(known, new, own)
         rows = [picture for row in zip(*panels, strict=True) for picture in row]
         sheet = pictures.merge([picture.float() for picture in rows], columns=len(panels))
         folder = self.run.path / "samples"

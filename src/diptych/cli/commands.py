@@ -177,17 +177,23 @@ def submit(
 
 @app.command
 def evaluate(
-    run: Path,
+    run: Path | None = None,
     *,
     data: Path | None = None,
     data_a: Path | None = None,
     data_b: Path | None = None,
+    real: Path | None = None,
+    fake: Path | None = None,
+    out: Path | None = None,
     metrics: str = "",
     baselines: bool = False,
     direction: Literal["AtoB", "BtoA"] | None = None,
+    features: Path | None = None,
+    weights: Path | None = None,
+    fetch_weights: bool = False,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-) -> None:
-    """Measure a model on held-out pictures, and keep every result in the run.
+) -> int:
+    """Measure a model on held-out pictures, and keep every result in the run; or one folder of pictures beside another.
 
     Parameters
     ----------
@@ -199,68 +205,76 @@ def evaluate(
         The folder of A, where A and B lie apart; with --data-b.
     data_b
         The folder of B.
+    real
+        Without a run: a folder of real pictures; with --fake.
+    fake
+        A folder of pictures to be measured beside the real ones.
+    out
+        With --real and --fake: a folder for metrics.jsonl; without it, the numbers are only printed.
     metrics
         Names, separated by commas; without it, all that the pictures allow.
     baselines
         Measure answers without a model too, such as the mean training target.
     direction
         Measure a model that translates both ways this way only.
+    features
+        An exported network (.pt2) in place of Inception, for fid, kid, mifid, precision and recall.
+    weights
+        The folder in which the weights of Inception and AlexNet lie; else $DIPTYCH_WEIGHTS, else torch's own cache.
+    fetch_weights
+        Download weights that are not there.
     device
         Where to run.
     """
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Column, Table
 
     import diptych
-    from diptych.progress import counting, say
+    from diptych.cli.numbers import show
+    from diptych.progress import counting
 
+    names = [name.strip() for name in metrics.split(",")] if metrics else None
     with counting(Console(stderr=True), "measuring") as progress:
         lines = diptych.evaluate(
             run,
             data=data,
             data_a=data_a,
             data_b=data_b,
-            names=[name.strip() for name in metrics.split(",")] if metrics else None,
+            real=real,
+            fake=fake,
+            out=out,
+            names=names,
             baselines=baselines,
             direction=direction,
+            features=features,
+            weights=weights,
+            fetch_weights=fetch_weights,
             device=device,
             progress=lambda who, done, total: progress(done, total),
         )
-    console = Console()
-    for way in dict.fromkeys(line.get("direction") for line in lines):
-        [model, *others] = [line for line in lines if line.get("direction") == way]
-        title = f"{run} at step {model['step']}{f', {way}' if way else ''}, {model['count']} {model['split']} pictures"
-        if not model["metrics"]:
-            say(console, f"{title}: translated; no B belongs to an A here, so there is nothing to compare with")
-            continue
-        specifications = {name.partition("/")[2] for name in model["metrics"]}
-        alike = f", {specifications.pop()}" if len(specifications) == 1 else ""
-        table = Table(
-            Column(no_wrap=True),
-            *(line["who"] for line in (model, *others)),
-            box=None,
-            title=escape(f"{title}{alike}"),
-            title_justify="left",
-        )
-        for name in model["metrics"]:
-            shown = name.partition("/")[0] if alike else name
-            table.add_row(shown, *(f"{line['metrics'][name]:.4f}" for line in (model, *others)))
-        console.print(table)
+    show(lines, str(run) if run else f"{fake} beside {real}", Console())
+    missing: dict[str, str] = lines[0].get("not-measured", {})
+    for reason in dict.fromkeys(missing.values()):
+        without = ", ".join(name for name in missing if missing[name] == reason)
+        print(f"diptych: not measured: {without}: {reason}", file=sys.stderr)  # noqa: T201
+    return 1 if names and missing else 0
 
 
 @app.command
-def report(run: Path) -> None:
-    """Draw the page of a run: curves, samples, results, numbers. It opens from disk and needs no network.
+def report(*runs: Path, out: Path | None = None) -> None:
+    """Draw the page of a run: curves, samples, results, numbers; or, of several, one that compares them.
+
+    A page opens from disk and needs no network; its folder can be zipped and sent.
 
     Parameters
     ----------
-    run
-        The folder of a run.
+    runs
+        The folder of a run, or of several.
+    out
+        The folder for the comparison of several runs.
     """
     import diptych
 
-    print(diptych.report(run))  # noqa: T201
+    print(diptych.report(*runs, out=out))  # noqa: T201
 
 
 @app.command

@@ -44,6 +44,12 @@ class PictureStore:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def at(self, size: int) -> "PictureStore":
+        """The same pictures at another size, decoded when they are asked for."""
+        store = PictureStore(self.source, size, self.fit)
+        store.numbers = self.numbers
+        return store
+
     def name(self, index: int) -> str:
         """What sample `index` is called."""
         return self.source.name(self.numbers[index])
@@ -137,6 +143,41 @@ def split_sides(pairs: Tensor, channels_a: int, direction: Direction) -> dict[st
     a, b = floats[:, :channels_a], floats[:, channels_a:]
     x, y = (a, b) if direction == "AtoB" else (b, a)
     return {"x": x, "y": y}
+
+
+class PlainBatches:
+    """The pictures of some stores as they are, without crop or flip: for samples, validation and evaluation.
+
+    From two stores, whose pictures belong together in no way, as many come of one as of the other. A hole depends on the
+    picture's name alone, so that all who are asked to fill it have the same one.
+    """
+
+    def __init__(self, stores: Sequence[PictureStore], direction: Direction, holes: Holes | None = None) -> None:
+        self.stores, self.direction, self.holes = stores, direction, holes
+
+    def __len__(self) -> int:
+        return max(map(len, self.stores))
+
+    def batch(self, numbers: Sequence[int], of: int) -> dict[str, Tensor]:
+        """Those of the `numbers` among `of` samples that are spread over all: x and y, or y, with its mask or label."""
+        places = [[number * len(store) // of for number in numbers] for store in self.stores]
+        sides = [
+            torch.stack([store.get(place) for place in some]) for store, some in zip(self.stores, places, strict=True)
+        ]
+        first = self.stores[0]
+        batch = split_sides(torch.cat(sides, dim=1), first.source.channels[0], self.direction)
+        if self.holes:
+            masks = [self.holes.draw_for(first.name(place), first.size) for place in places[0]]
+            batch["mask"] = torch.stack(masks).float()
+        if isinstance(first.source, Labelled):
+            batch["label"] = torch.tensor([first.label(place) for place in places[0]])
+        return batch
+
+    def batches(self, of: int, at_once: int) -> Iterator[tuple[range, dict[str, Tensor]]]:
+        """All of so many samples spread over all, with their numbers."""
+        for start in range(0, of, at_once):
+            numbers = range(start, min(start + at_once, of))
+            yield numbers, self.batch(numbers, of)
 
 
 class TrainingBatches:

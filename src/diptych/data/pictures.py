@@ -205,6 +205,15 @@ def from_bytes(pictures: Tensor) -> Tensor:
     return pictures.float().sub_(127.5).div_(127.5)
 
 
+def as_bytes(pictures: Tensor) -> Tensor:
+    """float in [-1, 1] -> uint8 of the same shape, as an 8-bit file would hold it: rounded and clamped, never stretched.
+
+    >>> as_bytes(torch.tensor([-1.1, -1.0, 0.0, 1.0])).tolist()
+    [0, 0, 128, 255]
+    """
+    return ((pictures.float() + 1) * 127.5).round().clamp(0, 255).byte()
+
+
 def from_tensor(picture: Tensor, bits: int = 8, alpha: Array | None = None) -> Pixels:
     """float `[C, H, W]` in [-1, 1] -> pixels, by the fixed map `round((t + 1) * 127.5)`, clamped; never stretched.
 

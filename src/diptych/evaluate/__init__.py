@@ -1,4 +1,4 @@
-"""Numbers for a trained model: on pictures that the training never saw, beside baselines that anybody can have."""
+"""Numbers for a trained model, on pictures that training never saw, beside answers that anybody can have; or for folders."""
 
 import datetime
 import json
@@ -11,53 +11,90 @@ from diptych.data.batches import Direction
 from diptych.data.layouts import Place
 from diptych.data.sources import Source
 from diptych.devices import Device
-from diptych.evaluate import labels, targets
+from diptych.evaluate import folders, labels, targets
+from diptych.evaluate.asked import Asked
 from diptych.evaluate.results import Progress
 from diptych.methods import METHODS
 from diptych.methods.base import SINGLE
 from diptych.run import Run, command_line
 
-__all__ = ["evaluate", "labels", "results", "targets"]
+__all__ = ["asked", "evaluate", "folders", "labelmaps", "labels", "measures", "results", "segmentation", "targets"]
 
 
 def evaluate(
-    run: Path | str,
+    run: Path | str | None = None,
     *,
     data: Path | str | None = None,
     data_a: Path | str | None = None,
     data_b: Path | str | None = None,
+    real: Path | str | None = None,
+    fake: Path | str | None = None,
+    out: Path | str | None = None,
     names: Sequence[str] | None = None,
     baselines: bool = False,
     direction: Direction | None = None,
+    features: Path | str | None = None,
+    weights: Path | str | None = None,
+    fetch_weights: bool = False,
     device: Device = "auto",
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Measures the model of `run` on the held-out pictures of `data` and keeps every result.
+    """Measures the model of `run` on the held-out pictures of `data`, or the pictures in `fake` beside those in `real`.
 
     What is translated is compared with targets (`targets.measure`), what is drawn out of noise is read by a classifier
-    (`labels.measure`); `names` are metrics, without them all that the pictures allow. `results/` in the run gets single
-    pictures, thumbnails and their numbers; `metrics.jsonl` gets one line for the model and one for each answer without a
-    model. Gives those lines. Raises a `ValueError` when there is nothing to measure on.
+    (`labels.measure`), folders are taken as they are (`folders.measure`); `names` are metrics, without them all that the
+    pictures allow. `results/` in the run gets single pictures, thumbnails and their numbers; `metrics.jsonl` in the run, or
+    in the folder `out`, gets one line for the model and one for each answer without a model. Gives those lines.
+
+    The metrics of sets of pictures look through Inception, or through the exported network in the file `features`. Weights
+    are looked for in the folder `weights`, else where `weights.find` says, and fetched only if `fetch_weights`; where there
+    are none, a line says so under "not-measured", and everything else is measured. Raises a `ValueError` when there is
+    nothing to measure on.
     """
-    folder, place = Run.open(Path(run)), Place.given(data, data_a, data_b)
-    split, sources = _held_out(folder, place)
-    measure = labels.measure if METHODS[folder.method].needs == "labelled" else targets.measure
-    measured = measure(
-        folder,
-        place,
-        split,
-        sources,
+    asked = Asked(
         names=names,
         baselines=baselines,
         direction=direction,
+        features=Path(features) if features else None,
+        weights=Path(weights) if weights else None,
+        fetch_weights=fetch_weights,
         device=device,
         progress=progress,
     )
-    time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    lines = [{"time": time, "command": command_line(), "data": str(place), "split": split, **line} for line in measured]
-    with (folder.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
+    if real is not None or fake is not None:
+        if run is not None or real is None or fake is None or (data, data_a, data_b) != (None, None, None):
+            raise ValueError("--real DIR and --fake DIR are measured beside each other, without a run and its --data")
+        folder, about = Path(out) if out else None, dict[str, Any]()
+        measured = folders.measure(Path(real), Path(fake), asked)
+    else:
+        if run is None or out is not None:
+            raise ValueError(
+                "give the folder of a run with its --data, or --real DIR and --fake DIR (with --out DIR to keep the numbers)"
+            )
+        folder = Path(run)
+        about, measured = _of_run(Run.open(folder), Place.given(data, data_a, data_b), asked)
+    lines = [
+        {
+            "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": command_line(),
+            **about,
+            **line,
+            **({"not-measured": asked.missing} if asked.missing else {}),
+        }
+        for line in measured
+    ]
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
     return lines
+
+
+def _of_run(run: Run, place: Place, asked: Asked) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What is the same in every line, and the lines."""
+    split, sources = _held_out(run, place)
+    measure = labels.measure if METHODS[run.method].needs == "labelled" else targets.measure
+    return {"data": str(place), "split": split}, measure(run, place, split, sources, asked)
 
 
 def _held_out(run: Run, place: Place) -> tuple[str, list[Source]]:

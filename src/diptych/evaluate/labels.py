@@ -7,12 +7,13 @@
   instead of Inception's. It grows when there are fewer pictures, so as many are drawn as are held out, in the training
   set's proportions.
 
-Beside each stands what the held-out pictures themselves get; nothing that is learnt should do much better.
+Beside each stands what the held-out pictures themselves get; nothing that is learnt should do much better. The distances of
+sets (`measures.OF_SETS`) are taken too, where a network to see them is at hand.
 """
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -21,14 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diptych import metrics
+from diptych import cache, features, metrics
 from diptych.data import layouts
-from diptych.data.batches import Direction, open_stores
+from diptych.data.batches import open_stores
 from diptych.data.layouts import Place
-from diptych.data.pictures import from_bytes
+from diptych.data.pictures import as_bytes, from_bytes
 from diptych.data.sources import Labelled, Source
-from diptych.devices import Device
-from diptych.evaluate.results import Progress, Results
+from diptych.evaluate.asked import Asked
+from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, open_sets
+from diptych.evaluate.results import Number, Results, as_line
 from diptych.methods import METHODS
 from diptych.model import Model, load
 from diptych.networks.classifier import Classifier
@@ -43,86 +45,87 @@ EPOCHS, LEAST_STEPS, BATCH, LR = 3, 400, 128, 2e-3  # of a classifier
 AT_ONCE = 512
 
 
-def measure(
-    run: Run,
-    place: Place,
-    split: str,
-    sources: list[Source],
-    *,
-    names: Sequence[str] | None,
-    baselines: bool,
-    direction: Direction | None,
-    device: Device,
-    progress: Progress | None,
-) -> list[dict[str, Any]]:
+def measure(run: Run, place: Place, split: str, sources: list[Source], asked: Asked) -> list[dict[str, Any]]:
     """Draws, reads and compares; gives the lines for `metrics.jsonl`: the model's and that of the held-out pictures.
 
     `results/drawn/` gets some of the pictures, each with the probability that the classifier gives to its label. A model
-    without labels has a Fréchet distance alone.
+    without labels has no `OF_LABELS`, and where the pictures are in no classes there is nothing for a classifier to learn.
     """
-    model = load(run.path, direction=direction, device=device)
-    there = METRICS if model.method.classes else METRICS[len(OF_LABELS) :]
-    if unknown := [name for name in names or () if name not in there]:
-        raise ValueError(
-            f"--metrics {unknown[0]}: there is no such metric for {run.path}; there are: {', '.join(there)}"
-        )
-    if baselines:
-        raise ValueError("--baselines: the held-out pictures are always measured beside the drawn ones; leave it out")
-    chosen = list(names or there)
-    learnt_source, held_source = _in_classes(run, place, split, sources, model)
-    classes = learnt_source.classes
-    if "frechet-distance" in chosen and min(len(held_source), len(learnt_source)) < 2:
+    model = load(run.path, direction=asked.direction, device=asked.device)
+    training, held_out_source = _sources(run, place, sources)
+    classes = training.classes if isinstance(training, Labelled) and isinstance(held_out_source, Labelled) else ()
+    chosen = _chosen(run, place, model, bool(classes), asked)
+    if classes:
+        _require_classes(run, place, split, model, classes, held_out_source)
+    if "frechet-distance" in chosen and min(len(held_out_source), len(training)) < 2:
         raise ValueError(
             f"{place}: a Fréchet distance takes two pictures or more, here of train and of {split}; give more, or leave it "
             f"out by --metrics {','.join(OF_LABELS)}"
         )
-    real, held_out = (_looked_at(source, classes, run, progress) for source in (learnt_source, held_source))
-    judge = _taught(real, len(classes), model.device, "the classifier learns from real pictures", progress)
-    drawn = _drawn(model, classes, _evenly(DRAWN, model.method.classes or (None,)), progress)
-    of_model, of_held_out = dict[str, float](), dict[str, float]()
-    specification = f"classifier/8-bit/{run.settings.size}px"
-    for name in chosen:
-        key = f"{name}/{specification}"
-        if name == "label-accuracy":
-            of_model[key], of_held_out[key] = _accuracy(judge, drawn), _accuracy(judge, held_out)
-        elif name == "classification-accuracy-score":
-            lessons = _drawn(model, classes, _as(real, model, classes), progress)
-            pupil = _taught(lessons, len(classes), model.device, "another one learns from drawn pictures", progress)
-            of_model[key], of_held_out[key] = _accuracy(pupil, held_out), _accuracy(judge, held_out)
-        else:
-            count = min(len(held_out), len(real), DRAWN)
-            key = f"{name}/{count}/{specification}"
-            of_real = _read(judge.features, real)
-            as_many = _drawn(model, classes, _as(real.spread(count), model, classes), progress)
-            for some, values in ((as_many, of_model), (held_out.spread(count), of_held_out)):
-                values[key] = metrics.frechet_distance(_read(judge.features, some), of_real)
-    _keep(run, model, judge, drawn, classes, specification)
+    real, held_out = (_looked_at(source, classes, run, asked) for source in (training, held_out_source))
+    drawn = _drawn(model, classes, _evenly(DRAWN, model.method.classes or (None,)), asked)
+    as_many = min(len(held_out), len(real), DRAWN)
+    alike = _drawn(model, classes, _as(real.spread(as_many), model, classes), asked)
+    size = f"8-bit/{run.settings.size}px"
+    of_model, of_held_out = list[Number](), list[Number]()
+
+    judge = _judge(real, len(classes), model.device, asked) if classes else None
+    if judge:
+        for name, of_drawn, of_real in _by_classifier(
+            chosen, judge, real, held_out, drawn, alike, model, classes, asked
+        ):
+            of_model.append(Number(f"{name}/classifier/{size}", of_drawn))
+            of_held_out.append(Number(f"{name}/classifier/{size}", of_real))
+    names = [name for name in chosen if name in OF_SETS]
+    for of_sets in open_sets(names, lambda: real.spread(READ).pictures, "-training", size, asked):
+        of_sets.add_features("model", features.of_set(of_sets.reader, alike.pictures, keep=False))
+        of_sets.add_features(HELD_OUT, features.of_set(of_sets.reader, held_out.spread(as_many).pictures, keep=True))
+        of_model += of_sets.numbers("model")
+        of_held_out += of_sets.numbers(HELD_OUT)
+    _keep(run, model, judge, drawn, classes, f"classifier/{size}")
     return [
-        {"step": model.step, "split": "drawn", "count": len(drawn), "who": "model", "metrics": of_model},
-        {"step": model.step, "count": len(held_out), "who": "held-out pictures", "metrics": of_held_out},
+        {"step": model.step, "split": "drawn", "count": len(drawn), "who": "model", **as_line(of_model)},
+        {"step": model.step, "count": len(held_out), "who": HELD_OUT, **as_line(of_held_out)},
     ]
 
 
-def _in_classes(run: Run, place: Place, split: str, sources: list[Source], model: Model) -> tuple[Labelled, Labelled]:
-    """The training pictures and the held-out ones; a `ValueError` when a classifier of them cannot read what is drawn."""
+def _sources(run: Run, place: Place, sources: list[Source]) -> tuple[Source, Source]:
+    """The training pictures and the held-out ones."""
     channels = (run.settings.channels_a, run.settings.channels_b)
-    [training] = layouts.find(METHODS[run.method].needs, place, "train", channels) or []
-    [held_out] = sources
-    if not isinstance(training, Labelled) or not isinstance(held_out, Labelled):
+    training = layouts.find(METHODS[run.method].needs, place, "train", channels)
+    if not training:
+        raise ValueError(f"{place}: has no training pictures to compare with; give the data that the run learnt from")
+    return training[0], sources[0]
+
+
+def _chosen(run: Run, place: Place, model: Model, in_classes: bool, asked: Asked) -> list[str]:
+    """The names of the metrics to measure; a `ValueError` for those that these pictures or this model do not allow."""
+    if asked.baselines:
+        raise ValueError("--baselines: the held-out pictures are always measured beside the drawn ones; leave it out")
+    if not in_classes and (read := [name for name in asked.names or () if name in METRICS]):
         raise ValueError(
-            f"{place}: the pictures are in no classes, and a classifier of them is what measures here; put those of each "
-            "class into a folder of its own"
+            f"--metrics {read[0]}: the pictures in {place} are in no classes, and a classifier of them measures that; put "
+            "those of each class into a folder of its own, or leave it out"
         )
+    by_classifier = METRICS if model.method.classes else METRICS[len(OF_LABELS) :]
+    there = [*(by_classifier if in_classes else ()), *OF_SETS]
+    return asked.chosen(there, there, run.path)
+
+
+def _require_classes(
+    run: Run, place: Place, split: str, model: Model, classes: Sequence[str], held_out: Source
+) -> None:
+    """Raises a `ValueError` when a classifier of these classes cannot read what is drawn or held out."""
+    assert isinstance(held_out, Labelled)
     for known, of, remedy in (
         (model.method.classes, run.path, "give the pictures that the run learnt from"),
         (held_out.classes, f"{place}, {split}", "add such pictures to those of the training, or move these away"),
     ):
-        if strange := [name for name in known if name not in training.classes]:
+        if strange := [name for name in known if name not in classes]:
             raise ValueError(
                 f"{of}: {strange[0]} is no class of the training pictures in {place}, which are in "
-                f"{', '.join(training.classes)}; {remedy}"
+                f"{', '.join(classes)}; {remedy}"
             )
-    return training, held_out
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,8 @@ class _Set:
         return len(self.pictures)
 
     def spread(self, count: int) -> "_Set":
-        """So many of them, spread over all."""
-        rows = torch.arange(count) * len(self) // count
+        """So many of them at most, spread over all."""
+        rows = torch.arange(min(count, len(self))) * len(self) // min(count, len(self))
         return _Set(self.pictures[rows], self.labels[rows])
 
 
@@ -153,40 +156,60 @@ def _evenly(count: int, labels: Sequence[str | None]) -> dict[str | None, int]:
 
 def _as(real: _Set, model: Model, classes: Sequence[str]) -> dict[str | None, int]:
     """As many pictures of each label as there are real ones."""
-    if not model.method.classes:
-        return {None: len(real)}
+    if not classes or not model.method.classes:
+        return _evenly(len(real), model.method.classes or (None,))
     counts = Counter(classes[number] for number in real.labels.tolist())
     return {label: counts[label] for label in model.method.classes}
 
 
-def _looked_at(source: Labelled, classes: Sequence[str], run: Run, progress: Progress | None) -> _Set:
-    """The pictures of a source at the training size, LEARNT_FROM of them at most."""
+def _looked_at(source: Source, classes: Sequence[str], run: Run, asked: Asked) -> _Set:
+    """The pictures of a source at the training size, LEARNT_FROM of them at most; label 0 where there are no classes."""
     [store] = open_stores([source], run.settings.size, run.settings.fit, memory_gib=0)
     numbers = {name: number for number, name in enumerate(classes)}
     count = min(len(store), LEARNT_FROM)
     rows = [n * len(store) // count for n in range(count)]
     seen = []
+    said = asked.counted("looking at real pictures")
     for done, row in enumerate(rows, start=1):
         seen.append(store.get(row))
-        if progress:
-            progress("looking at real pictures", done, count)
-    return _Set(torch.stack(seen), torch.tensor([numbers[source.names[row]] for row in rows]))
+        if said:
+            said(done, count)
+    labels = [numbers[source.names[row]] if numbers and isinstance(source, Labelled) else 0 for row in rows]
+    return _Set(torch.stack(seen), torch.tensor(labels))
 
 
-def _drawn(model: Model, classes: Sequence[str], counts: Mapping[str | None, int], progress: Progress | None) -> _Set:
+def _drawn(model: Model, classes: Sequence[str], counts: Mapping[str | None, int], asked: Asked) -> _Set:
     """So many pictures of each label, as a file would hold them."""
     drawn, labels = list[Tensor](), list[int]()
-    total = sum(counts.values())
+    total, said = sum(counts.values()), asked.counted("drawing pictures")
     for label, count in counts.items():
         for y in model.generate(label, count) if count else ():
-            drawn.append(((y + 1) * 127.5).round().clamp(0, 255).byte())
-            labels.append(classes.index(label) if label is not None else 0)
-            if progress:
-                progress("drawing pictures", len(drawn), total)
+            drawn.append(as_bytes(y))
+            labels.append(classes.index(label) if label in classes else 0)
+            if said:
+                said(len(drawn), total)
     return _Set(torch.stack(drawn), torch.tensor(labels))
 
 
-def _taught(training: _Set, classes: int, device: torch.device, what: str, progress: Progress | None) -> Classifier:
+def _judge(real: _Set, classes: int, device: torch.device, asked: Asked) -> Classifier:
+    """The classifier that has learnt from these real pictures, now or at an earlier evaluation."""
+    of_each = [real.pictures[real.labels == label] for label in range(classes)]
+    name = f"classifier-{cache.digest(f'{EPOCHS} {LEAST_STEPS} {BATCH} {LR}', *of_each)}"
+
+    def learn() -> dict[str, Tensor]:
+        said = asked.counted("the classifier learns from real pictures")
+        return dict(_taught(real, classes, device, said).cpu().state_dict())
+
+    _, channels, size, _ = real.pictures.shape
+    with torch.random.fork_rng():
+        judge = Classifier(channels, size=size, classes=classes)
+    judge.load_state_dict(cache.kept(name, learn))
+    return judge.to(device).eval()
+
+
+def _taught(
+    training: _Set, classes: int, device: torch.device, progress: Callable[[int, int], None] | None
+) -> Classifier:
     """A classifier that has learnt from these pictures alone; the same one each time."""
     _, channels, size, _ = training.pictures.shape
     steps = max(EPOCHS * len(training) // BATCH, LEAST_STEPS)
@@ -205,7 +228,7 @@ def _taught(training: _Set, classes: int, device: torch.device, what: str, progr
             optimizer.step()
             schedule.step()
             if progress:
-                progress(what, done, steps)
+                progress(done, steps)
     return classifier.eval()
 
 
@@ -220,12 +243,41 @@ def _accuracy(classifier: Classifier, given: _Set) -> float:
     return (_read(classifier, given).argmax(dim=1) == given.labels).double().mean().item()
 
 
+def _by_classifier(
+    chosen: Sequence[str],
+    judge: Classifier,
+    real: _Set,
+    held_out: _Set,
+    drawn: _Set,
+    alike: _Set,
+    model: Model,
+    classes: Sequence[str],
+    asked: Asked,
+) -> Iterator[tuple[str, float, float]]:
+    """Each metric that a classifier reads, of drawn pictures and of the held-out ones."""
+    for name in chosen:
+        if name == "label-accuracy":
+            yield name, _accuracy(judge, drawn), _accuracy(judge, held_out)
+        elif name == "classification-accuracy-score":
+            lessons = _drawn(model, classes, _as(real, model, classes), asked)
+            said = asked.counted("another one learns from drawn pictures")
+            pupil = _taught(lessons, len(classes), model.device, said)
+            yield name, _accuracy(pupil, held_out), _accuracy(judge, held_out)
+        elif name == "frechet-distance":
+            of_real = _read(judge.features, real)
+            of_drawn, of_held_out = (
+                metrics.frechet_distance(_read(judge.features, some), of_real)
+                for some in (alike, held_out.spread(len(alike)))
+            )
+            yield f"{name}/{len(alike)}", of_drawn, of_held_out
+
+
 def _keep(
-    run: Run, model: Model, judge: Classifier, drawn: _Set, real_classes: Sequence[str], specification: str
+    run: Run, model: Model, judge: Classifier | None, drawn: _Set, real_classes: Sequence[str], specification: str
 ) -> None:
-    """The first of the pictures of each class, with the probability of their label."""
+    """The first of the pictures of each class, with the probability of their label where there is a classifier."""
     classes = model.method.classes
-    probabilities = _read(judge, drawn).softmax(dim=1)
+    probabilities = _read(judge, drawn).softmax(dim=1) if judge else None
     most = KEPT // len(classes) or 1 if classes else KEPT
     numbers = Counter[int]()
     results = Results(run.path / "results" / "drawn")
@@ -234,7 +286,7 @@ def _keep(
         if number < most:
             name = f"{number:05d}"
             of_label = {}
-            if classes:
+            if probabilities is not None and classes:
                 name = f"{real_classes[label]}/{name}"
                 of_label = {f"label-probability/{specification}": probabilities[row, label].item()}
             results.add(name, {"output": from_bytes(drawn.pictures[row])}, of_label)

@@ -2,9 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -15,6 +15,21 @@ THUMBNAIL_HEIGHT = 96
 
 Progress = Callable[[str, int, int], None]
 """Told who or what is being measured, how much of it is done, and how much there is."""
+
+
+class Number(NamedTuple):
+    """One result: its specification, its value, and the standard error where it has one."""
+
+    name: str
+    value: float
+    error: float | None = None
+
+
+def as_line(numbers: Sequence[Number]) -> dict[str, Any]:
+    """Numbers as they stand in a line of `metrics.jsonl`."""
+    errors = {number.name: number.error for number in numbers if number.error is not None}
+    values = {number.name: number.value for number in numbers}
+    return {"metrics": values, **({"standard-error": errors} if errors else {})}
 
 
 class Results:

@@ -1,120 +1,167 @@
 """What a model translates, compared with targets, beside baselines that anybody can have."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diptych import metrics
+from diptych import features, metrics
 from diptych.data import layouts
-from diptych.data.batches import Direction, open_stores, split_sides
+from diptych.data.batches import Direction, PlainBatches, open_stores
 from diptych.data.layouts import Place
-from diptych.data.pictures import from_bytes
+from diptych.data.pictures import as_bytes
 from diptych.data.sources import Half, Source
-from diptych.devices import Device
-from diptych.evaluate.results import Progress, Results
+from diptych.evaluate.asked import Asked
+from diptych.evaluate.labelmaps import LEARNT_FROM, OF_LABEL_MAPS, OfLabelMaps, open_label_maps
+from diptych.evaluate.measures import HELD_OUT, OF_SETS, Measure, OfPictures, Spread, open_sets
+from diptych.evaluate.results import Progress, Results, as_line
 from diptych.methods import METHODS
 from diptych.methods.base import Answer, Method
 from diptych.model import Model, load
 from diptych.run import Run, Settings
+from diptych.validation import specification
 
 AT_ONCE = 16
 BACK: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
-def measure(
-    run: Run,
-    place: Place,
-    split: str,
-    sources: list[Source],
-    *,
-    names: Sequence[str] | None,
-    baselines: bool,
-    direction: Direction | None,
-    device: Device,
-    progress: Progress | None,
-) -> list[dict[str, Any]]:
+def measure(run: Run, place: Place, split: str, sources: list[Source], asked: Asked) -> list[dict[str, Any]]:
     """Measures on the pictures of `sources`, which are those of `split`; gives the lines for `metrics.jsonl`.
 
     Pictures are resized to the training size, without crop or flip. `results/SPLIT/` gets the input, the output and the
-    target of each pair. There is one line for the model and, with `baselines`, one for each way to answer without a model:
-    for a method that learns from pairs the mean training target, and the target of the nearest training input (Euclidean,
-    over all pixels); for unpaired pictures the input as it is, and the mean training picture of the other side; for single
-    pictures what the method knows.
+    target of each pair. There is one line for the model, one for each model that was kept on the way, and with `baselines`
+    one for each way to answer without a model: for a method that learns from pairs the mean training target, and the
+    target of the nearest training input (Euclidean, over all pixels); for unpaired pictures the input as it is, and the
+    mean training picture of the other side; for single pictures what the method knows. Metrics that have a number for real
+    pictures too have a line for the held-out ones.
 
     A method that translates both ways is measured both ways, or in the `direction` given, in `results/SPLIT-AtoB/` and
-    `results/SPLIT-BtoA/`, with what came back and what became of pictures that needed no translation. The numbers compare
-    with a target, so side-by-side pairs are needed for them also where the training took the sides apart; other
-    pictures are translated and kept, with no numbers.
+    `results/SPLIT-BtoA/`, with what came back and what became of pictures that needed no translation. Where no B belongs
+    to an A, there are no targets to compare with, and only the metrics of sets of pictures; side-by-side pairs have targets
+    also where the training took the sides apart.
     """
     settings, method = run.settings, METHODS[run.method]
-    there = [*metrics.PAIRED, *(metrics.IN_HOLES if "mask" in method.inputs else ())]
-    if unknown := [name for name in names or () if name not in there]:
-        raise ValueError(
-            f"--metrics {unknown[0]}: there is no such metric for {run.path}; there are: {', '.join(there)}"
-        )
-    of_colour = set(names or ()) & set(metrics.OF_COLOUR)
-    if of_colour and 1 in (settings.channels_a, settings.channels_b):
-        raise ValueError(f"--metrics {','.join(sorted(of_colour))}: compares colours, and {run.path} has grey pictures")
     if isinstance(sources[0], Half):  # they were pairs before the training took them apart
         sources = [sources[0].pairs]
-    if len(sources) > 1 and (names or baselines):
-        flag = f"--metrics {','.join(names)}" if names else "--baselines"
-        raise ValueError(
-            f"{flag}: compares with a target, and in {place} no B belongs to an A; "
-            "leave it out, or give side-by-side pairs"
-        )
-    chosen = [] if len(sources) > 1 else list(names or method.metrics)
-    directions = [direction or settings.direction]
-    if method.two_way and direction is None:
+    chosen = _chosen(run, place, sources, asked)
+    directions = [asked.direction or settings.direction]
+    if method.two_way and asked.direction is None:
         directions.append(BACK[settings.direction])
 
-    kept = {name: run.path / f"model-{name}" for name in method.kept}
-    earlier = {name: load(path, device=device) for name, path in kept.items() if path.exists()}
+    kept = {name: run.path / f"model-{name}" for name in (*method.kept, "best")}
+    kept = {name: path for name, path in kept.items() if path.exists()}
     ways = list(BACK) if method.two_way else directions
-    models = {way: load(run.path, direction=way, device=device) for way in ways}
+    models = {way: load(run.path, direction=way, device=asked.device) for way in ways}
+    training, chosen = _training(run, place, chosen, asked)
     lines = []
     for way in directions:
         model = models[way]
-        held_out = _Pictures(_inputs(sources, way), settings, way, models[way].method)
-        left_out = held_out.store.check(settings.workers, of_no_use=method.of_no_use)
-        if not len(held_out):
-            words = " and ".join(sorted(set(left_out.values())))
-            raise ValueError(f"{place}: all {len(left_out)} {split} pictures are {words}: nothing to measure on")
+        earlier = {name: load(path, direction=way, device=asked.device) for name, path in kept.items()}
+        held_out = _Pictures(_inputs(sources, way), settings, way, model.method)
+        left_out = held_out.check(f"{split} pictures", f"{place}: ", "nothing to measure on")
         judges: dict[str, Answer] = {"model": model.batch, **{name: one.batch for name, one in earlier.items()}}
-        if baselines:
-            training = layouts.find(method.needs, place, "train", (settings.channels_a, settings.channels_b))
-            assert training is not None
-            judges |= _baselines(training, settings, way, model.method, progress)
+        if asked.baselines:
+            judges |= _baselines(training, settings, way, model.method, asked.progress)
+        measures = _measures(chosen, sources, training, settings, way, model.method, asked)
         part = f"{split}-{way}" if method.two_way else split
         back = models[BACK[way]] if method.two_way else None
-        specification = _specification(model.method, settings.size)
-        values = dict[tuple[str, str], list[float]]()
         results = Results(run.path / "results" / part)
-        for indices, batch, outputs in _answers(judges, held_out, progress):
-            for who in judges:
-                for name in chosen:
-                    values.setdefault((who, name), []).extend(_compare(name, outputs[who], batch).tolist())
+        for indices, batch, outputs in _answers(judges, held_out, asked.progress):
+            of_each = {who: _fed(measures, who, output, batch) for who, output in outputs.items()}
+            for one in measures:
+                if isinstance(one, OfLabelMaps):
+                    one.add(HELD_OUT, batch["y"], batch)
             panels = _panels(batch, {who: outputs[who] for who in ("model", *earlier)}, back)
             for row, index in enumerate(indices):
-                numbers = {f"{name}/{specification}": values["model", name][index] for name in chosen}
+                numbers = {name: values[row] for name, values in of_each["model"].items()}
                 results.add(
                     held_out.store.name(index), {panel: of_all[row] for panel, of_all in panels.items()}, numbers
                 )
         results.finish()
-        lines += [
-            {
-                "step": earlier.get(who, model).step,
-                "direction": way,
-                "count": len(held_out),
-                **({"left-out": len(left_out)} if left_out else {}),
-                "who": who,
-                "metrics": {f"{name}/{specification}": _mean(values[who, name]) for name in chosen},
-            }
-            for who in judges
-        ]
+        for who in (*judges, HELD_OUT):
+            found = [number for one in measures for number in one.numbers(who)]
+            if found or who in judges:
+                about = {"step": earlier.get(who, model).step, "direction": way, "count": len(held_out)}
+                lines.append(
+                    {**about, **({"left-out": len(left_out)} if left_out else {}), "who": who, **as_line(found)}
+                )
     return lines
+
+
+def _chosen(run: Run, place: Place, sources: list[Source], asked: Asked) -> list[str]:
+    """The names of the metrics to measure; a `ValueError` for those that these pictures do not allow."""
+    settings, method = run.settings, METHODS[run.method]
+    with_targets = [*metrics.PAIRED, *(metrics.IN_HOLES if "mask" in method.inputs else ()), "lpips"]
+    there = [*with_targets, *OF_SETS, *(OF_LABEL_MAPS if method.needs != "images" else ())]
+    usual = [*method.metrics, "lpips"] if len(sources) == 1 else []
+    if len(sources) == 1 and method.needs != "images":
+        usual += OF_LABEL_MAPS
+    if method.needs == "unpaired":
+        usual += OF_SETS
+    chosen = asked.chosen(there, usual, run.path)
+    of_colour = set(asked.names or ()) & set(metrics.OF_COLOUR)
+    if of_colour and 1 in (settings.channels_a, settings.channels_b):
+        raise ValueError(f"--metrics {','.join(sorted(of_colour))}: compares colours, and {run.path} has grey pictures")
+    if len(sources) > 1 and (compared := [name for name in chosen if name not in OF_SETS]):
+        raise ValueError(
+            f"--metrics {','.join(compared)}: compares with a target, and in {place} no B belongs to an A; "
+            "leave it out, or give side-by-side pairs"
+        )
+    return chosen
+
+
+def _training(run: Run, place: Place, chosen: list[str], asked: Asked) -> tuple[list[Source], list[str]]:
+    """The training pictures, where something needs them, and the metrics that can be measured with what there is."""
+    needing = [name for name in chosen if name in (*OF_SETS, *OF_LABEL_MAPS)]
+    if not needing and not asked.baselines:
+        return [], chosen
+    try:
+        found = layouts.find(
+            METHODS[run.method].needs, place, "train", (run.settings.channels_a, run.settings.channels_b)
+        )
+        assert found is not None
+    except ValueError as error:
+        if asked.baselines or asked.names is not None:
+            raise
+        asked.miss(needing, error)
+        return [], [name for name in chosen if name not in needing]
+    return found, chosen
+
+
+def _measures(
+    chosen: list[str],
+    sources: list[Source],
+    training: list[Source],
+    settings: Settings,
+    way: Direction,
+    method: Method,
+    asked: Asked,
+) -> list[Measure]:
+    """What measures those metrics one way."""
+    behind = specification(method, settings.size)
+    of_pictures = [name for name in chosen if name not in (*OF_SETS, *OF_LABEL_MAPS)]
+    measures: list[Measure] = [OfPictures(of_pictures, behind, asked)] if of_pictures else []
+
+    def real(some: list[Source]) -> Spread:
+        return _Pictures(_inputs(some, BACK[way]), settings, way, method).real()
+
+    for of_sets in open_sets(
+        [name for name in chosen if name in OF_SETS], lambda: real(training), "-training", behind, asked
+    ):
+        said = asked.counted(f"reading {HELD_OUT}")
+        of_sets.add_features(HELD_OUT, features.of_set(of_sets.reader, real(sources), keep=True, progress=said))
+        measures.append(of_sets)
+    if of_label_maps := [name for name in chosen if name in OF_LABEL_MAPS]:
+        pairs = training[0].pairs if isinstance(training[0], Half) else training[0]
+        learnt_from = _Pictures(pairs, settings, way, method).batches(LEARNT_FROM)
+        measures += open_label_maps(of_label_maps, (batch for _, batch in learnt_from), behind, asked)
+    return measures
+
+
+def _fed(measures: list[Measure], who: str, output: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+    """Feeds someone's answers to every measure; gives the numbers of each picture."""
+    return {name: values for one in measures for name, values in one.add(who, output, batch).items()}
 
 
 def _inputs(sources: list[Source], direction: Direction) -> Source:
@@ -122,42 +169,36 @@ def _inputs(sources: list[Source], direction: Direction) -> Source:
     return sources[0] if len(sources) == 1 or direction == "AtoB" else sources[1]
 
 
-def _specification(method: Method, size: int) -> str:
-    """A metric's name is its specification: what is compared, how large, and with which holes."""
-    return f"{method.holes}/8-bit/{size}px" if method.holes else f"8-bit/{size}px"
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
 class _Pictures:
-    """The pictures of a source at the training size, in batches: what goes in, and y where there is one.
-
-    A hole depends on the picture's name alone, so that all who are measured have the same ones to fill.
-    """
+    """The pictures of a source at the training size, in batches: what goes in, and y where there is one."""
 
     def __init__(self, source: Source, settings: Settings, direction: Direction, method: Method) -> None:
-        self.source, self.direction, self.method = source, direction, method
+        self.settings, self.method = settings, method
         [self.store] = open_stores([source], settings.size, settings.fit, settings.memory_gib)
+        self.plain = PlainBatches([self.store], direction, method.holes)
 
     def __len__(self) -> int:
         return len(self.store)
 
-    def batches(self) -> Iterator[tuple[range, dict[str, Tensor]]]:
-        for first in range(0, len(self), AT_ONCE):
-            indices = range(first, min(first + AT_ONCE, len(self)))
-            samples = torch.stack([self.store.get(index) for index in indices])
-            if len(self.source.channels) == 2:
-                yield indices, split_sides(samples, self.source.channels[0], self.direction)
-            elif self.method.needs == "images":
-                batch = {"y": from_bytes(samples)}
-                if holes := self.method.holes:
-                    masks = [holes.draw_for(self.store.name(index), samples.shape[-1]) for index in indices]
-                    batch["mask"] = torch.stack(masks).float()
-                yield indices, {**batch, **self.method.inputs_from(batch)}
-            else:
-                yield indices, {"x": from_bytes(samples)}
+    def check(self, which: str, before: str, remedy: str) -> dict[str, str]:
+        """Leaves out what is of no use to the method; a `ValueError` where nothing is left."""
+        left_out = self.store.check(self.settings.workers, of_no_use=self.method.of_no_use)
+        if not len(self):
+            words = " and ".join(sorted(set(left_out.values())))
+            raise ValueError(f"{before}all {len(left_out)} {which} are {words}: {remedy}")
+        return left_out
+
+    def batches(self, most: int | None = None) -> Iterator[tuple[range, dict[str, Tensor]]]:
+        """All of them, or so many at most, spread over all."""
+        for indices, batch in self.plain.batches(min(len(self), most or len(self)), AT_ONCE):
+            if self.method.needs == "unpaired" and "x" not in batch:
+                batch = {"x": batch["y"]}
+            yield indices, self.method.whole(batch)
+
+    def real(self) -> Spread:
+        """Pictures of the kind that comes out."""
+        self.store.check(self.settings.workers, of_no_use=self.method.of_no_use)
+        return Spread(lambda place: as_bytes(self.plain.batch([place], len(self))["y"][0]), len(self))
 
 
 # ---- answers without a model
@@ -169,12 +210,7 @@ def _baselines(
     """What anybody could answer who has the training pictures, as pairs, as two sets, or as single pictures."""
     if method.needs == "images":
         singles = _Pictures(training[0], settings, direction, method)
-        left_out = singles.store.check(settings.workers, of_no_use=method.of_no_use)
-        if not len(singles):
-            words = " and ".join(sorted(set(left_out.values())))
-            raise ValueError(
-                f"--baselines: all {len(left_out)} training pictures are {words}; leave it out, or give others"
-            )
+        singles.check("training pictures", "--baselines: ", "leave it out, or give others")
         return method.baselines(batch["y"] for _, batch in singles.batches())
     if len(training) == 1:
         pairs = _Pictures(training[0], settings, direction, method)
@@ -226,12 +262,6 @@ def _answers(
         yield indices, batch, {who: answer(inputs) for who, answer in judges.items()}
         if progress:
             progress("all", indices.stop, len(held_out))
-
-
-def _compare(name: str, output: Tensor, batch: dict[str, Tensor]) -> Tensor:
-    if name in metrics.IN_HOLES:
-        return metrics.IN_HOLES[name](output, batch["y"], batch["mask"])
-    return metrics.PAIRED[name](output, batch["y"])
 
 
 def _panels(batch: dict[str, Tensor], outputs: dict[str, Tensor], back: Model | None) -> dict[str, Tensor]:

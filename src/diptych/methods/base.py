@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor, nn
 
 from diptych.holes import Holes
+from diptych.losses import Adversarial
 
 
 def kebab(name: str) -> str:
@@ -84,6 +86,28 @@ Answer = Callable[[dict[str, Tensor]], Tensor]
 """From the tensors named in `inputs` to what comes out."""
 
 
+class Outcome(NamedTuple):
+    """What one generator made of a batch, beside what it should look like."""
+
+    given: Tensor | None
+    """The pictures that went in, `[B, C, H, W]`; None where it was noise."""
+    output: Tensor
+    """What came out, `[B, C, H, W]`."""
+    real: Tensor
+    """Real pictures of the kind of the output; the very targets where a picture has one."""
+
+
+@dataclass(frozen=True)
+class Game:
+    """What one discriminator and the generator that it judges play for, by the names of the scalars of `train_step`."""
+
+    discriminator: tuple[str, ...]
+    """The discriminator's losses, of which the mean is what `losses.discriminator` gives on real and on generated ones."""
+    generator: str
+    """The generator's adversarial loss, without its weight."""
+    kind: Adversarial
+
+
 class Update(Protocol):
     """One optimiser step of one player; given by the loop."""
 
@@ -114,6 +138,8 @@ class Method(nn.Module, ABC):
     """What `panels` gives, in words."""
     metrics: ClassVar[tuple[str, ...]] = ("l1", "psnr", "ssim")
     """What is worth measuring against a target."""
+    best_by: ClassVar[str] = "swd"
+    """The metric on held-out pictures by which the best model on the way is told; "swd" needs no targets."""
     kept: ClassVar[tuple[str, ...]] = ()
     """Names of models on the way that are kept, to be compared with the last one."""
     Settings: ClassVar[type[MethodSettings]]
@@ -130,6 +156,8 @@ class Method(nn.Module, ABC):
     """The classes that a picture can be asked of; none where the method is not told the labels."""
     rows: tuple[str, ...] = ()
     """What the rows of the sample sheet are called, where they are not those of the data."""
+    games: tuple[Game, ...] = ()
+    """The adversarial games that are played, one for each discriminator."""
 
     @abstractmethod
     def __init__(self, settings: Any, shape: Shape) -> None:
@@ -215,10 +243,27 @@ class Method(nn.Module, ABC):
         """Answers without a model, by name; `training` are batches of y. For methods that need "images"."""
         return {}
 
+    def whole(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A batch of the data with what goes in, where that is made from `y`."""
+        return {**batch, **self.inputs_from(batch)} if self.needs == "images" else batch
+
+    def outcomes(self, batch: dict[str, Tensor]) -> dict[str, Outcome]:
+        """What each generator, by its name, makes of a batch of the data."""
+        whole = self.whole(batch)
+        outcomes = {self.deployed[0]: Outcome(whole["x"], self.translate(whole), whole["y"])}
+        if self.two_way:
+            outcomes[self.deployed[1]] = Outcome(whole["y"], self.translate_back(whole), whole["x"])
+        return outcomes
+
+    def judgements(self, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """What each discriminator, by its name, says of the real pictures of a batch and of what is made of it."""
+        return {}
+
     def panels(self, batch: dict[str, Tensor]) -> list[Tensor]:
         """The columns of the sample sheet, each `[B, C, H, W]`, in the order of `columns`."""
-        whole = {**batch, **self.inputs_from(batch)} if self.needs == "images" else batch
-        return [whole["x"], self.translate(whole), whole["y"]]
+        [outcome] = self.outcomes(batch).values()
+        assert outcome.given is not None
+        return [outcome.given, outcome.output, outcome.real]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from diptych import losses
-from diptych.methods.base import Method, MethodSettings, Shape, Uniform, Update, frozen
+from diptych.methods.base import Game, Method, MethodSettings, Outcome, Shape, Uniform, Update, frozen
 from diptych.networks import dcgan
 
 ROWS, COLUMNS = 16, 10  # of a sample sheet: classes at most, pictures of each
@@ -74,6 +74,7 @@ class CGAN(Method):
             )
         self.classes = shape.classes if settings.conditional else ()
         self.multiple = shape.size
+        self.games = (Game(("D_real", "D_fake"), "G", settings.adversarial),)
         rows = min(len(self.classes), ROWS)
         self.shown = [
             row * len(self.classes) // rows for row in range(rows)
@@ -113,6 +114,20 @@ class CGAN(Method):
         """Noise `z` `[B, noise]` and the numbers of the classes `label` `[B]` -> `[B, C, size, size]`."""
         output: Tensor = self.G(batch["z"], batch["label"] if self.classes else None)
         return output
+
+    def outcomes(self, batch: dict[str, Tensor]) -> dict[str, Outcome]:
+        """As many pictures as the batch has, of the same classes; always the same noise, whatever the classes."""
+        real = batch["y"]
+        inputs = {name: value.to(real.device) for name, value in self.draw(0, 0, range(len(real))).items()}
+        if self.classes:
+            inputs["label"] = batch["label"]
+        return {"G": Outcome(None, self.translate(inputs), real)}
+
+    def judgements(self, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """What D says of real pictures and of those drawn for the same labels."""
+        y = batch["label"] if self.classes else None
+        [outcome] = self.outcomes(batch).values()
+        return {"D": (self.D(outcome.real, y), self.D(outcome.output, y))}
 
     def panels(self, batch: dict[str, Tensor]) -> list[Tensor]:
         """A row for each class, a noise for each column; without labels another noise everywhere. Seed 0, as in sampling."""

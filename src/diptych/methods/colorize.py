@@ -23,6 +23,7 @@ class Colorize(Pix2Pix):
     paper = "Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks, on CIE Lab"
     summary = "grey pictures into colour, learnt from colour pictures alone"
     needs = "images"
+    best_by = "ab"
     metrics: ClassVar[tuple[str, ...]] = (*Pix2Pix.metrics, "ab", "colourfulness", "target-colourfulness")
 
     def __init__(self, settings: Pix2PixSettings, shape: Shape) -> None:
@@ -44,6 +45,11 @@ class Colorize(Pix2Pix):
         """A step of pix2pix from L to ab."""
         L, ab = color.to_lab(batch["y"])
         return super().train_step({"x": L, "y": ab}, update, step)
+
+    def judgements(self, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """What D says of true and of drawn colours."""
+        L, ab = color.to_lab(batch["y"])
+        return super().judgements({"x": L, "y": ab})
 
     def translate(self, batch: dict[str, Tensor]) -> Tensor:
         """`[B, 3, H, W]`, of which the lightness counts -> the same in colour, H and W multiples of `multiple`."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diptych import losses
 from diptych.augment import augment
-from diptych.methods.base import Method, MethodSettings, Shape, Update, frozen
+from diptych.methods.base import Game, Method, MethodSettings, Shape, Update, frozen
 from diptych.networks import patchgan, resnet, unet
 from diptych.networks.image_pool import ImagePool
 from diptych.networks.layers import Upsampling, initialise
@@ -82,6 +82,10 @@ class CycleGAN(Method):
         super().__init__(settings, shape)
         check(settings, shape)
         self.settings = settings
+        self.games = (
+            Game(("D_Y",), "G_GAN", settings.adversarial),
+            Game(("D_X",), "F_GAN", settings.adversarial),
+        )
         self.multiple = shape.size if settings.generator == "unet" else resnet.MULTIPLE
         self.G = _generator(settings, shape.x_channels, shape.y_channels, shape.size)
         self.F = _generator(settings, shape.y_channels, shape.x_channels, shape.size)
@@ -136,6 +140,14 @@ class CycleGAN(Method):
             return logits
         average = logits.mean(dim=(2, 3), keepdim=True)
         return average.sigmoid() if self.settings.patch_output == "sigmoid" else average
+
+    def judgements(self, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """What D_Y says of y and G(x), and D_X of x and F(y)."""
+        x, y = batch["x"], batch["y"]
+        return {
+            "D_Y": (self._judge(self.D_Y, y), self._judge(self.D_Y, self.G(x))),
+            "D_X": (self._judge(self.D_X, x), self._judge(self.D_X, self.F(y))),
+        }
 
     def translate(self, batch: dict[str, Tensor]) -> Tensor:
         """G: `[B, C_x, H, W]` -> `[B, C_y, H, W]`, H and W multiples of `multiple`."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diptych import losses
 from diptych.holes import Holes, Kind, cut, window
-from diptych.methods.base import Answer, Method, MethodSettings, Shape, Uniform, Update, frozen
+from diptych.methods.base import Answer, Game, Method, MethodSettings, Shape, Uniform, Update, frozen
 from diptych.networks import completion, context_discriminator
 from diptych.networks.completion import CompletionNetwork
 from diptych.networks.context_discriminator import ContextDiscriminator
@@ -106,6 +106,7 @@ class GLCIC(Method):
     paper = "Iizuka et al. 2017, Globally and Locally Consistent Image Completion"
     summary = "holes in pictures filled, learnt from whole pictures alone"
     needs = "images"
+    best_by = "hole-l1"
     players: ClassVar[dict[str, tuple[str, ...]]] = {"completion": ("C",), "discriminator": ("D",)}
     inputs: ClassVar[tuple[str, ...]] = ("x", "mask")
     deployed: ClassVar[tuple[str, ...]] = ("C",)
@@ -119,6 +120,7 @@ class GLCIC(Method):
         require_size(shape.size)
         self.holes = settings.drawn(shape.size)
         self.T_C, self.T_D = int(settings.t_c), int(settings.t_d)  # steps, once the settings are `resolved`
+        self.games = (Game(("D_real", "D_fake"), "C_GAN", "vanilla"),)
         self.window = shape.size // 2  # 128 of 256 (section 3.3)
         self.multiple, self.reach = completion.MULTIPLE, completion.REACH
         self.C = CompletionNetwork(shape.x_channels, width=settings.width)
@@ -225,6 +227,11 @@ class GLCIC(Method):
             ]
             self.balanced_alpha.copy_(norms[0] / norms[1].clamp(min=1e-12))
         return self.balanced_alpha
+
+    def judgements(self, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """What D says of the true picture and of the completed one, around the same hole."""
+        x, M_c = batch["y"], batch["mask"]
+        return {"D": (self._judge(x, M_c), self._judge(_composite(self.C(x, M_c), x, M_c), M_c))}
 
     # ---- in use
 

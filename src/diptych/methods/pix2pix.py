@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from diptych import losses
-from diptych.methods.base import Method, MethodSettings, Shape, Update, frozen
+from diptych.methods.base import Game, Method, MethodSettings, Shape, Update, frozen
 from diptych.networks import patchgan, unet
 from diptych.networks.layers import Norm, Upsampling, initialise
 
@@ -45,6 +45,7 @@ class Pix2Pix(Method):
     paper = "Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks"
     summary = "one picture into another, learnt from pairs"
     needs = "paired"
+    best_by = "ssim"
     players: ClassVar[dict[str, tuple[str, ...]]] = {"generator": ("G",), "discriminator": ("D",)}
     Settings = Pix2PixSettings
 
@@ -53,6 +54,8 @@ class Pix2Pix(Method):
         check(settings, shape)
         self.settings = settings
         self.multiple = shape.size
+        if settings.adversarial != "none":
+            self.games = (Game(("D_real", "D_fake"), "G_GAN", settings.adversarial),)
         self.G = unet.UNet(
             shape.x_channels,
             shape.y_channels,
@@ -105,6 +108,11 @@ class Pix2Pix(Method):
             return self.D(real), self.D(fake)
         judged_real, judged_fake = self.D(torch.cat([real, fake])).chunk(2)
         return judged_real, judged_fake
+
+    def judgements(self, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """What D says of (x, y) and of (x, G(x))."""
+        x, y = batch["x"], batch["y"]
+        return {"D": self._judge_both(x, y, self.G(x))} if self.games else {}
 
     def translate(self, batch: dict[str, Tensor]) -> Tensor:
         """`[B, C_x, H, W]` -> `[B, C_y, H, W]`, H and W multiples of `multiple`."""

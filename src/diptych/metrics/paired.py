@@ -3,14 +3,13 @@
 Pictures are compared as they are seen: after the map to 8 bits, on a scale from 0 to 1.
 """
 
-from collections.abc import Callable
-from importlib import import_module
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diptych import color
+from diptych.metrics.library import torchmetrics
 
 
 def as_seen(pictures: Tensor) -> Tensor:
@@ -44,7 +43,7 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
 
 def _similarities(output: Tensor, target: Tensor) -> Tensor:
     """The similarity of the windows around each pixel, the pictures mirrored at their borders: `[B, C, H, W]`."""
-    _, windows = _torchmetrics("functional.image").structural_similarity_index_measure(
+    _, windows = torchmetrics("functional.image").structural_similarity_index_measure(
         as_seen(output).double(),
         as_seen(target).double(),
         data_range=1.0,
@@ -106,38 +105,11 @@ def _mean_in(values: Tensor, mask: Tensor) -> Tensor:
     return (values * holes).flatten(1).sum(1) / (holes.flatten(1).sum(1) * values.shape[1])
 
 
-# ---- of many pictures
-
-
-def frechet_distance(features: Tensor, of_real: Tensor) -> float:
-    """Distance of two sets of features, `[N, D]` and `[M, D]`, as if both were normal (Heusel et al. 2017, equation 6).
-
-    >>> one = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0]])
-    >>> round(frechet_distance(one, one + 3), 4)  # of equal spread: the squared distance of the means
-    18.0
-    """
-    distance = _torchmetrics("image.fid").FrechetInceptionDistance(feature=_AsTheyAre(features.shape[1]))
-    distance.update(features.double(), real=False)
-    distance.update(of_real.double(), real=True)
-    value: float = distance.compute().item()
-    return value
-
-
-class _AsTheyAre(nn.Identity):
-    """What torchmetrics takes for a network whose features these are."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_features = num_features
-
-
-def _torchmetrics(module: str) -> Any:
-    try:
-        return import_module(f"torchmetrics.{module}")
-    except Exception as error:  # a torchvision that does not load breaks torchmetrics with a RuntimeError
-        raise ValueError(
-            f"torchmetrics does not load here ({error}); where torchvision is the cause, uninstall it: diptych needs none"
-        ) from error
+def compare(name: str, output: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    """One number per picture, `[B]`: the metric of this name, against the `y` of a batch, in the holes of its `mask`."""
+    if name in IN_HOLES:
+        return IN_HOLES[name](output, batch["y"], batch["mask"])
+    return PAIRED[name](output, batch["y"])
 
 
 IN_HOLES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {

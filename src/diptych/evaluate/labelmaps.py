@@ -1,0 +1,94 @@
+"""Translations into label maps or out of them: can one read in what was made what the labels say?
+
+Out of labels: the FCN score (Isola et al. 2017, section 4.1), by a segmenter that learnt from the real pairs and not by
+anyone's weights; beside it stands what it reads in the real photographs. Into labels: the colours are read as they are.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from diptych.data.palettes import classes_of, palette_of
+from diptych.data.pictures import as_bytes
+from diptych.evaluate import segmentation
+from diptych.evaluate.asked import Asked
+from diptych.evaluate.results import Number
+from diptych.metrics.segmentation import class_iou, confusion, per_class_accuracy, per_pixel_accuracy
+
+OF_LABEL_MAPS = ("per-pixel-accuracy", "per-class-accuracy", "class-iou")
+LEARNT_FROM = 2000  # pairs at most, spread over all
+
+
+class OfLabelMaps:
+    """How many pixels are read as what the labels say they are."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        read: Callable[[Tensor], Tensor],
+        true: Callable[[dict[str, Tensor]], Tensor],
+        classes: int,
+        specification: str,
+    ) -> None:
+        """`read` tells the classes in pictures, uint8 `[B, C, H, W]` -> `[B, H, W]`, and `true` those of a batch."""
+        self.names, self.read, self.true, self.classes, self.specification = names, read, true, classes, specification
+        self.matrices: dict[str, Tensor] = {}
+
+    def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+        """The accuracy of each picture by itself."""
+        of_each = [
+            confusion(found, true, self.classes)
+            for found, true in zip(self.read(as_bytes(outputs)), self.true(batch), strict=True)
+        ]
+        self.matrices[who] = self.matrices.get(who, torch.zeros(())) + torch.stack(of_each).sum(0)
+        name = "per-pixel-accuracy"
+        return {f"{name}/{self.specification}": list(map(per_pixel_accuracy, of_each))} if name in self.names else {}
+
+    def numbers(self, who: str) -> list[Number]:
+        """Of all pixels together."""
+        if who not in self.matrices:
+            return []
+        matrix = self.matrices[who].long()
+        values = (per_pixel_accuracy(matrix), per_class_accuracy(matrix), class_iou(matrix))
+        return [
+            Number(f"{name}/{self.specification}", value)
+            for name, value in zip(OF_LABEL_MAPS, values, strict=True)
+            if name in self.names
+        ]
+
+
+def open_label_maps(
+    names: Sequence[str], training: Iterable[dict[str, Tensor]], behind: str, asked: Asked
+) -> list[OfLabelMaps]:
+    """What measures these metrics on pairs like those of the training; none where neither side is a label map."""
+    batches = [(as_bytes(batch["x"]), as_bytes(batch["y"])) for batch in training]
+    x, y = (torch.cat(side) for side in zip(*batches, strict=True))
+    if (palette := palette_of(y)) is not None:
+        colours = palette
+        return [
+            OfLabelMaps(
+                names,
+                lambda pictures: classes_of(pictures, colours),
+                lambda batch: classes_of(as_bytes(batch["y"]), colours),
+                len(colours),
+                f"as-drawn/{len(colours)}-classes/{behind}",
+            )
+        ]
+    if (palette := palette_of(x)) is not None:
+        colours = palette
+        segmenter = segmentation.taught(
+            y, x, colours, asked.where, asked.counted("a segmenter learns from the training pairs")
+        )
+        return [
+            OfLabelMaps(
+                names,
+                lambda pictures: segmentation.read(segmenter, pictures),
+                lambda batch: classes_of(as_bytes(batch["x"]), colours),
+                len(colours),
+                f"segmenter/{len(colours)}-classes/{behind}",
+            )
+        ]
+    if asked.names is not None:
+        asked.miss(names, "neither side of the training pairs is a label map of a few flat colours")
+    return []

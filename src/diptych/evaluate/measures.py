@@ -1,0 +1,147 @@
+"""Ways to tell how good pictures are. Each is fed batch by batch, apart for every one who answers."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from diptych import features, metrics
+from diptych.data.pictures import as_bytes
+from diptych.evaluate.asked import Asked
+from diptych.evaluate.results import Number
+from diptych.features import Features, Pictures
+from diptych.weights import MissingWeightsError
+
+OF_SETS = {"fid": 2, "kid": 3, "mifid": 2, "precision": 4, "recall": 4}
+"""Metrics of a set of pictures beside a set of real ones, and how many each takes of both."""
+READ = 10_000  # pictures of a set at most, spread over all
+HELD_OUT = "held-out pictures"
+
+
+class Spread:
+    """Some of `count` pictures, uint8 `[C, H, W]`: `READ` at most, spread over all, loaded whenever they are gone through.
+
+    >>> len(Spread(lambda place: torch.zeros(3, 8, 8, dtype=torch.uint8), 70_000))
+    10000
+    """
+
+    def __init__(self, load: Callable[[int], Tensor], count: int) -> None:
+        self.load, self.count = load, count
+
+    def __len__(self) -> int:
+        return min(self.count, READ)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for number in range(len(self)):
+            yield self.load(number * self.count // len(self))
+
+
+class Measure(Protocol):
+    """One way to tell how good answers are."""
+
+    def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+        """Takes in what someone made of a batch, `[B, C, H, W]`; gives the numbers of each picture, where it has such."""
+
+    def numbers(self, who: str) -> list[Number]:
+        """What came of all that someone made."""
+
+
+class OfPictures:
+    """Each picture against its target, and the mean over all."""
+
+    def __init__(self, names: Sequence[str], specification: str, asked: Asked) -> None:
+        self.measured: dict[str, Callable[[Tensor, dict[str, Tensor]], Tensor]] = {}
+        for name in names:
+            if name == "lpips":
+                try:
+                    self.measured[f"lpips/alexnet-0.1/{specification}"] = asked.perceptual
+                except MissingWeightsError as error:
+                    asked.miss([name], error)
+            else:
+                self.measured[f"{name}/{specification}"] = _compared(name)
+        self.values: dict[str, dict[str, list[float]]] = {}
+
+    def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+        """The numbers of each picture."""
+        of_each = {name: measure(outputs, batch).tolist() for name, measure in self.measured.items()}
+        for name, values in of_each.items():
+            self.values.setdefault(who, {}).setdefault(name, []).extend(values)
+        return of_each
+
+    def numbers(self, who: str) -> list[Number]:
+        """The means."""
+        return [Number(name, sum(values) / len(values)) for name, values in self.values.get(who, {}).items()]
+
+
+def _compared(name: str) -> Callable[[Tensor, dict[str, Tensor]], Tensor]:
+    return lambda outputs, batch: metrics.compare(name, outputs, batch)
+
+
+class OfSets:
+    """All pictures together beside real ones, by what a network sees in them."""
+
+    def __init__(self, names: Sequence[str], reader: Features, real: Tensor, against: str, asked: Asked) -> None:
+        """`real` are the features of the real pictures, and `against` says what these are, and how they were read."""
+        self.names, self.reader, self.real, self.against, self.asked = names, reader, real, against, asked
+        self.seen: dict[str, list[Tensor]] = {}
+
+    def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+        """Reads them as a file would hold them; a single picture has no number."""
+        self.add_features(who, self.reader.read(as_bytes(outputs)))
+        return {}
+
+    def add_features(self, who: str, seen: Tensor) -> None:
+        """Takes in what was seen before, `[N, D]`."""
+        self.seen.setdefault(who, []).append(seen)
+
+    def numbers(self, who: str) -> list[Number]:
+        """The distances to the real pictures."""
+        if who not in self.seen:
+            return []
+        seen = torch.cat(self.seen[who])
+        fewest = min(len(seen), len(self.real))
+        few = [name for name in self.names if fewest < OF_SETS[name]]
+        if few:
+            self.asked.miss(
+                few, f"takes {max(OF_SETS[name] for name in few)} pictures or more, of {who} and of real ones"
+            )
+        behind = f"{self.reader.name}/{self.reader.resizing}/{len(seen)}-{self.against}"
+        return [
+            Number(f"{name}/{behind}", *found)
+            for name, found in distances([name for name in self.names if name not in few], seen, self.real).items()
+        ]
+
+
+def distances(names: Iterable[str], seen: Tensor, real: Tensor) -> dict[str, tuple[float, float | None]]:
+    """Metrics of sets of features, each with its standard error where it has one."""
+    found: dict[str, tuple[float, float | None]] = {}
+    wanted = set(names)
+    if "fid" in wanted:
+        found["fid"] = metrics.frechet_distance(seen, real), None
+    if "kid" in wanted:
+        found["kid"] = metrics.kernel_distance(seen, real)
+    if "mifid" in wanted:
+        found["mifid"] = metrics.memorisation_informed(seen, real), None
+    if wanted & {"precision", "recall"}:
+        precision, recall = metrics.precision_recall(seen, real)
+        found |= {"precision": (precision, None), "recall": (recall, None)}
+    return {name: value for name, value in found.items() if name in wanted}
+
+
+def open_sets(
+    names: Sequence[str], real: Callable[[], Pictures], which: str, behind: str, asked: Asked
+) -> list[OfSets]:
+    """The measure of these metrics beside real pictures; none where there is no network to see them.
+
+    `which` says what the real pictures are ("-training"), and `behind` how large all pictures are.
+    """
+    if not names:
+        return []
+    try:
+        reader = asked.reader
+    except MissingWeightsError as error:
+        asked.miss(names, error)
+        return []
+    of_real = features.of_set(reader, real(), keep=True, progress=asked.counted("reading real pictures"))
+    return [OfSets(names, reader, of_real, f"vs-{len(of_real)}{which}/{behind}", asked)]

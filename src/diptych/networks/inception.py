@@ -1,0 +1,179 @@
+"""The Inception v3 (Szegedy et al. 2015) by which Fréchet distances are measured, up to its 2048 pooled features.
+
+It is TensorFlow's graph of 2015-12-05 as pytorch-fid and torch-fidelity ported it, and differs from the network that others
+call Inception v3: its average pools do not count what lies beyond the border, and the last block pools by the maximum.
+Parameters are called as in torchvision's `inception_v3`.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SIZE = 299  # pixels, height and width
+FEATURES = 2048
+
+ONE, THREE, FIVE, WIDE, TALL = (1, 1), (3, 3), (5, 5), (1, 7), (7, 1)
+Step = dict[str, tuple[int, tuple[int, int]]]
+"""Convolutions of the same input, laid beside each other: outputs and kernel by name."""
+
+
+class Inception(nn.Module):
+    """What the network sees in a picture.
+
+    It takes 8-bit levels as the graph maps them, (level - 128) / 128, which is -1 to 0.992 and not quite level / 127.5 - 1.
+
+    >>> Inception().eval()(torch.zeros(1, 3, 299, 299)).shape
+    torch.Size([1, 2048])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.Conv2d_1a_3x3 = _Convolution(3, 32, THREE, stride=2)
+        self.Conv2d_2a_3x3 = _Convolution(32, 32, THREE)
+        self.Conv2d_2b_3x3 = _Convolution(32, 64, THREE, padding=(1, 1))
+        self.Conv2d_3b_1x1 = _Convolution(64, 80, ONE)
+        self.Conv2d_4a_3x3 = _Convolution(80, 192, THREE)
+        self.Mixed_5b = _at_35(192, pooled=32)
+        self.Mixed_5c = _at_35(256, pooled=64)
+        self.Mixed_5d = _at_35(288, pooled=64)
+        self.Mixed_6a = _Mixed(
+            288,
+            [{"branch3x3": (384, THREE)}],
+            [{"branch3x3dbl_1": (64, ONE)}, {"branch3x3dbl_2": (96, THREE)}, {"branch3x3dbl_3": (96, THREE)}],
+            pool=nn.MaxPool2d(3, stride=2),
+        )
+        self.Mixed_6b = _at_17(inner=128)
+        self.Mixed_6c = _at_17(inner=160)
+        self.Mixed_6d = _at_17(inner=160)
+        self.Mixed_6e = _at_17(inner=192)
+        self.Mixed_7a = _Mixed(
+            768,
+            [{"branch3x3_1": (192, ONE)}, {"branch3x3_2": (320, THREE)}],
+            [
+                {"branch7x7x3_1": (192, ONE)},
+                {"branch7x7x3_2": (192, WIDE)},
+                {"branch7x7x3_3": (192, TALL)},
+                {"branch7x7x3_4": (192, THREE)},
+            ],
+            pool=nn.MaxPool2d(3, stride=2),
+        )
+        self.Mixed_7b = _at_8(1280, _average())
+        self.Mixed_7c = _at_8(2048, nn.MaxPool2d(3, stride=1, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, 3, 299, 299]` -> `[B, 2048]`."""
+        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
+        x = F.max_pool2d(x, 3, stride=2)
+        x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x))
+        x = F.max_pool2d(x, 3, stride=2)
+        for name, block in self.named_children():
+            if name.startswith("Mixed"):
+                x = block(x)
+        return x.mean(dim=(2, 3))
+
+
+def trained(file: Path) -> Inception:
+    """The network with the weights of `pt_inception-2015-12-05-6726825d.pth`, ready to be asked."""
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    network = Inception()
+    network.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
+    return network.eval().requires_grad_(False)
+
+
+class _Convolution(nn.Module):
+    """Convolution, batch normalisation with the training's statistics, ReLU."""
+
+    def __init__(
+        self, channels: int, outputs: int, kernel: tuple[int, int], stride: int = 1, padding: tuple[int, int] = (0, 0)
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, outputs, kernel, stride, padding, bias=False)
+        self.bn = nn.BatchNorm2d(outputs, eps=0.001)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.conv(x)))
+
+
+class _Mixed(nn.Module):
+    """Paths of convolutions beside a pool, their outputs laid behind each other.
+
+    Where the pool halves, so does the last step of each path; every other convolution keeps the size. With `pooled` outputs,
+    the pool is followed by a 1x1 convolution.
+    """
+
+    def __init__(self, channels: int, *paths: list[Step], pool: nn.MaxPool2d | nn.AvgPool2d, pooled: int = 0) -> None:
+        super().__init__()
+        self.paths, self.pool, self.pooled = paths, pool, pooled
+        for path in paths:
+            before = channels
+            for number, step in enumerate(path, start=1):
+                halves = pool.stride == 2 and number == len(path)
+                for name, (outputs, (height, width)) in step.items():
+                    padding = (0, 0) if halves else (height // 2, width // 2)
+                    layer = _Convolution(before, outputs, (height, width), 2 if halves else 1, padding)
+                    self.add_module(name, layer)
+                before = sum(outputs for outputs, _ in step.values())
+        if pooled:
+            self.branch_pool = _Convolution(channels, pooled, ONE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = []
+        for path in self.paths:
+            on_path = x
+            for step in path:
+                on_path = torch.cat([self.get_submodule(name)(on_path) for name in step], dim=1)
+            found.append(on_path)
+        in_pool = self.pool(x)
+        return torch.cat([*found, self.branch_pool(in_pool) if self.pooled else in_pool], dim=1)
+
+
+def _average() -> nn.AvgPool2d:
+    return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+
+
+def _at_35(channels: int, *, pooled: int) -> _Mixed:
+    """A block at 35 x 35 pixels."""
+    return _Mixed(
+        channels,
+        [{"branch1x1": (64, ONE)}],
+        [{"branch5x5_1": (48, ONE)}, {"branch5x5_2": (64, FIVE)}],
+        [{"branch3x3dbl_1": (64, ONE)}, {"branch3x3dbl_2": (96, THREE)}, {"branch3x3dbl_3": (96, THREE)}],
+        pool=_average(),
+        pooled=pooled,
+    )
+
+
+def _at_17(*, inner: int) -> _Mixed:
+    """A block at 17 x 17 pixels."""
+    return _Mixed(
+        768,
+        [{"branch1x1": (192, ONE)}],
+        [{"branch7x7_1": (inner, ONE)}, {"branch7x7_2": (inner, WIDE)}, {"branch7x7_3": (192, TALL)}],
+        [
+            {"branch7x7dbl_1": (inner, ONE)},
+            {"branch7x7dbl_2": (inner, TALL)},
+            {"branch7x7dbl_3": (inner, WIDE)},
+            {"branch7x7dbl_4": (inner, TALL)},
+            {"branch7x7dbl_5": (192, WIDE)},
+        ],
+        pool=_average(),
+        pooled=192,
+    )
+
+
+def _at_8(channels: int, pool: nn.MaxPool2d | nn.AvgPool2d) -> _Mixed:
+    """A block at 8 x 8 pixels, whose paths fork at their end."""
+    return _Mixed(
+        channels,
+        [{"branch1x1": (320, ONE)}],
+        [{"branch3x3_1": (384, ONE)}, {"branch3x3_2a": (384, (1, 3)), "branch3x3_2b": (384, (3, 1))}],
+        [
+            {"branch3x3dbl_1": (448, ONE)},
+            {"branch3x3dbl_2": (384, THREE)},
+            {"branch3x3dbl_3a": (384, (1, 3)), "branch3x3dbl_3b": (384, (3, 1))},
+        ],
+        pool=pool,
+        pooled=192,
+    )

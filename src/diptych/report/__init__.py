@@ -1,0 +1,32 @@
+"""One page that shows a run, and one that lays several beside each other.
+
+A page is one file that opens from disk without network. It points at pictures by relative addresses, so that its folder can
+be moved, zipped and sent.
+"""
+
+from pathlib import Path
+
+from diptych.report import comparison, contents, page, templates
+from diptych.run import Run
+
+__all__ = ["comparison", "contents", "page", "report", "templates"]
+
+
+def report(*runs: Path | str, out: Path | str | None = None) -> Path:
+    """Draws `index.html` from what is there by now, and gives its path: of one run in its folder, of several in `out`.
+
+    May be called at any time, also while the training runs or before anything was measured. Of several runs the pictures
+    that the page shows are copied, so that `out` is all that it needs; it must not exist, or be a comparison drawn earlier.
+    Raises a `ValueError` when there is no run at one of `runs`, when one is given twice, and when `out` is missing, is not
+    wanted, or is something else.
+    """
+    if not runs:
+        raise ValueError("no run to draw a page of; give the folder of one, or of several with --out DIR")
+    if len(runs) == 1 and out is not None:
+        raise ValueError(
+            f"--out {out}: the page of one run is drawn in its folder, {runs[0]}; leave --out out, or add runs"
+        )
+    if len(runs) > 1 and out is None:
+        raise ValueError(f"{len(runs)} runs make a comparison, which needs a folder of its own; add --out DIR")
+    opened = [Run.open(Path(run)) for run in runs]
+    return page.draw(opened[0]) if out is None else comparison.draw(opened, Path(out))

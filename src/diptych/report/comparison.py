@@ -1,0 +1,228 @@
+"""Several runs on one page, in a folder that has all it needs."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from diptych.atomic import atomic_file
+from diptych.report import contents, page
+from diptych.report.templates import draw as draw_template
+from diptych.run import Run
+
+MARKER = "diptych-comparison.json"
+"""Says of a folder that it is a comparison, which may be drawn again."""
+
+SHEETS = 8  # sample sheets of each run
+RESULTS = 12  # pictures of each split
+POINTS = 1000  # of a curve: there are as many curves in a chart as there are runs
+
+Some = TypeVar("Some")
+
+
+def draw(runs: Sequence[Run], out: Path) -> Path:
+    """Draws `index.html` in `out`, with copies of the pictures that it shows, and gives its path.
+
+    Raises a `ValueError` when a run is given twice, or when what is at `out` is no comparison.
+    """
+    labels = list(labelled([run.path for run in runs]))
+    if (out.exists() or out.is_symlink()) and not (out / MARKER).is_file():
+        raise ValueError(f"--out {out}: exists and is no comparison drawn earlier; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_file(out / MARKER) as beside:
+        beside.write_text(json.dumps({"runs": labels}) + "\n", encoding="utf-8")
+    pictures = _Pictures(out)
+    logs = [run.read_log() for run in runs]
+    lines = _lines(runs)
+    different, same = _settings(runs)
+    heads = [page.about(run, log) | {"rows": page.rows(run)} for run, log in zip(runs, logs, strict=True)]
+    drawn = draw_template(
+        "comparison.html",
+        out / "index.html",
+        labels=labels,
+        runs=heads,
+        single=[head["single"] for head in heads],
+        drawn=page.now(),
+        different=different,
+        same=same,
+        tables=[(contents.data_name(table[0]), table) for table in _tables(lines)],
+        not_measured=contents.not_measured(lines),
+        data={
+            "curves": contents.charts(logs, POINTS),
+            "runs": [
+                {"label": label, "best": head["best"], "steps": run.settings.steps}
+                for label, head, run in zip(labels, heads, runs, strict=True)
+            ],
+            "samples": [
+                [
+                    [step, pictures.copy(run.path / "samples" / name)]
+                    for step, name in _spread(contents.samples(run.path), SHEETS)
+                ]
+                for run in runs
+            ],
+            "results": list(_results(runs, pictures)),
+        },
+    )
+    pictures.forget_others()
+    return drawn
+
+
+def labelled(folders: Sequence[Path]) -> Iterator[str]:
+    """What to call each run: its folder's name, with as many of the folders above as tell it from the others.
+
+    >>> list(labelled([Path("/one/facades"), Path("/two/facades"), Path("/two/maps")]))
+    ['one/facades', 'two/facades', 'maps']
+    """
+    ends = [folder.resolve().parts for folder in folders]
+    for folder, parts in zip(folders, ends, strict=True):
+        if ends.count(parts) > 1:
+            raise ValueError(f"{folder}: is given twice; a comparison is of different runs")
+        yield next(
+            "/".join(parts[-depth:])
+            for depth in count(1)
+            if [other[-depth:] for other in ends].count(parts[-depth:]) == 1
+        )
+
+
+class _Pictures:
+    """Copies of pictures, named by what is in them: any name of the original will do, and the same one is there once."""
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / "pictures"
+        self.folder.mkdir(exist_ok=True)
+        self.used: set[str] = set()
+
+    def copy(self, path: Path) -> str:
+        """Copies a PNG, and gives its address on the page."""
+        content = path.read_bytes()
+        name = f"{_digest(content)}.png"
+        if not (self.folder / name).exists():
+            with atomic_file(self.folder / name, durable=False) as beside:
+                beside.write_bytes(content)
+        self.used.add(name)
+        return f"pictures/{name}"
+
+    def forget_others(self) -> None:
+        """Removes what an earlier drawing copied and this one does not show; what somebody else put there stays."""
+        for path in self.folder.glob("*.png"):
+            if path.name not in self.used and path.is_file() and path.stem == _digest(path.read_bytes()):
+                path.unlink()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:20]
+
+
+def _spread(all_of_them: Sequence[Some], most: int) -> list[Some]:
+    """So many at most, evenly, with the first and the last.
+
+    >>> _spread("abcdefg", 3)
+    ['a', 'd', 'g']
+    """
+    if len(all_of_them) <= most:
+        return list(all_of_them)
+    return [all_of_them[n * (len(all_of_them) - 1) // (most - 1)] for n in range(most)]
+
+
+def _lines(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The newest measurements of all runs; those on the same pictures, and of the same answerer, stand together."""
+    lines = [line | {"run": number} for number, run in enumerate(runs) for line in contents.measured(run)]
+    answerers = list(dict.fromkeys(line["who"] for line in lines))
+    lines.sort(
+        key=lambda line: (line["split"], line["direction"], line["who"] != "model", answerers.index(line["who"]))
+    )
+    contents.mark_best(lines)
+    return lines
+
+
+def _tables(lines: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Those that can be compared: that have a metric in common, on data of one name."""
+    tables: list[list[dict[str, Any]]] = []
+    for line in lines:
+        alike = (
+            table
+            for table in tables
+            if contents.data_name(table[0]) == contents.data_name(line)
+            and not line["metrics"].keys().isdisjoint(contents.metrics_of(table))
+        )
+        if table := next(alike, None):
+            table.append(line)
+        elif line["metrics"]:
+            tables.append([line])
+    return tables
+
+
+Row = tuple[str, list[Any], str]
+"""A setting, its value in each run (None where a run has no such setting), its meaning."""
+
+
+def _settings(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
+    """The settings in which the runs differ, and those that are the same for all."""
+    of_runs = [
+        {name: (value, meaning) for name, value, meaning in [("data", _data(run), ""), *contents.described(run)]}
+        for run in runs
+    ]
+    names = dict.fromkeys(name for of_run in of_runs for name in of_run)
+    rows = [
+        (
+            name,
+            [of_run[name][0] if name in of_run else None for of_run in of_runs],
+            next(of_run[name][1] for of_run in of_runs if name in of_run),
+        )
+        for name in names
+    ]
+    same = [row for row in rows if all(value == row[1][0] for value in row[1])]
+    return [row for row in rows if row not in same], same
+
+
+def _data(run: Run) -> str:
+    """The names of its folders, and what was found there."""
+    return f"{' and '.join(folder.name for folder in run.place.flags.values())}: {page.told(run)['found']}"
+
+
+def _results(runs: Sequence[Run], pictures: _Pictures) -> Iterator[dict[str, Any]]:
+    """For each split on which two runs or more were measured, some of the pictures that all of these have."""
+    of_runs = [contents.measured_pictures(run.path) for run in runs]
+    for split in dict.fromkeys(split for of_run in of_runs for split in of_run):
+        of_split = {
+            number: {entry["name"]: entry for entry in of_run[split]}
+            for number, of_run in enumerate(of_runs)
+            if split in of_run
+        }
+        first, *others = of_split.values()
+        common = [name for name in first if all(name in other for other in others)]
+        if others and common:
+            shown = [
+                {
+                    "name": name,
+                    "panels": list(
+                        _panels(runs, split, {run: of_run[name] for run, of_run in of_split.items()}, pictures)
+                    ),
+                    "metrics": [
+                        [run, metric, contents.number(value)]
+                        for run, of_run in of_split.items()
+                        for metric, value in of_run[name]["metrics"].items()
+                    ],
+                }
+                for name in _spread(common, RESULTS)
+            ]
+            yield {"split": split, "runs": len(of_split), "count": len(common), "pictures": shown}
+
+
+def _panels(
+    runs: Sequence[Run], split: str, entries: dict[int, dict[str, Any]], pictures: _Pictures
+) -> Iterator[tuple[str, str, int | None]]:
+    """Name, address and run of every panel of a picture; no run where all have the same, such as the input."""
+    name = next(iter(entries.values()))["name"]
+    for panel in contents.panels_of(entries.values()):
+        copies = {
+            run: pictures.copy(runs[run].path / "results" / split / panel / f"{name}.png")
+            for run, entry in entries.items()
+            if panel in entry["panels"]
+        }
+        if len(copies) == len(entries) and len(set(copies.values())) == 1:
+            yield panel, next(iter(copies.values())), None
+        else:
+            yield from ((panel, copy, run) for run, copy in copies.items())

@@ -1,0 +1,126 @@
+"""What a method is worth on held-out pictures while it learns: which model was the best, and whether to go on."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from diptych import features, metrics
+from diptych.data.batches import PictureStore, PlainBatches, open_stores
+from diptych.data.pictures import as_bytes
+from diptych.data.sources import Half
+from diptych.methods import METHODS
+from diptych.methods.base import Method
+from diptych.run import Run
+
+MOST = 500  # held-out pictures, spread over all
+AT_ONCE = 16
+
+
+def specification(method: Method, size: int) -> str:
+    """What stands behind a metric's name: what is compared, how large, and with which holes."""
+    return f"{method.holes}/8-bit/{size}px" if method.holes else f"8-bit/{size}px"
+
+
+class Validation:
+    """The held-out pictures of a run, and the metrics by which it is told how well a method does on them.
+
+    Raises a `ValueError` for a `--validate-by` that these pictures do not allow.
+    """
+
+    def __init__(self, run: Run, stores: Sequence[PictureStore], device: torch.device) -> None:
+        settings, method = run.settings, METHODS[run.method]
+        self.run, self.stores, self.device = run, stores, device
+        if isinstance(half := stores[0].source, Half):  # they were pairs before the training took them apart
+            self.stores = open_stores([half.pairs], settings.size, settings.fit, settings.memory_gib)
+        targets = method.needs in ("paired", "images") or len(self.stores[0].source.channels) == 2
+        self.by = settings.validate_by or method.best_by
+        there = [name for name in metrics.PAIRED if metrics.better(name)] if targets else []
+        if 1 in (settings.channels_a, settings.channels_b):
+            there = [name for name in there if name not in metrics.OF_COLOUR]
+        there += [*(metrics.IN_HOLES if "mask" in method.inputs else ()), "swd", "fid"]
+        if self.by not in there:
+            raise ValueError(
+                f"--validate-by {self.by}: there is no such metric for {run.method} on these pictures; there are: "
+                f"{', '.join(there)}"
+            )
+        names = dict.fromkeys([*(method.metrics if targets else ["swd"]), self.by])
+        self.of_pictures = [name for name in names if name not in ("swd", "fid")]
+        self.of_sets = [name for name in names if name in ("swd", "fid")]
+        self.reader = features.inception(None, fetch=False, device=device) if "fid" in names else None
+        self.real: dict[str, Tensor] = {}
+
+    def __call__(self, method: Method) -> dict[str, float]:
+        """The metrics by their specification; of a method that translates both ways each way has its own."""
+        settings = self.run.settings
+        plain = PlainBatches(self.stores, settings.direction, method.holes)
+        count = min(len(plain), MOST)
+        values: dict[tuple[str, str], list[float]] = {}
+        drawn: dict[str, list[Tensor]] = {}
+        real: dict[str, list[Tensor]] = {}
+        for _, batch in plain.batches(count, AT_ONCE):
+            on_device = {name: value.to(self.device) for name, value in batch.items()}
+            for way, outcome in method.outcomes(on_device).items():
+                output, target = outcome.output.float().cpu(), outcome.real.float().cpu()
+                for name in self.of_pictures:
+                    of_each = metrics.compare(name, output, {**batch, "y": target})
+                    values.setdefault((name, way), []).extend(of_each.tolist())
+                if self.of_sets:
+                    drawn.setdefault(way, []).append(as_bytes(output))
+                    real.setdefault(way, []).append(as_bytes(target))
+        told = {key: statistics.mean(of_each) for key, of_each in values.items()}
+        for way, pictures in drawn.items():
+            for name in self.of_sets:
+                told[name, way] = self._distance(name, way, torch.cat(pictures), torch.cat(real[way]))
+        behind = specification(method, settings.size)
+        of_way = {way: f"/{way}" if method.two_way else "" for _, way in told}
+        return {f"{name}{of_way[way]}/{behind}": value for (name, way), value in told.items()}
+
+    def _distance(self, name: str, way: str, pictures: Tensor, real: Tensor) -> float:
+        if name == "swd":
+            return metrics.sliced_wasserstein(pictures, real)
+        assert self.reader is not None
+        if way not in self.real:
+            self.real[way] = features.of_set(self.reader, real)
+        return metrics.frechet_distance(features.of_set(self.reader, pictures), self.real[way])
+
+
+class Standing(NamedTuple):
+    """How a run's validations went so far."""
+
+    best: float
+    step: int
+    since: int
+    """Validations after the best one."""
+
+
+def value_of(metric: str, validation: Mapping[str, float]) -> float:
+    """The metric of this name, the mean over both ways where there are two; not a number where it was not measured.
+
+    >>> value_of("swd", {"swd/G/8-bit/64px": 1.0, "swd/F/8-bit/64px": 2.0})
+    1.5
+    """
+    values = [value for name, value in validation.items() if name.partition("/")[0] == metric]
+    return statistics.mean(values) if values else math.nan
+
+
+def standing(log: Sequence[Mapping[str, Any]], metric: str) -> Standing | None:
+    """The best validation in a log by a metric, the first of equal ones; None where there is none.
+
+    >>> log = [{"step": step, "validation": {"l1": value}} for step, value in ((10, 0.5), (20, 0.25), (30, 0.5))]
+    >>> standing(log, "l1")
+    Standing(best=0.25, step=20, since=1)
+    """
+    sign, best = metrics.better(metric), None
+    for entry in log:
+        value = value_of(metric, entry.get("validation", {}))
+        if math.isnan(value):
+            continue
+        if best is None or sign * value > sign * best.best:
+            best = Standing(value, entry["step"], 0)
+        else:
+            best = best._replace(since=best.since + 1)
+    return best

@@ -1,0 +1,177 @@
+"""Held-out pictures are looked at while the training goes on: the best model is kept, and a training without hope ends."""
+
+import shutil
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import diptych
+from diptych import checkpoint, metrics
+from diptych.data import facades
+from diptych.run import Run, read_json_lines
+from diptych.train import Interrupted
+from diptych.validation import Standing, Validation, standing
+
+Train = Callable[..., Run]
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    return [line for line in read_json_lines(run / "log.jsonl") if "validation" in line]
+
+
+def rising_and_falling(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
+    """Lets each look at the held-out pictures give the next of these similarities."""
+    following = iter(values)
+    monkeypatch.setattr(Validation, "__call__", lambda self, method: {"ssim/8-bit/32px": next(following)})
+
+
+def test_what_is_logged_is_what_the_model_does_on_held_out_pictures(
+    train_tiny: Train, tiny_pairs: Path, tmp_path: Path
+) -> None:
+    run = train_tiny(tmp_path / "run", validate_every=5).path
+    logged = lines(run)
+    assert [line["step"] for line in logged] == [5, 10, 12]
+    assert set(logged[-1]["validation"]) == {"l1/8-bit/32px", "psnr/8-bit/32px", "ssim/8-bit/32px"}
+    model = diptych.load(run, device="cpu")
+    values = []
+    for path in sorted((tiny_pairs / "val").iterdir()):
+        with Image.open(path) as image:
+            pair = torch.from_numpy(np.asarray(image, np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+        values.append(metrics.ssim(model.batch({"x": pair[..., 32:]}), pair[..., :32]).item())
+    assert logged[-1]["validation"]["ssim/8-bit/32px"] == pytest.approx(statistics.mean(values), abs=1e-6)
+
+
+def test_the_best_model_is_kept_beside_the_last(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rising_and_falling(monkeypatch, 0.1, 0.3, 0.2)
+    run = train_tiny(tmp_path / "run", validate_every=4).path
+    assert [line.get("best", False) for line in lines(run)] == [True, True, False]
+    assert checkpoint.model_step(run / "model-best") == 8
+    assert checkpoint.model_step(run / "model") == 12
+    assert diptych.load(run / "model-best", device="cpu").step == 8
+
+
+def test_looking_changes_nothing_that_is_learnt(train_tiny: Train, tmp_path: Path) -> None:
+    for name in ("pix2pix", "cyclegan", "cgan"):
+        with_it = train_tiny(tmp_path / name, name, validate_every=2, steps=6).path
+        without = train_tiny(tmp_path / f"{name} alone", name, steps=6).path
+        assert (with_it / "model/model.safetensors").read_bytes() == (without / "model/model.safetensors").read_bytes()
+
+
+def test_a_training_that_was_stopped_knows_its_best_model(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train_tiny(tmp_path / "whole", validate_every=3).path
+    original = Validation.__call__
+
+    def stop_after(self: Validation, method: Any) -> dict[str, float]:
+        if len(lines(tmp_path / "parts")) == 2:
+            raise Interrupted("killed")  # before the line is written, as a kill would be
+        return original(self, method)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Validation, "__call__", stop_after)
+        with pytest.raises(Interrupted):
+            train_tiny(tmp_path / "parts", validate_every=3)
+    parts = train_tiny(tmp_path / "parts", validate_every=3).path
+    assert [line["validation"] for line in lines(parts)] == [line["validation"] for line in lines(whole)]
+    for folder in ("model", "model-best"):
+        assert (parts / folder / "model.safetensors").read_bytes() == (
+            whole / folder / "model.safetensors"
+        ).read_bytes()
+
+
+def test_patience(train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rising_and_falling(monkeypatch, 0.1, 0.3, 0.2, 0.3, 0.1, 0.4, 0.5)
+    run = train_tiny(tmp_path / "run", validate_every=2, patience=2, steps=20).path
+    assert lines(run)[-1]["step"] == 8  # as good as the best is not better
+    assert checkpoint.model_step(run / "model") == 8
+    train_tiny(run, validate_every=2, patience=2, steps=20)  # it is finished
+    assert lines(run)[-1]["step"] == 8
+    train_tiny(run, validate_every=2, patience=4, steps=14)
+    assert lines(run)[-1]["step"] == 14
+    assert checkpoint.model_step(run / "model-best") == 14
+
+
+def test_both_ways_are_told_apart(train_tiny: Train, tmp_path: Path) -> None:
+    run = train_tiny(tmp_path / "run", "cyclegan", validate_every=12).path
+    assert {name.rpartition("/8-bit")[0] for name in lines(run)[-1]["validation"]} == {
+        f"{name}/{way}" for name in ("l1", "psnr", "ssim", "swd") for way in ("G", "F")
+    }  # the pairs that the training took apart have targets
+
+
+def test_unpaired_folders_have_no_targets(train_tiny: Train, tiny_pairs: Path, tmp_path: Path) -> None:
+    for side, part in (("A", np.s_[:, :32]), ("B", np.s_[:, 32:])):
+        for split in ("train", "val"):
+            (tmp_path / split / side).mkdir(parents=True)
+            for path in (tiny_pairs / split).iterdir():
+                with Image.open(path) as image:
+                    Image.fromarray(np.asarray(image)[part]).save(tmp_path / split / side / f"{side}{path.name}")
+    run = train_tiny(tmp_path / "run", "cyclegan", validate_every=12, data=tmp_path).path
+    assert set(lines(run)[-1]["validation"]) == {"swd/G/8-bit/32px", "swd/F/8-bit/32px"}
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [("colorize", "ab/8-bit/32px"), ("glcic", "hole-l1/rectangle-12-16/8-bit/32px"), ("cgan", "swd/8-bit/16px")],
+)
+def test_every_method_has_a_metric_that_tells_the_best(
+    train_tiny: Train, tmp_path: Path, method: str, name: str
+) -> None:
+    run = train_tiny(tmp_path / "run", method, validate_every=12).path
+    assert name in lines(run)[-1]["validation"]
+    assert (run / "model-best/model.safetensors").is_file()
+
+
+# ---- what a person can mend
+
+
+def test_nothing_held_out(train_tiny: Train, tmp_path: Path) -> None:
+    facades.write(tmp_path / "data", size=32, train=2, val=0)
+    shutil.rmtree(tmp_path / "data/val")
+    with pytest.raises(ValueError, match=r"--validate-every 2: .* has no val or test split"):
+        train_tiny(tmp_path / "run", data=tmp_path / "data", validate_every=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_metric(train_tiny: Train, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"--validate-by colourfulness: there is no such metric .*; there are: l1, psnr"
+    ):
+        train_tiny(tmp_path / "run", validate_every=2, validate_by="colourfulness")
+    with pytest.raises(ValueError, match=r"--validate-by ssim: .*; there are: swd, fid"):
+        train_tiny(tmp_path / "run", "cgan", validate_every=2, validate_by="ssim")
+
+
+def test_weights_that_are_missing_are_named_before_the_first_step(train_tiny: Train, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"pt_inception-2015-12-05-6726825d\.pth"):
+        train_tiny(tmp_path / "run", validate_every=2, validate_by="fid")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("setting", [{"patience": 2}, {"validate_by": "ssim"}])
+def test_what_needs_looking(train_tiny: Train, tmp_path: Path, setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="needs --validate-every"):
+        train_tiny(tmp_path / "run", **setting)
+
+
+# ---- standing
+
+
+def test_standing_is_by_the_direction_of_the_metric() -> None:
+    log: list[dict[str, Any]] = [
+        {"step": 1, "validation": {"l1/8-bit/32px": 0.2, "ssim/8-bit/32px": 0.2}},
+        {"step": 2},
+        {"step": 3, "validation": {"l1/8-bit/32px": 0.1, "ssim/8-bit/32px": 0.1}},
+        {"step": 4, "validation": {"psnr/8-bit/32px": 10.0}},
+    ]
+    assert standing(log, "l1") == Standing(0.1, 3, 0)
+    assert standing(log, "ssim") == Standing(0.2, 1, 1)
+    assert standing(log, "swd") is None
