@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import google_crc32c
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,8 @@ from diptych.model import Model
 from diptych.run import Run
 from diptych.train import train
 
+hypothesis.settings.register_profile("house", deadline=None)  # speed is not a promise of the tests
+hypothesis.settings.load_profile("house")
 torch.set_num_threads(1)  # the workers of xdist are the parallelism
 
 TINY: dict[str, Any] = {

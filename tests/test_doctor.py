@@ -87,7 +87,6 @@ def test_a_discriminator_that_has_won(
 ) -> None:
     standing_still(monkeypatch, "generator")
     found = findings(steps=100, method={"width": 8, "patch": 70, "lambda_l1": 0.0})
-    assert list(found) == ["the discriminator has won"]
     assert "0.693 would be guessing" in found["the discriminator has won"]["saw"]
     assert found["the discriminator has won"]["try"] == "--method.adversarial lsgan, --method.patch 16, more pictures"
 

@@ -356,7 +356,12 @@ def test_the_wheel_holds_what_is_needed(tmp_path: Path) -> None:
     tracked = subprocess.run(
         ["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.splitlines()
-    for name in ("src/diptych/py.typed", "src/diptych/report.html", "src/diptych/prepare/datasets.toml"):
+    for name in (
+        "src/diptych/py.typed",
+        "src/diptych/report/page.html",
+        "src/diptych/report/charts.js",
+        "src/diptych/prepare/datasets.toml",
+    ):
         assert (ROOT / name).exists()
         assert not tracked or name in tracked
 

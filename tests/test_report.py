@@ -904,7 +904,7 @@ def test_both_ways_of_a_two_way_run(two_way_run: Path, tiny_pairs: Path, tmp_pat
     assert [row.split("\t")[:2] for row in page.locator(".numbers tbody tr").all_inner_texts()] == [
         [who, f"val, {way}"]
         for way in ("A to B", "B to A")
-        for who in ("model", "the input as it is", "mean training picture")
+        for who in ("model", "the input as it is", "mean training picture", "held-out pictures")
     ]
     assert page.locator("#split option").all_inner_texts() == ["val-AtoB", "val-BtoA"]
     page.locator("#grid button").first.click()

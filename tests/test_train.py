@@ -52,7 +52,7 @@ def test_a_run_explains_itself(tiny_run: Path) -> None:
     }
     log = [json.loads(line) for line in (tiny_run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [entry["step"] for entry in log] == [4, 8, 12]
-    assert set(log[0]) == {"step", "pictures", "seconds", "lr", "losses"}
+    assert set(log[0]) == {"step", "pictures", "seconds", "lr", "losses", "gradients", "doctor"}
     assert set(log[0]["losses"]) == {"G", "G_GAN", "G_L1", "D_real", "D_fake"}
     assert log[-1]["pictures"] == 12
     assert log[0]["seconds"] <= log[-1]["seconds"]

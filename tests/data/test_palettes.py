@@ -100,6 +100,13 @@ def test_two_colours_are_a_mask_and_three_are_classes(houses: list[tuple[Tensor,
     assert colours(palette_of(levels)) == {(0,), (100,), (200,)}
 
 
+def test_where_a_colour_drifts_is_no_class() -> None:
+    flat = torch.tensor([10, 100, 240]).repeat_interleave(30).expand(90, -1).clone()
+    flat[:90, 80:] = torch.arange(130, 220)[:, None]  # a level a row: a tenth of the picture, even and of no one colour
+    assert colours(palette_of([flat.byte()[None]] + 9 * [flat.byte()[None, :, :80]])) == {(10,), (100,), (240,)}
+    assert palette_of([flat.byte()[None]]) is None
+
+
 def test_classes_of_neighbouring_numbers_are_no_colours() -> None:
     """Maps that hold class numbers, 0, 1, 2 ..., look black; that is said in the documentation."""
     numbers = torch.arange(6).repeat_interleave(8).byte().expand(1, 48, 48)

@@ -358,7 +358,8 @@ def test_classes_that_are_called_as_sides_are_noted(tmp_path: Path) -> None:
     assert any(note.startswith("its 3 folders may be classes") for note in inspect(tmp_path).notes)
 
 
-def test_idx_files_are_counted(tmp_path: Path, write_idx: Any) -> None:
+def test_idx_files_are_counted(tmp_path: Path, write_idx: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the command names a run below the folder that it is given in
     for name, count in (("train", 3), ("t10k", 2)):
         write_idx(tmp_path / "digits", np.zeros((count, 28, 28)), range(count), name)
     findings = inspect(tmp_path / "digits")

@@ -1,4 +1,4 @@
-"""What `diptych evaluate` prints: a table for each way, a row for each metric, a column for each who was measured."""
+"""What `diptych evaluate` prints: tables with a row for each metric, and a column for each who was measured."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,28 +22,42 @@ def show(lines: Sequence[Line], of: str, console: Console) -> None:
         title = f"{of}{step}{f', {way}' if way else ''}, {first['count']}{split} pictures"
         names = list(dict.fromkeys(name for line in of_way for name in line["metrics"]))
         if names:
-            _show_table(of_way, names, title, console)
+            _show_tables(of_way, names, title, console)
         else:
             say(console, f"{title}: translated, and nothing measured")
 
 
-def _show_table(lines: Sequence[Line], names: Sequence[str], title: str, console: Console) -> None:
-    behind = {name.partition("/")[2] for name in names}
-    alike = f", {behind.pop()}" if len(behind) == 1 else ""
-    table = Table(
-        Column(no_wrap=True),
-        *(line["who"] for line in lines),
-        box=None,
-        title=escape(f"{title}{alike}"),
-        title_justify="left",
-    )
+def _show_tables(lines: Sequence[Line], names: Sequence[str], title: str, console: Console) -> None:
+    """A table for each protocol, which stands above it."""
+    of_protocol: dict[str, list[str]] = {}
     for name in names:
-        table.add_row(name.partition("/")[0] if alike else name, *(_number(line, name) for line in lines))
-    console.print(table)
+        of_protocol.setdefault(name.partition("/")[2], []).append(name)
+    say(console, title)
+    for protocol, together in of_protocol.items():
+        measured = [line for line in lines if any(name in line["metrics"] for name in together)]
+        table = Table(
+            Column(no_wrap=True),
+            *(line["who"] for line in measured),
+            box=None,
+            title=escape(protocol),
+            title_justify="left",
+        )
+        for name in together:
+            table.add_row(name.partition("/")[0], *(_number(line, name) for line in measured))
+        console.print(table)
 
 
 def _number(line: Line, name: str) -> str:
     if name not in line["metrics"]:
         return ""
     error = line.get("standard-error", {}).get(name)
-    return f"{line['metrics'][name]:.4f}" + (f" ± {error:.4f}" if error is not None else "")
+    return _short(line["metrics"][name]) + (f" ± {_short(error)}" if error is not None else "")
+
+
+def _short(value: float) -> str:
+    """Four places, or three digits of what is too small for them.
+
+    >>> _short(12.345678), _short(0.000012345), _short(0.0)
+    ('12.3457', '1.23e-05', '0.0000')
+    """
+    return f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:.4f}"

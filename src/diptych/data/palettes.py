@@ -19,12 +19,10 @@ MOST_CLASSES = 64
 EVEN = 4  # levels at most, in each channel, between four neighbours
 CLOSE = 8  # levels at most, in each channel, between an even place and the colour of its class
 APART = 24  # levels at least, in one channel, between the colours of two classes; the nearest of CMP's differ by 32
-LEAST_SHARE, LEAST_PIXELS = (
-    0.001,
-    16,
-)  # of what is even, for a colour to be a class; CMP's rarest has 0.002 at 64 pixels
-PURE = 0.5  # of what is not APART from a class is CLOSE to it: of CMP's 0.9, of most peaks in photographs 0.1 to 0.4
-HELD = 0.9  # of what is even is CLOSE to a class: in label maps 0.96, in street maps 0.71 to 0.85, in photographs up to 0.42
+LEAST_SHARE = 0.001  # of what is even, for a colour to be a class; CMP's rarest has 0.0017 at 64 pixels, 0.004 at 128
+LEAST_PIXELS = 16
+PURE = 0.6  # of what is less than APART from a class is CLOSE to it: 0.96 of CMP's, 0.63 of thin lines after JPEG
+HELD = 0.9  # of what is even is CLOSE to a class: 0.98 in label maps, 0.86 at most in street maps, 0.66 in photographs
 
 CELL = 4  # levels: how finely colours are counted
 CELLS = 256 // CELL
@@ -39,7 +37,8 @@ def palette_of(label_maps: Iterable[Tensor]) -> Tensor | None:
     one, so maps that hold small class numbers instead of colours are not found.
 
     Photographs, line drawings, handwriting and masks of two colours are no label maps; nor are street maps, whose roads,
-    houses and ground are too much alike. Photographs posterised to a few colours can be.
+    houses and ground are too much alike. Photographs posterised to a few colours can be; and what can be said of a set is
+    less certain of a handful of small pictures.
 
     >>> flag = torch.zeros(3, 32, 48, dtype=torch.uint8)
     >>> flag[0, :, 12:] = 255
