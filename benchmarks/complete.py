@@ -43,6 +43,7 @@ def main() -> None:
         print(f"{OPENED}: peak {before:.0f} MiB")
         seconds, peak = in_a_process_of_its_own(FILLED, folder)
         print(f"{FILLED}: peak {peak:.0f} MiB ({peak - before:+.0f}), {seconds:.1f} s")
+    print(provenance(torch.device("cpu")))
 
 
 def write(folder: Path, height: int, width: int, hole: int, size: int, channels: int) -> None:
