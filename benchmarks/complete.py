@@ -22,6 +22,7 @@ from diptych.data import masks, pictures
 from diptych.data.pictures import Pixels
 from diptych.methods.base import Shape
 from diptych.methods.glcic import GLCIC, GLCICSettings
+from interleave import provenance
 
 OPENED, FILLED = "model, picture and mask opened", "and the hole filled"
 

@@ -18,7 +18,8 @@ TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.md"))
 METRICS = sorted((ROOT / "docs/metrics").glob("*.md"))
 
 SHORTER = {
-    "data demo": {"--size": "32", "--train": "50", "--val": "5"},
+    "data demo": {"--size": "32", "--train": "75", "--val": "5"},
+    "train glcic": {"--method.t-c": "10", "--method.t-d": "4"},
     "train": {"--size": "32", "--steps": "20", "--validate-every": "10", "--method.width": "4"},
 }
 """By command: flags that have these values in the tests, whatever the page says."""

@@ -107,6 +107,19 @@ def test_where_a_colour_drifts_is_no_class() -> None:
     assert palette_of([flat.byte()[None]]) is None
 
 
+def test_a_few_even_places_in_noise_are_no_classes() -> None:
+    noise = torch.randint(0, 256, (3, 24, 24), generator=torch.Generator().manual_seed(0)).byte()
+    for number in range(3):
+        noise[:, 6 * number : 6 * number + 2, :2] = 100 * number
+    assert palette_of([noise]) is None
+
+
+def test_a_colour_between_two_levels_is_the_nearer_one() -> None:
+    flat = torch.tensor([10, 100, 200]).repeat_interleave(20).expand(60, -1).clone()
+    flat[::4] -= 1
+    assert colours(palette_of([flat.byte()[None]])) == {(10,), (100,), (200,)}
+
+
 def test_classes_of_neighbouring_numbers_are_no_colours() -> None:
     """Maps that hold class numbers, 0, 1, 2 ..., look black; that is said in the documentation."""
     numbers = torch.arange(6).repeat_interleave(8).byte().expand(1, 48, 48)
