@@ -32,7 +32,8 @@ ALIKE = 0.25  # of the spread of real pictures: the same runs have 0.62 or more
 SATURATED = 0.3  # of all values more than in real pictures: the same runs have at most 0.003
 FULL = 0.99  # of the range of a value
 INVERTED = -0.5  # correlation of lightness: the same runs have 0.39 or more
-BY_HEART = 0.6  # of the way to generated pictures, r_v of Karras et al. 2020, section 3.1: the same runs have 0.44 at most
+# Of the way from training to generated pictures, r_v of Karras et al. 2020, section 3.1: the same runs have 0.44 at most
+BY_HEART = 0.6
 
 REMEDIES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "adversarial": (("vanilla",), "lsgan"),

@@ -6,10 +6,14 @@ Pictures are compared as they are seen: after the map to 8 bits, on a scale from
 from collections.abc import Callable, Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from diptych import color
-from diptych.metrics.library import torchmetrics
+
+
+REACH = 5  # pixels from the middle of a window of SSIM to its border
+C_1, C_2 = 0.01**2, 0.03**2  # Wang et al. 2004, section III.B, for values from 0 to 1
 
 
 def as_seen(pictures: Tensor) -> Tensor:
@@ -37,22 +41,32 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
 
     Gaussian window of 11 x 11 with sigma 1.5, mean over the windows that lie inside the picture, as in the paper.
     """
-    # torchmetrics' mean takes in windows that see a mirrored border; those of the paper lie inside
-    return _similarities(output, target)[..., 5:-5, 5:-5].flatten(1).mean(1)
+    return _similarities(output, target)[..., REACH:-REACH, REACH:-REACH].flatten(1).mean(1)
 
 
 def _similarities(output: Tensor, target: Tensor) -> Tensor:
-    """The similarity of the windows around each pixel, the pictures mirrored at their borders: `[B, C, H, W]`."""
-    _, windows = torchmetrics("functional.image").structural_similarity_index_measure(
-        as_seen(output).double(),
-        as_seen(target).double(),
-        data_range=1.0,
-        sigma=1.5,
-        reduction="none",
-        return_full_image=True,
-    )
-    similarities: Tensor = windows
-    return similarities
+    """The similarity of the windows around each pixel, the pictures mirrored at their borders: float64 `[B, C, H, W]`."""
+    x, y = (F.pad(as_seen(pictures).double(), [REACH] * 4, mode="reflect") for pictures in (output, target))
+    mean_x, mean_y = _weighed(x), _weighed(y)
+    variance_x, variance_y = _weighed(x.square()) - mean_x.square(), _weighed(y.square()) - mean_y.square()
+    covariance = _weighed(x * y) - mean_x * mean_y
+    alike = (2 * mean_x * mean_y + C_1) * (2 * covariance + C_2)
+    return alike / ((mean_x.square() + mean_y.square() + C_1) * (variance_x + variance_y + C_2))
+
+
+def _weighed(pictures: Tensor) -> Tensor:
+    """The weighted mean of each window that lies inside: one direction after the other, which a Gaussian window allows.
+
+    A convolution in float64 unfolds every window on a CPU; torchmetrics, which does so, took ten times as long.
+    """
+    weights = torch.exp(-(torch.arange(-REACH, REACH + 1).double() / 1.5).square() / 2)
+    for dim in (-2, -1):
+        count = pictures.shape[dim] - 2 * REACH
+        pictures = sum(
+            weight * pictures.narrow(dim, place, count)
+            for place, weight in enumerate((weights / weights.sum()).tolist())
+        )
+    return pictures
 
 
 def ab(output: Tensor, target: Tensor) -> Tensor:
