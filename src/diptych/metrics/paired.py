@@ -11,7 +11,6 @@ from torch import Tensor
 
 from diptych import color
 
-
 REACH = 5  # pixels from the middle of a window of SSIM to its border
 C_1, C_2 = 0.01**2, 0.03**2  # Wang et al. 2004, section III.B, for values from 0 to 1
 
