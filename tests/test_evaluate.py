@@ -12,9 +12,8 @@ from PIL import Image
 
 from diptych import metrics
 from diptych.data import facades
-from diptych.data.batches import Direction
+from diptych.data.batches import BACK, Direction
 from diptych.evaluate import evaluate
-from diptych.evaluate.targets import BACK
 from diptych.model import Model, load
 from diptych.run import Run, read_json_lines
 

@@ -14,6 +14,8 @@ from PIL import Image
 import diptych
 from diptych import checkpoint, metrics
 from diptych.data import facades
+from diptych.data.batches import Direction
+from diptych.model import Model
 from diptych.run import Run, read_json_lines
 from diptych.train import Interrupted
 from diptych.validation import Standing, Validation, standing
@@ -31,6 +33,16 @@ def rising_and_falling(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
     monkeypatch.setattr(Validation, "__call__", lambda self, method: {"ssim/8-bit/32px": next(following)})
 
 
+def similarity(model: Model, pairs: Path, given: Any, wanted: Any) -> float:
+    """The mean SSIM of what a model makes of one side of the val pairs with the other side."""
+    values = []
+    for path in sorted((pairs / "val").iterdir()):
+        with Image.open(path) as image:
+            pair = torch.from_numpy(np.asarray(image, np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+        values.append(metrics.ssim(model.batch({"x": pair[given]}), pair[wanted]).item())
+    return statistics.mean(values)
+
+
 def test_what_is_logged_is_what_the_model_does_on_held_out_pictures(
     train_tiny: Train, tiny_pairs: Path, tmp_path: Path
 ) -> None:
@@ -38,13 +50,8 @@ def test_what_is_logged_is_what_the_model_does_on_held_out_pictures(
     logged = lines(run)
     assert [line["step"] for line in logged] == [5, 10, 12]
     assert set(logged[-1]["validation"]) == {"l1/8-bit/32px", "psnr/8-bit/32px", "ssim/8-bit/32px"}
-    model = diptych.load(run, device="cpu")
-    values = []
-    for path in sorted((tiny_pairs / "val").iterdir()):
-        with Image.open(path) as image:
-            pair = torch.from_numpy(np.asarray(image, np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
-        values.append(metrics.ssim(model.batch({"x": pair[..., 32:]}), pair[..., :32]).item())
-    assert logged[-1]["validation"]["ssim/8-bit/32px"] == pytest.approx(statistics.mean(values), abs=1e-6)
+    want = similarity(diptych.load(run, device="cpu"), tiny_pairs, np.s_[..., 32:], np.s_[..., :32])
+    assert logged[-1]["validation"]["ssim/8-bit/32px"] == pytest.approx(want, abs=1e-6)
 
 
 def test_the_best_model_is_kept_beside_the_last(
@@ -100,11 +107,16 @@ def test_patience(train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert checkpoint.model_step(run / "model-best") == 14
 
 
-def test_both_ways_are_told_apart(train_tiny: Train, tmp_path: Path) -> None:
+def test_both_ways_are_told_apart(train_tiny: Train, tiny_pairs: Path, tmp_path: Path) -> None:
     run = train_tiny(tmp_path / "run", "cyclegan", validate_every=12).path
     assert {name.rpartition("/8-bit")[0] for name in lines(run)[-1]["validation"]} == {
-        f"{name}/{way}" for name in ("l1", "psnr", "ssim", "swd") for way in ("G", "F")
+        f"{name}/{way}" for name in ("l1", "psnr", "ssim", "swd") for way in ("AtoB", "BtoA")
     }  # the pairs that the training took apart have targets
+    a, b = np.s_[..., :32], np.s_[..., 32:]
+    ways: list[tuple[Direction, Any, Any]] = [("AtoB", a, b), ("BtoA", b, a)]
+    for way, given, wanted in ways:
+        want = similarity(diptych.load(run, direction=way, device="cpu"), tiny_pairs, given, wanted)
+        assert lines(run)[-1]["validation"][f"ssim/{way}/8-bit/32px"] == pytest.approx(want, abs=1e-6)
 
 
 def test_unpaired_folders_have_no_targets(train_tiny: Train, tiny_pairs: Path, tmp_path: Path) -> None:
@@ -115,7 +127,7 @@ def test_unpaired_folders_have_no_targets(train_tiny: Train, tiny_pairs: Path, t
                 with Image.open(path) as image:
                     Image.fromarray(np.asarray(image)[part]).save(tmp_path / split / side / f"{side}{path.name}")
     run = train_tiny(tmp_path / "run", "cyclegan", validate_every=12, data=tmp_path).path
-    assert set(lines(run)[-1]["validation"]) == {"swd/G/8-bit/32px", "swd/F/8-bit/32px"}
+    assert set(lines(run)[-1]["validation"]) == {"swd/AtoB/8-bit/32px", "swd/BtoA/8-bit/32px"}
 
 
 @pytest.mark.parametrize(

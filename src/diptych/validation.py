@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diptych import features, metrics
-from diptych.data.batches import PictureStore, PlainBatches, open_stores
+from diptych.data.batches import BACK, PictureStore, PlainBatches, open_stores
 from diptych.data.pictures import as_bytes
 from diptych.data.sources import Half
 from diptych.methods import METHODS
@@ -76,7 +76,8 @@ class Validation:
             for name in self.of_sets:
                 told[name, way] = self._distance(name, way, torch.cat(pictures), torch.cat(real[way]))
         behind = specification(method, settings.size)
-        of_way = {way: f"/{way}" if method.two_way else "" for _, way in told}
+        ways = (settings.direction, BACK[settings.direction])
+        of_way = {way: f"/{ways[method.deployed.index(way)]}" if method.two_way else "" for _, way in told}
         return {f"{name}{of_way[way]}/{behind}": value for (name, way), value in told.items()}
 
     def _distance(self, name: str, way: str, pictures: Tensor, real: Tensor) -> float:
@@ -100,7 +101,7 @@ class Standing(NamedTuple):
 def value_of(metric: str, validation: Mapping[str, float]) -> float:
     """The metric of this name, the mean over both ways where there are two; not a number where it was not measured.
 
-    >>> value_of("swd", {"swd/G/8-bit/64px": 1.0, "swd/F/8-bit/64px": 2.0})
+    >>> value_of("swd", {"swd/AtoB/8-bit/64px": 1.0, "swd/BtoA/8-bit/64px": 2.0})
     1.5
     """
     values = [value for name, value in validation.items() if name.partition("/")[0] == metric]

@@ -22,6 +22,7 @@ from diptych.data.sources import Labelled, Source
 from diptych.holes import Holes
 
 Direction = Literal["AtoB", "BtoA"]
+BACK: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 Fit = Literal["stretch", "crop"]
 Progress = Callable[[int, int], None]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diptych import features, metrics
 from diptych.data import layouts
-from diptych.data.batches import Direction, PlainBatches, open_stores
+from diptych.data.batches import BACK, Direction, PlainBatches, open_stores
 from diptych.data.layouts import Place
 from diptych.data.pictures import as_bytes
 from diptych.data.sources import Half, Source
@@ -23,7 +23,6 @@ from diptych.run import Run, Settings
 from diptych.validation import specification
 
 AT_ONCE = 16
-BACK: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
 def measure(run: Run, place: Place, split: str, sources: list[Source], asked: Asked) -> list[dict[str, Any]]:
