@@ -2,7 +2,9 @@
 
 import io
 import itertools
+import json
 import math
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ import diptych
 from diptych import doctor
 from diptych.methods import METHODS
 from diptych.methods.base import Game, Outcome
+from diptych.methods.cyclegan import CycleGANSettings
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 from diptych.networks.unet import UNet
 from diptych.run import Run, read_json_lines
@@ -172,6 +175,30 @@ def test_every_method_shows_the_doctor_something(train_tiny: Train, tmp_path: Pa
         assert all(norm > 0 for norm in line["gradients"].values())
 
 
+def test_a_training_that_was_stopped_remembers_what_was_seen(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures are looked at only now and then; what was seen lasts until the next time."""
+    monkeypatch.setattr(doctor, "ALIKE", 100.0)
+    changes = {"log_every": 2, "sample_every": 6, "checkpoint_every": 1}
+    whole = train_tiny(tmp_path / "whole", steps=12, **changes).path
+    train_tiny(tmp_path / "parts", steps=8, **changes)
+    for folder in ("log.jsonl", "samples/step-00000008.png"):  # as if it had been killed at step 7
+        (tmp_path / "parts" / folder).unlink(missing_ok=folder.startswith("samples"))
+    lines = [line for line in read_json_lines(whole / "log.jsonl") if line["step"] <= 6]
+    (tmp_path / "parts/log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shutil.rmtree(tmp_path / "parts/checkpoints/step-00000008")
+    parts = train_tiny(tmp_path / "parts", steps=12, **changes).path
+    told = [
+        {
+            line["step"]: [finding["finding"] for finding in line["doctor"]]
+            for line in read_json_lines(run / "log.jsonl")
+        }
+        for run in (whole, parts)
+    ]
+    assert told[0][8] == told[1][8] == ["the outputs are all alike"]
+
+
 # ---- the rules
 
 
@@ -235,6 +262,10 @@ def test_only_settings_that_the_method_has_are_offered() -> None:
     assert of_cgan["try"] == "--method.adversarial lsgan, more pictures"
     [of_cyclegan] = doctor.in_losses(log, [Game(("D",), "G", "lsgan")], METHODS["cyclegan"].Settings())
     assert of_cyclegan["try"] == "--method.augment true, --method.patch 16, more pictures"
+    x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    settings = CycleGANSettings(lambda_identity=0.0)
+    [of_identity] = doctor.in_pictures({"G": Outcome(x, -x, -x)}, unpaired=True, settings=settings)
+    assert of_identity["try"].startswith("--method.lambda-identity 0.5, ")
 
 
 def test_what_is_found_is_said_once(

@@ -104,6 +104,14 @@ def test_without_weights_everything_else_is_measured(
     assert "--fetch-weights" in said[1]
 
 
+def test_weights_that_are_something_else_stop_nothing(two_ways: Path, pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/alexnet-owt-7be5be79.pth").write_bytes(b"half a file")
+    line = evaluate(two_ways, data=pairs, weights=tmp_path / "weights", device="cpu")[0]
+    assert "its SHA-256 is" in line["not-measured"]["lpips"]
+    assert {"l1", "psnr", "ssim"} <= {name.partition("/")[0] for name in line["metrics"]}
+
+
 def test_what_was_asked_for_and_is_not_there_is_no_success(
     two_ways: Path, pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,7 +196,8 @@ def test_the_best_model_is_measured_beside_the_last(train_tiny: Train, pairs: Pa
     for line in (by["model"], by["best"]):
         [(name, value)] = line["metrics"].items()
         assert value == pytest.approx(logged[line["step"]][name], abs=1e-6)
-    assert by["best"]["metrics"]["ssim/8-bit/32px"] == max(one["ssim/8-bit/32px"] for one in logged.values())
+    best = max(one["ssim/8-bit/32px"] for one in logged.values())
+    assert by["best"]["metrics"]["ssim/8-bit/32px"] == pytest.approx(best, abs=1e-6)
     assert len(written(run / "results/val/best")) == 5
 
 
@@ -250,6 +259,11 @@ def test_what_does_not_go_together(two_folders: tuple[Path, Path], tiny_run: Pat
         evaluate(real=real)
     with pytest.raises(ValueError, match="give the folder of a run"):
         evaluate()
+    before = (tiny_run / "log.jsonl").stat().st_mtime_ns
+    with pytest.raises(ValueError, match=r"--out .*: is a run"):
+        evaluate(real=real, fake=fake, out=tiny_run)
+    assert (tiny_run / "log.jsonl").stat().st_mtime_ns == before
+    assert not (tiny_run / "metrics.jsonl").exists()
     with pytest.raises(ValueError, match=r"--metrics fcn: .*there are: l1, psnr"):
         evaluate(real=real, fake=fake, names=["fcn"])
 

@@ -15,6 +15,7 @@ import diptych
 from diptych import checkpoint, metrics
 from diptych.data import facades
 from diptych.data.batches import Direction
+from diptych.methods.cgan import CGAN
 from diptych.model import Model
 from diptych.run import Run, read_json_lines
 from diptych.train import Interrupted
@@ -142,7 +143,42 @@ def test_every_method_has_a_metric_that_tells_the_best(
     assert (run / "model-best/model.safetensors").is_file()
 
 
+def test_labels_are_those_of_the_training(train_tiny: Train, tiny_classes: Path, tmp_path: Path) -> None:
+    """Held-out pictures that lack a class are not told to be of another."""
+    shutil.copytree(tiny_classes, tmp_path / "data")
+    shutil.rmtree(min((tmp_path / "data/val").iterdir()))
+    asked: list[list[int]] = []
+    own = CGAN.outcomes
+
+    def outcomes(self: CGAN, batch: dict[str, torch.Tensor]) -> Any:
+        asked.append(batch["label"].tolist())
+        return own(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CGAN, "outcomes", outcomes)
+        train_tiny(tmp_path / "run", "cgan", data=tmp_path / "data", validate_every=12)
+    assert [1, 2, 3, 4] in [sorted(set(labels)) for labels in asked]
+    assert not [labels for labels in asked if len(labels) == 4 and 0 in labels]
+
+
 # ---- what a person can mend
+
+
+def test_a_held_out_class_that_training_has_not(train_tiny: Train, tiny_classes: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_classes, tmp_path / "data")
+    first = min((tmp_path / "data/val").iterdir())
+    shutil.copytree(first, tmp_path / "data/val/zebra")
+    with pytest.raises(ValueError, match="zebra is a class of the held-out pictures and none of the training's"):
+        train_tiny(tmp_path / "run", "cgan", data=tmp_path / "data")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_picture_is_no_set(train_tiny: Train, tiny_classes: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_classes / "train", tmp_path / "data/train")
+    first = min((tiny_classes / "val").iterdir())
+    shutil.copytree(first, tmp_path / "data/val" / first.name)
+    with pytest.raises(ValueError, match="--validate-by swd: compares sets of two pictures or more"):
+        train_tiny(tmp_path / "run", "cgan", data=tmp_path / "data", validate_every=4)
 
 
 def test_nothing_held_out(train_tiny: Train, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from diptych.methods.base import Game, MethodSettings, Outcome, kebab
 
 Finding = dict[str, str]
-"""`finding`, `saw` and `try`, in words."""
+"""`finding`, `of` which player or network, `saw` and `try`, in words."""
 Judgements = Mapping[str, tuple[Tensor, Tensor]]
 """What each discriminator says of real pictures and of generated ones."""
 
@@ -27,7 +27,7 @@ WON = 0.05  # of the reference: lowest of nine good runs 0.22, of one that learn
 LOST = 1.5  # times the reference: highest of the same runs 1.28
 AT_REFERENCE = 0.02, 0.05  # how near D's loss and G's are to it: none of the same runs has G nearer than 0.15
 EXPLODED = 100.0  # times the median norm of the lines before; a norm that grows tenfold is common
-LINES = 10  # of the log, before there is a median to speak of
+LINES, MANY_LINES = 10, 200  # of the log: before there is a median to speak of, and as many as one is taken of
 ALIKE = 0.25  # of the spread of real pictures: the same runs have 0.62 or more
 SATURATED = 0.3  # of all values more than in real pictures: the same runs have at most 0.003
 FULL = 0.99  # of the range of a value
@@ -52,6 +52,7 @@ def in_losses(log: Sequence[Mapping[str, Any]], games: Sequence[Game], settings:
     if not log or log[-1]["step"] - log[0]["step"] < WINDOW:
         return []
     window = [entry["losses"] for entry in log if entry["step"] > log[-1]["step"] - WINDOW]
+    steps = log[-1]["step"] - max(entry["step"] for entry in log if entry["step"] <= log[-1]["step"] - WINDOW)
     findings = []
     for game in games:
         lines = [losses for losses in window if {*game.discriminator, game.generator} <= losses.keys()]
@@ -61,21 +62,21 @@ def in_losses(log: Sequence[Mapping[str, Any]], games: Sequence[Game], settings:
             game,
             statistics.mean(losses[name] for losses in lines for name in game.discriminator),
             statistics.mean(losses[game.generator] for losses in lines),
+            steps,
             settings,
         )
     return findings
 
 
-def _in_game(game: Game, of_D: float, of_G: float, settings: MethodSettings) -> list[Finding]:
+def _in_game(game: Game, of_D: float, of_G: float, steps: int, settings: MethodSettings) -> list[Finding]:
     reference = REFERENCE[game.kind]
     names = " and ".join(game.discriminator)
-    saw = (
-        f"{names} {of_D:.3g}, {game.generator} {of_G:.3g} over {WINDOW} steps, where {reference:.3g} would be guessing"
-    )
+    saw = f"{names} {of_D:.3g}, {game.generator} {of_G:.3g} over {steps} steps, where {reference:.3g} would be guessing"
     if of_D < WON * reference:
         return [
             _finding(
                 "the discriminator has won",
+                names,
                 f"{saw}: it is never in doubt, and the generator learns little from it",
                 settings,
                 ("adversarial", "augment", "patch"),
@@ -86,6 +87,7 @@ def _in_game(game: Game, of_D: float, of_G: float, settings: MethodSettings) -> 
         return [
             _finding(
                 "the generator has won",
+                names,
                 f"{saw}: the discriminator is mostly wrong, and following it leads nowhere",
                 settings,
                 ("norm",),
@@ -97,6 +99,7 @@ def _in_game(game: Game, of_D: float, of_G: float, settings: MethodSettings) -> 
         return [
             _finding(
                 "the losses stand at guessing",
+                names,
                 f"{saw}: the discriminator tells nothing apart",
                 settings,
                 (),
@@ -110,7 +113,7 @@ def in_gradients(log: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """Whether a player's gradient in the last line of a log is far beyond those of the lines before it."""
     if len(log) <= LINES:
         return []
-    *before, last = [entry.get("gradients", {}) for entry in log]
+    *before, last = [entry.get("gradients", {}) for entry in log[-MANY_LINES:]]
     findings = []
     for player, norm in last.items():
         usual = statistics.median([line[player] for line in before if player in line] or [math.inf])
@@ -118,6 +121,7 @@ def in_gradients(log: Sequence[Mapping[str, Any]]) -> list[Finding]:
             findings.append(
                 {
                     "finding": "gradients explode",
+                    "of": player,
                     "saw": f"the {player}'s gradient has a norm of {norm:.3g}, the median before was {usual:.3g}",
                     "try": "--clip 1, a lower --lr, --precision fp32",
                 }
@@ -126,6 +130,14 @@ def in_gradients(log: Sequence[Mapping[str, Any]]) -> list[Finding]:
 
 
 # ---- what the pictures tell
+
+OF_PICTURES = (
+    "the outputs are all alike",
+    "the outputs are saturated",
+    "light and dark are inverted",
+    "the discriminator knows the training pictures by heart",
+)
+"""Findings that last until pictures are looked at again."""
 
 
 def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: MethodSettings) -> list[Finding]:
@@ -140,6 +152,7 @@ def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: Metho
             findings.append(
                 _finding(
                     "the outputs are all alike",
+                    name,
                     f"{len(output)} outputs of {name} differ by {of_output:.3f} from each other, as many real pictures by "
                     f"{of_real:.3f} (standard deviation of a value, mode collapse)",
                     settings,
@@ -152,6 +165,7 @@ def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: Metho
             findings.append(
                 _finding(
                     "the outputs are saturated",
+                    name,
                     f"{share:.0%} of the values of {name}'s outputs are black or full, of real pictures' {of_real:.0%}",
                     settings,
                     ("norm",),
@@ -165,6 +179,7 @@ def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: Metho
             findings.append(
                 _finding(
                     "light and dark are inverted",
+                    name,
                     f"the lightness of {name}'s outputs goes against that of their {which} (correlation {found:.2f})",
                     settings,
                     ("lambda_identity",),
@@ -211,11 +226,12 @@ def in_judgements(training: Judgements, held_out: Judgements, settings: MethodSe
             findings.append(
                 _finding(
                     "the discriminator knows the training pictures by heart",
+                    name,
                     f"{name} says {known.mean():.2f} of training pictures, {unseen.mean():.2f} of held-out ones, "
                     f"{made.mean():.2f} of generated ones: {share:.0%} of the way",
                     settings,
                     ("augment", "patch"),
-                    "more pictures, --flip true, a larger --load-scale, --patience to stop in time",
+                    "more pictures, --patience to stop in time",
                 )
             )
     return findings
@@ -224,15 +240,15 @@ def in_judgements(training: Judgements, held_out: Judgements, settings: MethodSe
 # ---- in words
 
 
-def _finding(finding: str, saw: str, settings: MethodSettings, own: Sequence[str], else_: str) -> Finding:
+def _finding(finding: str, of: str, saw: str, settings: MethodSettings, own: Sequence[str], else_: str) -> Finding:
     """A finding with the method's own settings that are worth a try, where it has them; then what every method has."""
-    now = settings.model_dump()
+    now = settings.model_dump(by_alias=False)
     flags = []
     for name in own:
         instead_of, value = REMEDIES[name]
         if now.get(name) in instead_of:
             flags.append(f"--method.{kebab(name)} {str(value).lower() if value is True else value}")
-    return {"finding": finding, "saw": saw, "try": ", ".join([*flags, else_])}
+    return {"finding": finding, "of": of, "saw": saw, "try": ", ".join([*flags, else_])}
 
 
 def briefly(findings: Iterable[Finding]) -> str:

@@ -17,18 +17,21 @@ def say(console: Console, text: str) -> None:
 
 
 @contextmanager
-def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for work that is counted, or a line now and then; gives the function to call with what is done and the total."""
+def counting(console: Console, what: str) -> Iterator[Callable[..., None]]:
+    """A bar for work that is counted, or a line now and then; gives the function to call with what is done and the total.
+
+    Work of several parts may call it with the name of the part, too.
+    """
     last_line = time.monotonic()
 
-    def show(done: int, total: int) -> None:
+    def show(done: int, total: int, what: str = what) -> None:
         nonlocal last_line
-        bar.update(task, completed=done, total=total)
+        bar.update(task, completed=done, total=total, description=what)
         if not console.is_terminal and time.monotonic() - last_line > LINE_EVERY:
             last_line = time.monotonic()
             say(console, f"{what}: {done} of {total}")
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield show

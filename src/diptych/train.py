@@ -24,7 +24,6 @@ from diptych.data.batches import PictureStore, PlainBatches, TrainingBatches, op
 from diptych.data.layouts import Place
 from diptych.data.sources import Source, classes_of
 from diptych.devices import autocast, choose_device, choose_precision, memory_format
-from diptych.holes import Holes
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.progress import TrainingProgress, counting, say
@@ -74,7 +73,7 @@ def train(
     classes = classes_of(sources)
     run = Run(out, method, asked.resolved(max(map(len, sources))), place, classes)
     with torch.device("meta"):  # can the networks take these settings? Costs nothing to ask
-        holes = METHODS[method](asked.method, run.shape).holes
+        sketch = METHODS[method](asked.method, run.shape)
     aside = fresh and (out / "settings.toml").exists()
     may_be_finished = not aside and not dry_run
     if not aside:
@@ -90,8 +89,8 @@ def train(
     )  # an epoch has only what was not left out
     if may_be_finished and _is_finished(run):
         return _nothing_to_do(run, console)
-    held_out = _held_out_stores(run)
-    glimpses, validation = _Glimpses(run, stores, held_out, holes), _validation(run, held_out, device)
+    held_out = _held_out_stores(run, sketch.classes)
+    glimpses, validation = _Glimpses(run, stores, held_out, sketch), _validation(run, held_out, device)
     if dry_run:
         _print_settings(run, console)
         return run
@@ -111,7 +110,7 @@ def train(
             flip=asked.flip,
             seed=asked.seed,
             direction=asked.direction,
-            holes=holes,
+            holes=sketch.holes,
         )
         try:
             _Training(run, batches, glimpses, validation, device, precision, console).go()
@@ -223,11 +222,20 @@ def _held_out(run: Run) -> list[Source] | None:
     return found[1] if found else None
 
 
-def _held_out_stores(run: Run) -> list[PictureStore]:
-    """The held-out pictures of any use at the training size; none where nothing is held out."""
+def _held_out_stores(run: Run, classes: Sequence[str]) -> list[PictureStore]:
+    """The held-out pictures of any use at the training size; none where nothing is held out.
+
+    Raises a `ValueError` where one is in none of the `classes` that a method learns.
+    """
     settings = run.settings
-    stores = open_stores(_held_out(run) or [], settings.size, settings.fit, settings.memory_gib)
+    stores = open_stores(_held_out(run) or [], settings.size, settings.fit, memory_gib=0)
     for store in stores:
+        strange = set(classes_of([store.source])) - set(classes)
+        if classes and strange:
+            raise ValueError(
+                f"{run.place}: {min(strange)} is a class of the held-out pictures and none of the training's, which are "
+                f"{', '.join(classes)}; add such pictures to those of the training, or move these away"
+            )
         store.check(settings.workers, of_no_use=METHODS[run.method].of_no_use)
     return stores if all(map(len, stores)) else []
 
@@ -245,14 +253,13 @@ def _validation(run: Run, held_out: list[PictureStore], device: torch.device) ->
 class _Glimpses:
     """The same few pictures whenever the training is looked at: those of the sample sheet, and those for the doctor."""
 
-    def __init__(
-        self, run: Run, training: list[PictureStore], held_out: list[PictureStore], holes: Holes | None
-    ) -> None:
+    def __init__(self, run: Run, training: list[PictureStore], held_out: list[PictureStore], sketch: Method) -> None:
         settings = run.settings
         some = min(PROBED // settings.size**2, MOST_PROBED)
 
         def batch(stores: list[PictureStore], most: int) -> dict[str, Tensor]:
-            plain = PlainBatches([store.at(settings.size) for store in stores], settings.direction, holes)
+            sized = [store.at(settings.size) for store in stores]
+            plain = PlainBatches(sized, settings.direction, sketch.holes, sketch.classes)
             count = max(min(most, len(plain)), 1)
             return plain.batch(range(count), count)
 
@@ -403,8 +410,11 @@ class _Training:
         self.lines = run.read_log()
         self.seconds_before = self.lines[-1]["seconds"] if self.lines else 0.0
         self.standing = standing(self.lines, validation.by) if validation else None
-        self.seen_in_pictures: list[doctor.Finding] = []
-        self.told = set[str]()
+        last = self.lines[-1].get("doctor", []) if self.lines else []
+        self.seen_in_pictures: list[doctor.Finding] = [
+            found for found in last if found["finding"] in doctor.OF_PICTURES
+        ]
+        self.told = {(found["finding"], found["of"]) for found in last}
 
     def _resume(self) -> int:
         found = checkpoint.list_checkpoints(self.checkpoints)
@@ -432,7 +442,9 @@ class _Training:
                 _stop_signals() as stop,
                 TrainingProgress(self.console, self.start, steps, self.settings.batch_size) as self.display,
             ):
-                done = self._steps(stop)
+                # A run that was killed after its last look may be at its end already
+                over = self.start and _out_of_patience(run, self.standing)
+                done = self.start if over else self._steps(stop)
         finally:
             self.board.close()
         say(self.console, f"{run.path}: finished at step {done}{self._why(done)}; next: {self._next_command()}")
@@ -533,8 +545,8 @@ class _Training:
         for name, value in scalars.items():
             self.board.add_scalar(name, value, done)
         for finding in found:
-            if finding["finding"] not in self.told:
-                self.told.add(finding["finding"])
+            if (key := (finding["finding"], finding["of"])) not in self.told:
+                self.told.add(key)
                 words = f"{finding['finding']}: {finding['saw']}; try {finding['try']}"
                 say(self.console, f"step {done}: {words}")
                 self.board.add_text("doctor", words, done)

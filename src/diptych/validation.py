@@ -51,12 +51,17 @@ class Validation:
         self.of_pictures = [name for name in names if name not in ("swd", "fid")]
         self.of_sets = [name for name in names if name in ("swd", "fid")]
         self.reader = features.inception(None, fetch=False, device=device) if "fid" in names else None
+        if self.of_sets and min(map(len, self.stores)) < 2:
+            raise ValueError(
+                f"--validate-by {self.by}: compares sets of two pictures or more, and one is held out in {run.place}; hold "
+                "out more, or leave --validate-every out"
+            )
         self.real: dict[str, Tensor] = {}
 
     def __call__(self, method: Method) -> dict[str, float]:
         """The metrics by their specification; of a method that translates both ways each way has its own."""
         settings = self.run.settings
-        plain = PlainBatches(self.stores, settings.direction, method.holes)
+        plain = PlainBatches(self.stores, settings.direction, method.holes, method.classes)
         count = min(len(plain), MOST)
         values: dict[tuple[str, str], list[float]] = {}
         drawn: dict[str, list[Tensor]] = {}

@@ -41,7 +41,7 @@ ALEXNET = Weights(
 
 
 class MissingWeightsError(ValueError):
-    """They are nowhere, or could not be fetched; everything that needs no weights can still be done."""
+    """They are nowhere, are something else, or could not be fetched; what needs no weights can still be done."""
 
 
 def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> Path:
@@ -49,8 +49,8 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
 
     It is looked for in `folder` (`--weights`) and there alone; without it in `$DIPTYCH_WEIGHTS`, then where torch.hub and
     all that use it keep what they fetch. With `fetch` (`--fetch-weights`) it is downloaded into the first of these places if
-    it is in none. Raises a `ValueError` where a file of the name holds something else, and a `MissingWeightsError`, which
-    says what to put where, where there is none.
+    it is in none. Raises a `MissingWeightsError`, which says what to put where, where there is none or
+    a file of the name holds something else.
     """
     places = [folder] if folder else _places()
     for file in (place / name for place in places for name in weights.names):
@@ -61,7 +61,8 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
     if not fetch:
         raise MissingWeightsError(
             f"{weights.names[0]}: {weights.purpose} is not in {' or '.join(map(str, places))}; put there what "
-            f"{weights.address} serves ({weights.size / 1e6:.0f} MB), name its folder by --weights, or add --fetch-weights"
+            f"{weights.address} serves ({weights.size / 1e6:.0f} MB), name its folder by $DIPTYCH_WEIGHTS, or let "
+            "`diptych evaluate --fetch-weights` fetch it"
         )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ def _check(weights: Weights, file: Path) -> None:
     with file.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
     if found != weights.sha256:
-        raise ValueError(
+        raise MissingWeightsError(
             f"{file}: is not {weights.purpose}: its SHA-256 is {found}, and {weights.sha256} is expected; remove it or "
             f"copy it again from {weights.address}"
         )

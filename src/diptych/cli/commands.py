@@ -249,7 +249,7 @@ def evaluate(
             weights=weights,
             fetch_weights=fetch_weights,
             device=device,
-            progress=lambda who, done, total: progress(done, total),
+            progress=lambda what, done, total: progress(done, total, what),
         )
     show(lines, str(run) if run else f"{fake} beside {real}", Console())
     missing: dict[str, str] = lines[0].get("not-measured", {})

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from diptych.progress import say
@@ -35,13 +34,8 @@ def _show_tables(lines: Sequence[Line], names: Sequence[str], title: str, consol
     say(console, title)
     for protocol, together in of_protocol.items():
         measured = [line for line in lines if any(name in line["metrics"] for name in together)]
-        table = Table(
-            Column(no_wrap=True),
-            *(line["who"] for line in measured),
-            box=None,
-            title=escape(protocol),
-            title_justify="left",
-        )
+        say(console, f"\n{protocol}")
+        table = Table(Column(no_wrap=True), *(line["who"] for line in measured), box=None)
         for name in together:
             table.add_row(name.partition("/")[0], *(_number(line, name) for line in measured))
         console.print(table)

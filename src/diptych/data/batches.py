@@ -60,6 +60,11 @@ class PictureStore:
         assert isinstance(self.source, Labelled)
         return self.source.label(self.numbers[index])
 
+    def class_name(self, index: int) -> str:
+        """The class of sample `index`, where there are classes."""
+        assert isinstance(self.source, Labelled)
+        return self.source.names[self.numbers[index]]
+
     def get(self, index: int) -> Tensor:
         """The pictures of sample `index` as one uint8 array, A above B: `[C_A + C_B, size, size]` for a pair."""
         return geometry.join(self.sides(index))
@@ -153,8 +158,15 @@ class PlainBatches:
     picture's name alone, so that all who are asked to fill it have the same one.
     """
 
-    def __init__(self, stores: Sequence[PictureStore], direction: Direction, holes: Holes | None = None) -> None:
-        self.stores, self.direction, self.holes = stores, direction, holes
+    def __init__(
+        self,
+        stores: Sequence[PictureStore],
+        direction: Direction,
+        holes: Holes | None = None,
+        classes: Sequence[str] = (),
+    ) -> None:
+        """A label is a place among `classes`, those of the training: held-out pictures may be in fewer of them."""
+        self.stores, self.direction, self.holes, self.classes = stores, direction, holes, classes
 
     def __len__(self) -> int:
         return max(map(len, self.stores))
@@ -170,8 +182,8 @@ class PlainBatches:
         if self.holes:
             masks = [self.holes.draw_for(first.name(place), first.size) for place in places[0]]
             batch["mask"] = torch.stack(masks).float()
-        if isinstance(first.source, Labelled):
-            batch["label"] = torch.tensor([first.label(place) for place in places[0]])
+        if self.classes:
+            batch["label"] = torch.tensor([self.classes.index(first.class_name(place)) for place in places[0]])
         return batch
 
     def batches(self, of: int, at_once: int) -> Iterator[tuple[range, dict[str, Tensor]]]:

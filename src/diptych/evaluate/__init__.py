@@ -65,6 +65,8 @@ def evaluate(
         if run is not None or real is None or fake is None or (data, data_a, data_b) != (None, None, None):
             raise ValueError("--real DIR and --fake DIR are measured beside each other, without a run and its --data")
         folder, about = Path(out) if out else None, dict[str, Any]()
+        if folder and (folder / "settings.toml").exists():
+            raise ValueError(f"--out {out}: is a run, whose metrics.jsonl is of its own model; give another folder")
         measured = folders.measure(Path(real), Path(fake), asked)
     else:
         if run is None or out is not None:

@@ -260,7 +260,7 @@ def _answers(
         inputs = {name: batch[name] for name in held_out.method.inputs}
         yield indices, batch, {who: answer(inputs) for who, answer in judges.items()}
         if progress:
-            progress("all", indices.stop, len(held_out))
+            progress("measuring", indices.stop, len(held_out))
 
 
 def _panels(batch: dict[str, Tensor], outputs: dict[str, Tensor], back: Model | None) -> dict[str, Tensor]:
