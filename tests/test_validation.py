@@ -108,6 +108,23 @@ def test_patience(train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert checkpoint.model_step(run / "model-best") == 14
 
 
+def test_another_metric_begins_anew(train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was the best by one metric is not said to be the best by another."""
+    following = iter([(0.2, 0.9), (0.1, 0.5), (0.3, 0.6), (0.4, 0.7)])
+
+    def look(self: Validation, method: Any) -> dict[str, float]:
+        return dict(zip(("l1/8-bit/32px", "ssim/8-bit/32px"), next(following), strict=True))
+
+    monkeypatch.setattr(Validation, "__call__", look)
+    run = train_tiny(tmp_path / "run", validate_every=2, validate_by="l1", steps=4).path
+    assert checkpoint.model_step(run / "model-best") == 4
+    train_tiny(run, validate_every=2, validate_by="ssim", steps=6)
+    assert [line.get("best", False) for line in lines(run)] == [True, True, True]
+    assert checkpoint.model_step(run / "model-best") == 6
+    train_tiny(run, validate_every=2, validate_by="ssim", steps=8)
+    assert checkpoint.model_step(run / "model-best") == 8
+
+
 def test_both_ways_are_told_apart(train_tiny: Train, tiny_pairs: Path, tmp_path: Path) -> None:
     run = train_tiny(tmp_path / "run", "cyclegan", validate_every=12).path
     assert {name.rpartition("/8-bit")[0] for name in lines(run)[-1]["validation"]} == {

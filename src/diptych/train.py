@@ -28,8 +28,9 @@ from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.progress import TrainingProgress, counting, say
 from diptych.run import Run, Settings, command_line, names_digest, require_method, set_aside, settings_from
-from diptych.validation import Standing, Validation, standing
+from diptych.validation import Standing, Validation, after, standing
 
+BEST = "model-best"
 SAMPLES = 4  # rows of a sample sheet
 PROBED = 8 * 256 * 256  # pixels that the doctor looks at, of training and of held-out pictures each
 MOST_PROBED = 64  # pictures
@@ -197,9 +198,13 @@ def _is_finished(run: Run) -> bool:
 
 
 def _standing(run: Run, done: int) -> Standing | None:
-    """How the validations of the first `done` steps went."""
+    """How the validations of the first `done` steps went; None where the model that was kept is not the best of them.
+
+    It is another one after a change of --validate-by, or a kill before its line was in the log.
+    """
     by = run.settings.validate_by or METHODS[run.method].best_by
-    return standing([entry for entry in run.read_log() if entry["step"] <= done], by)
+    found = standing([entry for entry in run.read_log() if entry["step"] <= done], by)
+    return found if found and checkpoint.model_step(run.path / BEST) == found.step else None
 
 
 def _out_of_patience(run: Run, found: Standing | None) -> bool:
@@ -409,7 +414,7 @@ class _Training:
         run.cut_log(self.start)
         self.lines = run.read_log()
         self.seconds_before = self.lines[-1]["seconds"] if self.lines else 0.0
-        self.standing = standing(self.lines, validation.by) if validation else None
+        self.standing = _standing(run, self.start) if validation else None
         last = self.lines[-1].get("doctor", []) if self.lines else []
         self.seen_in_pictures: list[doctor.Finding] = [
             found for found in last if found["finding"] in doctor.OF_PICTURES
@@ -453,9 +458,7 @@ class _Training:
         """Which model is the best, and why the training ended before its time."""
         if not (self.validation and self.standing):
             return ""
-        best = (
-            f"the best by {self.validation.by} is that of step {self.standing.step}, in {self.run.path / 'model-best'}"
-        )
+        best = f"the best by {self.validation.by} is that of step {self.standing.step}, in {self.run.path / BEST}"
         early = (
             f" of {self.settings.steps}, after --patience {self.settings.patience}"
             if done < self.settings.steps
@@ -572,9 +575,9 @@ class _Training:
         self.updater.require_finite(self._kept())
         with self._as_deployed():
             values = self.validation(self.method)
-        self.standing = standing([*self.lines, {"step": done, "validation": values}], self.validation.by)
+        self.standing = after(self.standing, {"step": done, "validation": values}, self.validation.by)
         if self.standing and self.standing.step == done:
-            self._save_model(done, "model-best")
+            self._save_model(done, BEST)
         return values
 
     def _sample(self, done: int) -> None:

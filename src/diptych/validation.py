@@ -113,6 +113,16 @@ def value_of(metric: str, validation: Mapping[str, float]) -> float:
     return statistics.mean(values) if values else math.nan
 
 
+def after(found: Standing | None, entry: Mapping[str, Any], metric: str) -> Standing | None:
+    """How things stand after one more line of a log; as before where it has no such validation."""
+    value = value_of(metric, entry.get("validation", {}))
+    if math.isnan(value):
+        return found
+    if found is None or metrics.better(metric) * (value - found.best) > 0:
+        return Standing(value, entry["step"], 0)
+    return found._replace(since=found.since + 1)
+
+
 def standing(log: Sequence[Mapping[str, Any]], metric: str) -> Standing | None:
     """The best validation in a log by a metric, the first of equal ones; None where there is none.
 
@@ -120,13 +130,7 @@ def standing(log: Sequence[Mapping[str, Any]], metric: str) -> Standing | None:
     >>> standing(log, "l1")
     Standing(best=0.25, step=20, since=1)
     """
-    sign, best = metrics.better(metric), None
+    found = None
     for entry in log:
-        value = value_of(metric, entry.get("validation", {}))
-        if math.isnan(value):
-            continue
-        if best is None or sign * value > sign * best.best:
-            best = Standing(value, entry["step"], 0)
-        else:
-            best = best._replace(since=best.since + 1)
-    return best
+        found = after(found, entry, metric)
+    return found
