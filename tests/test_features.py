@@ -1,5 +1,7 @@
 """What reads pictures: any exported network, clean resizing, and features that are kept by content."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,6 +188,52 @@ def test_pictures_that_a_symbolic_size_does_not_allow_are_told(tmp_path: Path) -
     with pytest.raises(ValueError, match=rf"{file}: does not take 1 pictures of 65x20 \(.*64") as problem:
         exported(file, CPU).read(picture(20, 65)[None])
     assert "\n" not in str(problem.value)
+
+
+class Weighted(nn.Module):
+    """The mean of each channel, weighted."""
+
+    weights: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        means: Tensor = x.mean(dim=(2, 3)) * self.weights
+        return means
+
+
+class Bomb:
+    """What runs code when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("place", ["weights/weight_0", "sample_inputs/model.pt", "aotinductor/model/a.so"])
+def test_a_network_runs_no_code_of_whoever_wrote_it(tmp_path: Path, place: str) -> None:
+    plain_file = write(tmp_path / "plain.pt2", 1, 3, 8, 8, network=Weighted())
+    bomb = io.BytesIO()
+    torch.save(Bomb(tmp_path / "went off"), bomb)
+    file = tmp_path / "evil.pt2"
+    with zipfile.ZipFile(plain_file) as source, zipfile.ZipFile(file, "w") as target:
+        names = source.namelist()
+        root = names[0].partition("/")[0]
+        for name in names:
+            data = source.read(name)
+            if name.endswith("weights_config.json") and "weights/" in place:
+                data = data.replace(b'"use_pickle": false', b'"use_pickle": true')
+            target.writestr(name, bomb.getvalue() if name.endswith(place) else data)
+        if not any(name.endswith(place) for name in names):
+            target.writestr(f"{root}/data/{place}", b"")
+    with pytest.raises(ValueError, match=r"evil\.pt2: holds more than tensors"):
+        exported(file, torch.device("cpu"))
+    assert not (tmp_path / "went off").exists()
+    assert exported(plain_file, torch.device("cpu")).name.startswith("plain-")
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "weights", "cut short", "of another torch"])

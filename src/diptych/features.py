@@ -1,6 +1,9 @@
 """What a network sees in pictures: a row of numbers for each, by which whole sets are compared."""
 
 import hashlib
+import io
+import json
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -182,11 +185,38 @@ def _open(file: Path) -> "tuple[str, ExportedProgram]":
     if not is_pt2_package(str(file)):  # torch.export.load would print how it failed
         raise ValueError(f"{file}: is no exported network; torch.export.save writes one, {EXPECTED}")
     try:
-        return digest, load(file)
+        pickled = _pickled(file)
+        if not pickled:
+            return digest, load(file)
     except Exception as error:  # whatever a damaged file leads to
         raise ValueError(
             f"{file}: is damaged, or of another torch than {torch.__version__} ({_first_line(error)})"
         ) from error
+    raise ValueError(
+        f"{file}: holds more than tensors ({pickled}), which would run code of whoever wrote it; export a network of plain "
+        "tensors and layers"
+    )
+
+
+def _pickled(file: Path) -> str:
+    """What in an exported network is no plain tensor, by its name: torch would unpickle it, or load it as a library."""
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        if twice := [name for name in names if names.count(name) > 1]:
+            return twice[0]
+        for name in names:
+            if name.endswith(("weights_config.json", "constants_config.json")):
+                for payload in json.loads(archive.read(name))["config"].values():
+                    if payload["use_pickle"] or not payload["path_name"].startswith(("weight_", "tensor_")):
+                        return str(payload["path_name"])
+            elif "/sample_inputs/" in name:
+                try:
+                    torch.load(io.BytesIO(archive.read(name)), weights_only=True)
+                except Exception:  # torch would try again without that care
+                    return name
+            elif "/aotinductor/" in name:
+                return name
+    return ""
 
 
 def _first_line(error: Exception) -> str:
