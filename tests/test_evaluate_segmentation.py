@@ -10,6 +10,7 @@ from diptych.data import facades
 from diptych.data.palettes import classes_of, palette_of
 from diptych.data.pictures import from_image, to_bytes
 from diptych.evaluate import segmentation
+from diptych.metrics.segmentation import confusion, score
 from diptych.networks.segmenter import Segmenter
 
 CPU = torch.device("cpu")
@@ -54,9 +55,9 @@ def test_it_reads_photographs_it_has_not_seen(training: Pairs, few_steps: Callab
     photos, maps = pairs(24, 32)
     true = classes_of(maps, training[2])
     classes = len(training[2])
-    right = segmentation.score(segmentation.read(segmenter, photos), true, classes)
-    commonest = segmentation.score(torch.zeros_like(true), true, classes)
-    swapped = segmentation.score(segmentation.read(segmenter, photos.roll(1, 0)), true, classes)
+    right = score(confusion(segmentation.read(segmenter, photos), true, classes))
+    commonest = score(confusion(torch.zeros_like(true), true, classes))
+    swapped = score(confusion(segmentation.read(segmenter, photos.roll(1, 0)), true, classes))
     assert list(right) == ["per-pixel-accuracy", "per-class-accuracy", "class-iou"]
     for name, value in right.items():
         assert value > commonest[name] + 0.15, name
@@ -162,6 +163,6 @@ def test_a_longer_training_reads_nearly_all(few_steps: Callable[[int], None]) ->
     assert palette is not None
     held_out, true_maps = pairs(120, 136)
     segmenter = segmentation.taught(photos, maps, palette, CPU)
-    found = segmentation.score(segmentation.read(segmenter, held_out), classes_of(true_maps, palette), len(palette))
+    found = score(confusion(segmentation.read(segmenter, held_out), classes_of(true_maps, palette), len(palette)))
     assert found["per-pixel-accuracy"] > 0.8
     assert found["per-class-accuracy"] > 0.7

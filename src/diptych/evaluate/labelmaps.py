@@ -14,7 +14,7 @@ from diptych.data.pictures import as_bytes
 from diptych.evaluate import segmentation
 from diptych.evaluate.asked import Asked
 from diptych.evaluate.results import Number
-from diptych.metrics.segmentation import class_iou, confusion, per_class_accuracy, per_pixel_accuracy
+from diptych.metrics.segmentation import confusion, per_pixel_accuracy, score
 
 OF_LABEL_MAPS = ("per-pixel-accuracy", "per-class-accuracy", "class-iou")
 LEARNT_FROM = 2000  # pairs at most, spread over all
@@ -49,13 +49,8 @@ class OfLabelMaps:
         """Of all pixels together."""
         if who not in self.matrices:
             return []
-        matrix = self.matrices[who].long()
-        values = (per_pixel_accuracy(matrix), per_class_accuracy(matrix), class_iou(matrix))
-        return [
-            Number(f"{name}/{self.specification}", value)
-            for name, value in zip(OF_LABEL_MAPS, values, strict=True)
-            if name in self.names
-        ]
+        found = score(self.matrices[who].long())
+        return [Number(f"{name}/{self.specification}", found[name]) for name in OF_LABEL_MAPS if name in self.names]
 
 
 def open_label_maps(

@@ -12,7 +12,6 @@ from diptych import cache
 from diptych.data.batches import Progress
 from diptych.data.palettes import classes_of
 from diptych.data.pictures import from_bytes
-from diptych.metrics.segmentation import class_iou, confusion, per_class_accuracy, per_pixel_accuracy
 from diptych.networks.segmenter import WIDTHS, Segmenter
 
 VERSION = 1  # of what is not among the constants: other segmenters have other names in the cache
@@ -80,13 +79,3 @@ def read(segmenter: Segmenter, photos: Tensor) -> Tensor:
     device = next(segmenter.parameters()).device
     found = [segmenter(from_bytes(some.to(device))).argmax(dim=1).cpu() for some in torch.split(photos, AT_ONCE)]
     return torch.cat(found)
-
-
-def score(found: Tensor, true: Tensor, classes: int) -> dict[str, float]:
-    """The three numbers of the FCN score, over all pixels together, of int64 `[N, H, W]` twice."""
-    matrix = confusion(found, true, classes)
-    return {
-        "per-pixel-accuracy": per_pixel_accuracy(matrix),
-        "per-class-accuracy": per_class_accuracy(matrix),
-        "class-iou": class_iou(matrix),
-    }

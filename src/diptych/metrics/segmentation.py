@@ -55,6 +55,15 @@ def class_iou(confusion: Tensor) -> float:
     return _mean(right, there + confusion.sum(dim=0) - right, there)
 
 
+def score(confusion: Tensor) -> dict[str, float]:
+    """The three numbers, by the names of their metrics."""
+    return {
+        "per-pixel-accuracy": per_pixel_accuracy(confusion),
+        "per-class-accuracy": per_class_accuracy(confusion),
+        "class-iou": class_iou(confusion),
+    }
+
+
 def _mean(right: Tensor, of: Tensor, there: Tensor) -> float:
     """The share that is right, averaged over the classes of which some pixel is there."""
     return (right.double() / of)[there > 0].mean().item()
