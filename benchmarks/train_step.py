@@ -25,7 +25,7 @@ from diptych.devices import autocast, choose_device, choose_precision, memory_fo
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.run import Settings, settings_from
-from diptych.train import Updater
+from diptych.updater import Updater
 from interleave import interleave, provenance, times_as_fast
 
 Batch = dict[str, Tensor]

@@ -20,12 +20,12 @@ from torch import Tensor
 import diptych
 from diptych import doctor
 from diptych.methods import METHODS
-from diptych.methods.base import Game, Outcome
+from diptych.methods.base import Game, MethodSettings, Outcome
 from diptych.methods.cyclegan import CycleGANSettings
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 from diptych.networks.unet import UNet
-from diptych.run import Run, read_json_lines
-from diptych.train import learning_rate
+from diptych.run import Run, Settings, read_json_lines
+from diptych.updater import learning_rate
 
 Train = Callable[..., Run]
 SIZE = 32
@@ -55,6 +55,10 @@ def findings(train_tiny: Train, tmp_path: Path) -> Callable[..., dict[str, docto
         return {finding["finding"]: finding for finding in lines[-1]["doctor"]}
 
     return call
+
+
+def given(method: MethodSettings, **changes: Any) -> Settings:
+    return Settings(steps=9, precision="fp32", method=method, **changes)
 
 
 def standing_still(monkeypatch: pytest.MonkeyPatch, *players: str, after: int = 0) -> None:
@@ -136,7 +140,7 @@ def test_light_and_dark_that_are_inverted(findings: Callable[..., dict[str, doct
 def test_gradients_that_explode(
     findings: Callable[..., dict[str, doctor.Finding]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = sys.modules["diptych.train"]
+    loop = sys.modules["diptych.updater"]
     usual = learning_rate
     monkeypatch.setattr(loop, "learning_rate", lambda step, settings: 10.0 if step >= 60 else usual(step, settings))
     found = findings(steps=65, method={"width": 4, "patch": 16, "norm": "none", "adversarial": "lsgan"})
@@ -225,28 +229,28 @@ def log_of(steps: int, **losses: float) -> list[dict[str, Any]]:
 )
 def test_losses_are_measured_by_what_guessing_costs(kind: Any, of_D: float, of_G: float, finding: str | None) -> None:
     game = Game(("D",), "G", kind)
-    found = doctor.in_losses(log_of(40, D=of_D, G=of_G), [game], Pix2PixSettings(adversarial=kind))
+    found = doctor.in_losses(log_of(40, D=of_D, G=of_G), [game], given(Pix2PixSettings(adversarial=kind)))
     assert [one["finding"] for one in found] == ([finding] if finding else [])
 
 
 def test_the_first_steps_say_nothing_yet() -> None:
     game = Game(("D",), "G", "vanilla")
-    assert doctor.in_losses(log_of(20, D=0.01, G=9.0), [game], Pix2PixSettings()) == []
-    assert doctor.in_losses([], [game], Pix2PixSettings()) == []
+    assert doctor.in_losses(log_of(20, D=0.01, G=9.0), [game], given(Pix2PixSettings())) == []
+    assert doctor.in_losses([], [game], given(Pix2PixSettings())) == []
 
 
 def test_a_phase_without_the_game_says_nothing() -> None:
     alone = [{"step": step, "losses": {"C_MSE": 0.1}} for step in range(5, 30, 5)]
     game = Game(("D",), "G", "vanilla")
-    assert doctor.in_losses([*alone, *log_of(40, D=0.01, G=9.0)[5:]], [game], Pix2PixSettings()) == []
+    assert doctor.in_losses([*alone, *log_of(40, D=0.01, G=9.0)[5:]], [game], given(Pix2PixSettings())) == []
 
 
 def test_unpaired_pictures_are_compared_with_what_went_in() -> None:
     x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
-    def found(given: Tensor | None, output: Tensor, real: Tensor, unpaired: bool) -> list[str]:
-        outcomes = {"G": Outcome(given, output, real)}
-        return [one["finding"] for one in doctor.in_pictures(outcomes, unpaired, Pix2PixSettings())]
+    def found(before: Tensor | None, output: Tensor, real: Tensor, unpaired: bool) -> list[str]:
+        outcomes = {"G": Outcome(before, output, real)}
+        return [one["finding"] for one in doctor.in_pictures(outcomes, unpaired, given(Pix2PixSettings()))]
 
     assert found(x, -x, -x, unpaired=True) == ["light and dark are inverted"]
     assert found(x, -x, -x, unpaired=False) == []  # it should be so
@@ -258,14 +262,23 @@ def test_unpaired_pictures_are_compared_with_what_went_in() -> None:
 
 def test_only_settings_that_the_method_has_are_offered() -> None:
     log = log_of(40, D=0.01, G=9.0)
-    [of_cgan] = doctor.in_losses(log, [Game(("D",), "G", "vanilla")], METHODS["cgan"].Settings())
+    [of_cgan] = doctor.in_losses(log, [Game(("D",), "G", "vanilla")], given(METHODS["cgan"].Settings()))
     assert of_cgan["try"] == "--method.adversarial lsgan, more pictures"
-    [of_cyclegan] = doctor.in_losses(log, [Game(("D",), "G", "lsgan")], METHODS["cyclegan"].Settings())
+    [of_cyclegan] = doctor.in_losses(log, [Game(("D",), "G", "lsgan")], given(METHODS["cyclegan"].Settings()))
     assert of_cyclegan["try"] == "--method.augment true, --method.patch 16, more pictures"
     x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    settings = CycleGANSettings(lambda_identity=0.0)
+    settings = given(CycleGANSettings(lambda_identity=0.0))
     [of_identity] = doctor.in_pictures({"G": Outcome(x, -x, -x)}, unpaired=True, settings=settings)
     assert of_identity["try"].startswith("--method.lambda-identity 0.5, ")
+
+
+def test_what_is_set_already_is_not_offered() -> None:
+    log = [{"step": step, "losses": {}, "gradients": {"generator": 1.0}} for step in range(20)]
+    log.append({"step": 20, "losses": {}, "gradients": {"generator": 1e4}})
+    [found] = doctor.in_gradients(log, given(Pix2PixSettings()))
+    assert found["try"] == "--clip 1, a lower --lr"
+    [found] = doctor.in_gradients(log, given(Pix2PixSettings(), clip=1).model_copy(update={"precision": "bf16"}))
+    assert found["try"] == "--precision fp32, a lower --lr"
 
 
 def test_what_is_found_is_said_once(

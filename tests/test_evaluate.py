@@ -238,6 +238,7 @@ def test_colouring_is_measured_in_colour(colours: Path, tiny_photos: Path) -> No
         "the training set's mean chroma",
     ]
     assert (model["count"], model["left-out"]) == (2, 1)
+    assert "direction" not in model  # what goes in is made from what comes out
     names = ["l1", "psnr", "ssim", "ab", "colourfulness", "target-colourfulness"]
     assert list(model["metrics"]) == [f"{name}/8-bit/32px" for name in names]
     assert grey["metrics"]["colourfulness/8-bit/32px"] == 0

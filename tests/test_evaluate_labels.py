@@ -145,9 +145,9 @@ def test_lines_and_results_say_what_was_measured(run: Path, levels: Path) -> Non
             str(levels),
         )
         assert list(line["metrics"]) == [
-            "label-accuracy/classifier/8-bit/16px",
-            "classification-accuracy-score/classifier/8-bit/16px",
-            "frechet-distance/12/classifier/8-bit/16px",  # as many are drawn as are held out
+            "label-accuracy/classifier/seed-0/8-bit/16px",
+            "classification-accuracy-score/classifier/seed-0/8-bit/16px",
+            "frechet-distance/12/classifier/seed-0/8-bit/16px",  # as many are drawn as are held out
         ]
     assert [line["who"] for line in read_json_lines(run / "metrics.jsonl")] == ["model", "held-out pictures"]
     kept = read_json_lines(run / "results/drawn/results.jsonl")
@@ -155,7 +155,7 @@ def test_lines_and_results_say_what_was_measured(run: Path, levels: Path) -> Non
     [picture] = diptych.load(run, device="cpu").sample("dark")
     with Image.open(run / "results/drawn/output/dark/00000.png") as file:
         assert file.tobytes() == picture.tobytes()
-    assert all(0 <= entry["metrics"]["label-probability/classifier/8-bit/16px"] <= 1 for entry in kept)
+    assert all(0 <= entry["metrics"]["label-probability/classifier/seed-0/8-bit/16px"] <= 1 for entry in kept)
     assert json.dumps(kept[-1]["name"], ensure_ascii=False) == '"größe 7/00001"'
     page = diptych.report(run).read_text(encoding="utf-8")
     assert "held-out pictures" in page
@@ -168,7 +168,7 @@ def test_the_probability_is_that_of_the_label(run: Path, levels: Path, monkeypat
     evaluate(run, data=levels, names=["label-accuracy"], device="cpu")
     for entry in read_json_lines(run / "results/drawn/results.jsonl"):
         good = entry["name"].startswith("dark") or entry["name"].endswith("1")
-        assert (entry["metrics"]["label-probability/classifier/8-bit/16px"] > 0.5) == good, entry
+        assert (entry["metrics"]["label-probability/classifier/seed-0/8-bit/16px"] > 0.5) == good, entry
 
 
 @pytest.mark.usefixtures("quick")
@@ -208,14 +208,14 @@ def test_what_is_read_of_a_picture_depends_on_nothing_beside_it() -> None:
 @pytest.mark.usefixtures("quick")
 def test_only_what_was_asked_for(run: Path, levels: Path) -> None:
     lines = evaluate(run, data=levels, names=["label-accuracy"], device="cpu")
-    assert [list(line["metrics"]) for line in lines] == [["label-accuracy/classifier/8-bit/16px"]] * 2
+    assert [list(line["metrics"]) for line in lines] == [["label-accuracy/classifier/seed-0/8-bit/16px"]] * 2
 
 
 @pytest.mark.usefixtures("quick")
 def test_without_labels_the_frechet_distance_is_left(train_tiny: Train, levels: Path, tmp_path: Path) -> None:
     run = train_tiny(tmp_path / "run", "cgan", data=levels, steps=1, method={"conditional": False}).path
     lines = evaluate(run, data=levels, device="cpu")
-    assert [list(line["metrics"]) for line in lines] == [["frechet-distance/12/classifier/8-bit/16px"]] * 2
+    assert [list(line["metrics"]) for line in lines] == [["frechet-distance/12/classifier/seed-0/8-bit/16px"]] * 2
     kept = read_json_lines(run / "results/drawn/results.jsonl")
     assert [entry["name"] for entry in kept] == [f"0000{number}" for number in range(6)]
     with pytest.raises(
@@ -275,9 +275,9 @@ def test_from_the_command_line(run: Path, levels: Path, capsys: pytest.CaptureFi
     told = " ".join(capsys.readouterr().out.split())
     assert "30 drawn pictures" in told
     assert "frechet-distance" in told
-    assert "12/classifier/8-bit/16px" in told
+    assert "12/classifier/seed-0/8-bit/16px" in told
     assert cli.run(["evaluate", str(run), "--data", str(levels), "--metrics", "label-accuracy"]) == 0
-    assert "30 drawn pictures classifier/8-bit/16px model" in " ".join(capsys.readouterr().out.split())
+    assert "30 drawn pictures classifier/seed-0/8-bit/16px model" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow

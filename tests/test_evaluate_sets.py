@@ -13,7 +13,7 @@ from PIL import Image
 
 from diptych import cli, features, metrics
 from diptych.data import facades
-from diptych.evaluate import evaluate
+from diptych.evaluate import evaluate, targets
 from diptych.run import Run, read_json_lines
 
 Train = Callable[..., Run]
@@ -128,9 +128,9 @@ def test_a_set_that_is_too_small_for_a_metric(two_ways: Path, tiny_pairs: Path, 
     assert line["not-measured"]["kid"].startswith("takes ")
 
 
-def test_folders_without_pairs_have_numbers_too(
-    two_ways: Path, pairs: Path, tiny_network: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def apart(pairs: Path, tmp_path: Path) -> Path:
+    """The sides of the pairs in two folders, where no B belongs to an A."""
     for side, part in (("A", np.s_[:, :32]), ("B", np.s_[:, 32:])):
         for split in ("train", "val"):
             (tmp_path / "data" / split / side).mkdir(parents=True)
@@ -139,19 +139,54 @@ def test_folders_without_pairs_have_numbers_too(
                     Image.fromarray(np.asarray(image)[part]).save(
                         tmp_path / "data" / split / side / f"{side}{path.name}"
                     )
-    apart = evaluate(
-        two_ways, data=tmp_path / "data", names=["fid"], features=tiny_network, baselines=True, device="cpu"
-    )
-    assert [line["who"] for line in apart[: len(apart) // 2]] == [
+    return tmp_path / "data"
+
+
+def test_folders_without_pairs_have_numbers_too(two_ways: Path, pairs: Path, apart: Path, tiny_network: Path) -> None:
+    lines = evaluate(two_ways, data=apart, names=["fid"], features=tiny_network, baselines=True, device="cpu")
+    assert [line["who"] for line in lines[: len(lines) // 2]] == [
         "model",
         "the input as it is",
         "mean training picture",
         "held-out pictures",
     ]
     together = evaluate(two_ways, data=pairs, names=["fid"], features=tiny_network, device="cpu")
-    assert apart[0]["metrics"] == together[0]["metrics"]
+    assert lines[0]["metrics"] == together[0]["metrics"]
     with pytest.raises(ValueError, match="--metrics l1: compares with a target"):
-        evaluate(two_ways, data=tmp_path / "data", names=["l1"])
+        evaluate(two_ways, data=apart, names=["l1"])
+
+
+def test_as_many_are_taken_of_what_was_made_as_of_real_pictures(
+    two_ways: Path, apart: Path, tiny_network: Path
+) -> None:
+    """A distance depends on how many there are, and the held-out pictures say how near one can come."""
+    for path in written(apart / "val/B")[:2]:
+        path.unlink()
+    [model, held_out] = evaluate(
+        two_ways, data=apart, names=["fid"], features=tiny_network, direction="AtoB", device="cpu"
+    )
+    assert (model["count"], held_out["count"]) == (5, 3)
+    assert "/3-vs-8-training/" in protocol(model, "fid")
+    real = read(tiny_network, written(apart / "train/B"))
+    made = written(two_ways / "results/val-AtoB/output")
+    for line, paths in ((model, [made[0], made[1], made[3]]), (held_out, written(apart / "val/B"))):
+        want = metrics.frechet_distance(read(tiny_network, paths), real)
+        assert line["metrics"][protocol(model, "fid")] == pytest.approx(want, rel=1e-4)
+
+
+def test_of_a_large_set_some_are_taken_from_all_over(
+    two_ways: Path, apart: Path, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "READ", 4)
+    training = written(apart / "train/B")
+    training[1].write_bytes(b"not one of the four")
+    [model, held_out] = evaluate(
+        two_ways, data=apart, names=["fid"], features=tiny_network, direction="AtoB", device="cpu"
+    )
+    assert "/4-vs-4-training/" in protocol(model, "fid")
+    real = read(tiny_network, training[::2])
+    want = metrics.frechet_distance(read(tiny_network, written(apart / "val/B")[:4]), real)
+    assert held_out["metrics"][protocol(held_out, "fid")] == pytest.approx(want, rel=1e-4)
 
 
 def test_pairs_and_single_pictures_have_them_when_asked(
@@ -169,7 +204,7 @@ def test_what_is_drawn_out_of_noise(
 ) -> None:
     run = shutil.copytree(sampling_run, tmp_path / "run")
     [model, held_out] = evaluate(run, data=tiny_classes, names=["fid", "kid"], features=tiny_network, device="cpu")
-    assert "/5-vs-10-training/8-bit/16px" in protocol(model, "fid")
+    assert "/5-vs-10-training/seed-0/8-bit/16px" in protocol(model, "fid")
     assert set(held_out["metrics"]) == set(model["metrics"])
     assert set(model["standard-error"]) == {protocol(model, "kid")}
 
@@ -249,6 +284,17 @@ def test_other_names_and_other_sizes(two_folders: tuple[Path, Path], tiny_networ
     assert "l1" in line["not-measured"]
     assert line["not-measured"]["l1"].count("48x32 pixels") == 1
     assert line["metrics"][protocol(line, "fid")] > 0
+
+
+def test_pictures_that_are_too_small_for_a_metric(two_folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for folder in two_folders:
+        with Image.open(folder / "0.png") as image:
+            image.crop((0, 0, 10, 10)).save(folder / "0.png")
+    real, fake = two_folders
+    [line] = evaluate(real=real, fake=fake, names=["l1", "ssim"], out=tmp_path / "numbers", device="cpu")
+    assert [name.partition("/")[0] for name in line["metrics"]] == ["l1"]
+    assert line["not-measured"] == {"ssim": "is not defined for pictures as small as some of these"}
+    assert "NaN" not in (tmp_path / "numbers/metrics.jsonl").read_text()
 
 
 def test_what_does_not_go_together(two_folders: tuple[Path, Path], tiny_run: Path) -> None:

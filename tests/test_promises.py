@@ -160,7 +160,7 @@ def test_train_step_and_update_never_wait_for_the_device(
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
     from diptych.methods.base import Shape
     from diptych.run import Settings
-    from diptych.train import Updater
+    from diptych.updater import Updater
 
     method_class = METHODS[name]
     with torch.device("meta"):
@@ -179,7 +179,7 @@ def test_train_step_and_update_never_wait_for_the_device(
 def test_a_step_on_a_gpu_does_not_synchronise(name: str, own: dict[str, Any]) -> None:
     from diptych.methods.base import Shape
     from diptych.run import Settings
-    from diptych.train import Updater
+    from diptych.updater import Updater
 
     device = torch.device("cuda")
     method_class = METHODS[name]

@@ -10,8 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from safetensors.torch import save_file
 
 import diptych
 from diptych import cli
@@ -81,6 +83,11 @@ def add_results(run: Run, names: list[str], pictures: bool = True, shade: int = 
             value = shade if kind == "output" else SHADES.get(kind, 90)
             encode(Pixels(np.full((8, 24 if suffix == "jpg" else 8, 3), value, np.uint8)), file)
     (folder / "results.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def keep_best(run: Run, step: int) -> None:
+    (run.path / "model-best").mkdir()
+    save_file({"weight": torch.zeros(1)}, run.path / "model-best/model.safetensors", metadata={"step": str(step)})
 
 
 def add_metrics(run: Run, step: int, who: str, metrics: dict[str, float], **more: Any) -> None:
@@ -168,11 +175,12 @@ def whole_run(path: Path) -> Run:
             {
                 "doctor": [heart] if 5 < i < 12 else [],
                 "gradients": {"generator": 1 + i % 3, "discriminator": 2.0},
-                **({"validation": {"ssim/8-bit/64px": i / 40}, "best": True} if i % 10 == 0 else {}),
+                **({"validation": {"ssim/8-bit/64px": i / 40}} if i % 10 == 0 else {}),
             }
             for i in range(1, 41)
         ],
     )
+    keep_best(run, 40)
     add_samples(run, [10, 20, 30])
     add_results(run, [f"picture {i}" for i in range(30)])
     add_metrics(run, 10, "model", {f"kid/a-very-long-name-of-a-network/{'x' * 40}/8-bit/64px": 0.3})
@@ -538,15 +546,11 @@ def test_validation_has_charts_of_its_own_and_the_best_step_is_marked(tmp_path: 
     add_lines(
         run,
         [
-            {
-                "validation": {"ssim/8-bit/64px": ssims[i], "l1/p": 1 - ssims[i]},
-                **({"best": True} if i in (10, 30) else {}),
-            }
-            if i in ssims
-            else {}
+            {"validation": {"ssim/8-bit/64px": ssims[i], "l1/p": 1 - ssims[i]}} if i in ssims else {}
             for i in range(1, 41)
         ],
     )
+    keep_best(run, 30)
     page.goto(report(run.path).as_uri())
     assert page.locator("#charts h3").all_inner_texts() == ["Validation", "Losses and learning rate"]
     assert captions(page)[0].split("\n") == ["ssim8-bit/\u200b64px↑ higher is better", "0.4 at step 40"]
@@ -555,6 +559,7 @@ def test_validation_has_charts_of_its_own_and_the_best_step_is_marked(tmp_path: 
     assert [page.locator("#charts figure").nth(n).locator("circle.best").count() for n in range(4)] == [1, 1, 0, 0]
     circle = page.locator("circle.best").first
     assert float(circle.get_attribute("cx") or 0) == pytest.approx(46 + 314 * 30 / 40)
+    shutil.rmtree(run.path / "model-best")
     add_log(run, 5)
     page.goto(report(run.path).as_uri())
     assert "model-best" not in page.inner_text("body")
@@ -925,7 +930,8 @@ def test_single_pictures_have_no_direction(colouring_run: Path, tmp_path: Path) 
 def two_runs(folder: Path) -> list[Path]:
     """The second is shorter, has another seed and smaller errors, and measured what the first did."""
     one = make_run(folder / "one")
-    add_lines(one, [{"losses": {"G": 1.0}, "validation": {"ssim/p": 0.1}, "best": i == 20} for i in range(1, 41)])
+    add_lines(one, [{"losses": {"G": 1.0}, "validation": {"ssim/p": 0.1}} for _ in range(40)])
+    keep_best(one, 20)
     add_samples(one, [10, 20, 40])
     add_results(one, [f"picture {i}" for i in range(20)])
     add_metrics(one, 40, "model", {METRICS[0]: 0.3})
@@ -1102,6 +1108,15 @@ def test_a_comparison_is_drawn_again_and_what_somebody_put_there_stays(tmp_path:
     assert "mine.png" in left
     assert left - {"mine.png"} < copies  # the samples of the first are gone
     assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_picture_that_is_gone_is_named_and_nothing_is_begun(tmp_path: Path) -> None:
+    runs = [whole_run(tmp_path / name) for name in ("one", "two")]
+    gone = runs[1].path / f"results/val/{PANELS[0]}/picture 0.png"
+    gone.unlink()
+    with pytest.raises(ValueError, match=f"^{gone}: cannot be read .* measure the run again"):
+        report(*(run.path for run in runs), out=tmp_path / "both")
+    assert not (tmp_path / "both").exists()
 
 
 def test_what_is_no_comparison_is_never_drawn_over(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from diptych.methods import METHODS
 from diptych.methods.colorize import Colorize
 from diptych.progress import TrainingProgress
 from diptych.run import Run, Settings
-from diptych.train import Interrupted, Updater, learning_rate, train
+from diptych.train import Interrupted, train
+from diptych.updater import Updater, learning_rate
 
 Train = Callable[..., Run]
 

@@ -2,6 +2,7 @@
 
 import shutil
 import statistics
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import diptych
 from diptych import checkpoint, metrics
 from diptych.data import facades
 from diptych.data.batches import Direction
+from diptych.data.pictures import from_bytes
+from diptych.data.sources import SideBySide
+from diptych.features import Features
 from diptych.methods.cgan import CGAN
 from diptych.model import Model
 from diptych.run import Run, read_json_lines
@@ -60,7 +64,6 @@ def test_the_best_model_is_kept_beside_the_last(
 ) -> None:
     rising_and_falling(monkeypatch, 0.1, 0.3, 0.2)
     run = train_tiny(tmp_path / "run", validate_every=4).path
-    assert [line.get("best", False) for line in lines(run)] == [True, True, False]
     assert checkpoint.model_step(run / "model-best") == 8
     assert checkpoint.model_step(run / "model") == 12
     assert diptych.load(run / "model-best", device="cpu").step == 8
@@ -108,6 +111,18 @@ def test_patience(train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert checkpoint.model_step(run / "model-best") == 14
 
 
+def test_a_kill_after_the_last_look_leaves_the_last_model_to_be_written(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rising_and_falling(monkeypatch, 0.3, 0.2, 0.1)
+    run = train_tiny(tmp_path / "run", validate_every=2, patience=2, steps=20).path
+    shutil.rmtree(run / "model")
+    shutil.copytree(run / "model-best", run / "model")  # as old as a kill between checkpoint and model leaves it
+    train_tiny(run, validate_every=2, patience=2, steps=20)
+    assert checkpoint.model_step(run / "model") == 6
+    assert lines(run)[-1]["step"] == 6  # and nothing more was learnt
+
+
 def test_another_metric_begins_anew(train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was the best by one metric is not said to be the best by another."""
     following = iter([(0.2, 0.9), (0.1, 0.5), (0.3, 0.6), (0.4, 0.7)])
@@ -119,16 +134,34 @@ def test_another_metric_begins_anew(train_tiny: Train, tmp_path: Path, monkeypat
     run = train_tiny(tmp_path / "run", validate_every=2, validate_by="l1", steps=4).path
     assert checkpoint.model_step(run / "model-best") == 4
     train_tiny(run, validate_every=2, validate_by="ssim", steps=6)
-    assert [line.get("best", False) for line in lines(run)] == [True, True, True]
     assert checkpoint.model_step(run / "model-best") == 6
     train_tiny(run, validate_every=2, validate_by="ssim", steps=8)
     assert checkpoint.model_step(run / "model-best") == 8
 
 
+@pytest.mark.parametrize(("memory_gib", "times"), [(4.0, 1), (0.0, 3)])
+def test_held_out_pictures_are_decoded_once_where_there_is_room(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_gib: float, times: int
+) -> None:
+    loads = Counter[str]()
+    own = SideBySide.load
+
+    def load(self: SideBySide, index: int) -> Any:
+        loads[self.files(index)] += 1
+        return own(self, index)
+
+    monkeypatch.setattr(SideBySide, "load", load)
+    train_tiny(tmp_path / "run", steps=2, validate_every=1, memory_gib=memory_gib)
+    [of_held_out] = {count for name, count in loads.items() if "/val/" in name}
+    assert of_held_out == 2 + times  # for the samples and for the doctor, once each
+
+
 def test_both_ways_are_told_apart(train_tiny: Train, tiny_pairs: Path, tmp_path: Path) -> None:
     run = train_tiny(tmp_path / "run", "cyclegan", validate_every=12).path
-    assert {name.rpartition("/8-bit")[0] for name in lines(run)[-1]["validation"]} == {
-        f"{name}/{way}" for name in ("l1", "psnr", "ssim", "swd") for way in ("AtoB", "BtoA")
+    assert set(lines(run)[-1]["validation"]) == {
+        f"{name}/8-bit/32px"
+        for way in ("AtoB", "BtoA")
+        for name in (f"l1/{way}", f"psnr/{way}", f"ssim/{way}", f"swd/{way}/2-vs-2-held-out/seed-0")
     }  # the pairs that the training took apart have targets
     a, b = np.s_[..., :32], np.s_[..., 32:]
     ways: list[tuple[Direction, Any, Any]] = [("AtoB", a, b), ("BtoA", b, a)]
@@ -144,13 +177,51 @@ def test_unpaired_folders_have_no_targets(train_tiny: Train, tiny_pairs: Path, t
             for path in (tiny_pairs / split).iterdir():
                 with Image.open(path) as image:
                     Image.fromarray(np.asarray(image)[part]).save(tmp_path / split / side / f"{side}{path.name}")
+    for path in sorted((tmp_path / "val/B").iterdir()):
+        shutil.copy(path, path.with_stem(f"{path.stem}-again"))  # as many are taken of both
     run = train_tiny(tmp_path / "run", "cyclegan", validate_every=12, data=tmp_path).path
-    assert set(lines(run)[-1]["validation"]) == {"swd/AtoB/8-bit/32px", "swd/BtoA/8-bit/32px"}
+    assert set(lines(run)[-1]["validation"]) == {
+        f"swd/{way}/2-vs-2-held-out/seed-0/8-bit/32px" for way in ("AtoB", "BtoA")
+    }
+
+
+def test_a_distance_through_a_network_is_called_by_it(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    means = Features("means", "as-is", from_bytes, lambda pictures: pictures.mean(dim=(2, 3)))
+    monkeypatch.setattr("diptych.features.inception", lambda *found, **asked: means)
+    run = train_tiny(tmp_path / "run", "cgan", validate_every=12, validate_by="fid").path
+    told = lines(run)[-1]["validation"]
+    assert set(told) == {
+        "swd/5-vs-5-held-out/seed-0/8-bit/16px",
+        "fid/means/as-is/5-vs-5-held-out/seed-0/8-bit/16px",
+    }
+    assert told["fid/means/as-is/5-vs-5-held-out/seed-0/8-bit/16px"] > 0
+
+
+def test_every_drawn_picture_has_its_own_noise(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set in which noise came back would look like a generator that has collapsed."""
+    monkeypatch.setattr("diptych.validation.AT_ONCE", 2)
+    drawn: list[torch.Tensor] = []
+
+    def distance(pictures: torch.Tensor, real: torch.Tensor) -> float:
+        drawn.append(pictures)
+        return 1.0
+
+    monkeypatch.setattr(metrics, "sliced_wasserstein", distance)
+    train_tiny(tmp_path / "run", "cgan", validate_every=12, method={"width": 8, "conditional": False})
+    assert len(torch.unique(drawn[-1], dim=0)) == len(drawn[-1]) == 5
 
 
 @pytest.mark.parametrize(
     ("method", "name"),
-    [("colorize", "ab/8-bit/32px"), ("glcic", "hole-l1/rectangle-12-16/8-bit/32px"), ("cgan", "swd/8-bit/16px")],
+    [
+        ("colorize", "ab/8-bit/32px"),
+        ("glcic", "hole-l1/rectangle-12-16/8-bit/32px"),
+        ("cgan", "swd/5-vs-5-held-out/seed-0/8-bit/16px"),
+    ],
 )
 def test_every_method_has_a_metric_that_tells_the_best(
     train_tiny: Train, tmp_path: Path, method: str, name: str

@@ -18,6 +18,7 @@ from diptych.methods import METHODS
 from diptych.methods.base import Method, MethodSettings, Shape, StrictModel
 
 KEPT = 3
+BEST = "model-best"  # the model that did best on held-out pictures, beside "model", which is the last one
 
 
 # ---- training state

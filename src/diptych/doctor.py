@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.methods.base import Game, MethodSettings, Outcome, kebab
+from diptych.methods.base import Game, Outcome, kebab
+from diptych.run import Settings
 
 Finding = dict[str, str]
 """`finding`, `of` which player or network, `saw` and `try`, in words."""
@@ -37,17 +38,21 @@ BY_HEART = 0.6
 
 REMEDIES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "adversarial": (("vanilla",), "lsgan"),
-    "augment": ((False,), True),
+    "augment": ((False,), "true"),
+    "clip": ((0.0,), 1),
     "lambda_identity": ((0.0,), 0.5),
     "norm": (("batch", "none"), "instance"),
+    "optimizer": (("adadelta",), "adam"),
     "patch": ((70, 286), 16),
+    "precision": (("bf16",), "fp32"),
 }
-"""Settings that a method may have: the values in place of which another is worth a try, and that."""
+"""Settings of a run or of its method: the values in place of which another is worth a try, and that."""
+OF_GRADIENTS = ("clip", "precision")
 
 # ---- what the log tells
 
 
-def in_losses(log: Sequence[Mapping[str, Any]], games: Sequence[Game], settings: MethodSettings) -> list[Finding]:
+def in_losses(log: Sequence[Mapping[str, Any]], games: Sequence[Game], settings: Settings) -> list[Finding]:
     """Who has won, or that nobody learns, by mean losses over the last `WINDOW` steps of a log that goes further back."""
     if not log or log[-1]["step"] - log[0]["step"] < WINDOW:
         return []
@@ -68,7 +73,7 @@ def in_losses(log: Sequence[Mapping[str, Any]], games: Sequence[Game], settings:
     return findings
 
 
-def _in_game(game: Game, of_D: float, of_G: float, steps: int, settings: MethodSettings) -> list[Finding]:
+def _in_game(game: Game, of_D: float, of_G: float, steps: int, settings: Settings) -> list[Finding]:
     reference = REFERENCE[game.kind]
     names = " and ".join(game.discriminator)
     saw = f"{names} {of_D:.3g}, {game.generator} {of_G:.3g} over {steps} steps, where {reference:.3g} would be guessing"
@@ -102,14 +107,14 @@ def _in_game(game: Game, of_D: float, of_G: float, steps: int, settings: MethodS
                 names,
                 f"{saw}: the discriminator tells nothing apart",
                 settings,
-                (),
+                ("optimizer",),
                 "another --lr; look whether the outputs are already as good as they can be",
             )
         ]
     return []
 
 
-def in_gradients(log: Sequence[Mapping[str, Any]]) -> list[Finding]:
+def in_gradients(log: Sequence[Mapping[str, Any]], settings: Settings) -> list[Finding]:
     """Whether a player's gradient in the last line of a log is far beyond those of the lines before it."""
     if len(log) <= LINES:
         return []
@@ -119,12 +124,14 @@ def in_gradients(log: Sequence[Mapping[str, Any]]) -> list[Finding]:
         usual = statistics.median([line[player] for line in before if player in line] or [math.inf])
         if norm > EXPLODED * usual:
             findings.append(
-                {
-                    "finding": "gradients explode",
-                    "of": player,
-                    "saw": f"the {player}'s gradient has a norm of {norm:.3g}, the median before was {usual:.3g}",
-                    "try": "--clip 1, a lower --lr, --precision fp32",
-                }
+                _finding(
+                    "gradients explode",
+                    player,
+                    f"the {player}'s gradient has a norm of {norm:.3g}, the median before was {usual:.3g}",
+                    settings,
+                    OF_GRADIENTS,
+                    "a lower --lr",
+                )
             )
     return findings
 
@@ -140,7 +147,7 @@ OF_PICTURES = (
 """Findings that last until pictures are looked at again."""
 
 
-def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: MethodSettings) -> list[Finding]:
+def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: Settings) -> list[Finding]:
     """Whether what comes out is all alike, saturated or inverted.
 
     An `unpaired` picture has no target, and its lightness is compared with that of what went in.
@@ -168,8 +175,8 @@ def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: Metho
                     name,
                     f"{share:.0%} of the values of {name}'s outputs are black or full, of real pictures' {of_real:.0%}",
                     settings,
-                    ("norm",),
-                    "a lower --lr, --clip 1",
+                    ("norm", "clip"),
+                    "a lower --lr",
                 )
             )
         if given is None:
@@ -212,7 +219,7 @@ def correlation(pictures: Tensor, others: Tensor) -> float:
 # ---- what the discriminators tell
 
 
-def in_judgements(training: Judgements, held_out: Judgements, settings: MethodSettings) -> list[Finding]:
+def in_judgements(training: Judgements, held_out: Judgements, settings: Settings) -> list[Finding]:
     """Whether a discriminator takes unseen real pictures for generated ones: it knows the training pictures by heart."""
     findings = []
     for name, judged in training.items():
@@ -240,15 +247,23 @@ def in_judgements(training: Judgements, held_out: Judgements, settings: MethodSe
 # ---- in words
 
 
-def _finding(finding: str, of: str, saw: str, settings: MethodSettings, own: Sequence[str], else_: str) -> Finding:
-    """A finding with the method's own settings that are worth a try, where it has them; then what every method has."""
-    now = settings.model_dump(by_alias=False)
-    flags = []
-    for name in own:
-        instead_of, value = REMEDIES[name]
-        if now.get(name) in instead_of:
-            flags.append(f"--method.{kebab(name)} {str(value).lower() if value is True else value}")
-    return {"finding": finding, "of": of, "saw": saw, "try": ", ".join([*flags, else_])}
+def _finding(finding: str, of: str, saw: str, settings: Settings, names: Sequence[str], else_: str) -> Finding:
+    """A finding with the settings of these names that are worth a try; then what every run may try."""
+    return {"finding": finding, "of": of, "saw": saw, "try": ", ".join([*remedies(settings, names), else_])}
+
+
+def remedies(settings: Settings, names: Sequence[str]) -> list[str]:
+    """The flags that give those of these settings another value whose own is in question, where there is such a setting.
+
+    >>> remedies(Settings(steps=9, precision="bf16", clip=1), ["clip", "precision", "patch"])
+    ['--precision fp32']
+    """
+    return [
+        f"--{prefix}{kebab(name)} {REMEDIES[name][1]}"
+        for name in names
+        for prefix, group in (("", settings), ("method.", settings.method))
+        if getattr(group, name, None) in REMEDIES[name][0]
+    ]
 
 
 def briefly(findings: Iterable[Finding]) -> str:

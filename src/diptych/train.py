@@ -27,10 +27,10 @@ from diptych.devices import autocast, choose_device, choose_precision, memory_fo
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.progress import TrainingProgress, counting, say
-from diptych.run import Run, Settings, command_line, names_digest, require_method, set_aside, settings_from
+from diptych.run import Run, command_line, names_digest, require_method, set_aside, settings_from
+from diptych.updater import Updater, learning_rate
 from diptych.validation import Standing, Validation, after, standing
 
-BEST = "model-best"
 SAMPLES = 4  # rows of a sample sheet
 PROBED = 8 * 256 * 256  # pixels that the doctor looks at, of training and of held-out pictures each
 MOST_PROBED = 64  # pictures
@@ -90,7 +90,7 @@ def train(
     )  # an epoch has only what was not left out
     if may_be_finished and _is_finished(run):
         return _nothing_to_do(run, console)
-    held_out = _held_out_stores(run, sketch.classes)
+    held_out = _held_out_stores(run, sketch.classes, stores, console)
     glimpses, validation = _Glimpses(run, stores, held_out, sketch), _validation(run, held_out, device)
     if dry_run:
         _print_settings(run, console)
@@ -204,7 +204,7 @@ def _standing(run: Run, done: int) -> Standing | None:
     """
     by = run.settings.validate_by or METHODS[run.method].best_by
     found = standing([entry for entry in run.read_log() if entry["step"] <= done], by)
-    return found if found and checkpoint.model_step(run.path / BEST) == found.step else None
+    return found if found and checkpoint.model_step(run.path / checkpoint.BEST) == found.step else None
 
 
 def _out_of_patience(run: Run, found: Standing | None) -> bool:
@@ -227,13 +227,18 @@ def _held_out(run: Run) -> list[Source] | None:
     return found[1] if found else None
 
 
-def _held_out_stores(run: Run, classes: Sequence[str]) -> list[PictureStore]:
+def _held_out_stores(
+    run: Run, classes: Sequence[str], training: list[PictureStore], console: Console
+) -> list[PictureStore]:
     """The held-out pictures of any use at the training size; none where nothing is held out.
 
-    Raises a `ValueError` where one is in none of the `classes` that a method learns.
+    Those that are looked at again and again are kept, where the pictures of the training leave room for them. Raises a
+    `ValueError` where one is in none of the `classes` that a method learns.
     """
     settings = run.settings
-    stores = open_stores(_held_out(run) or [], settings.size, settings.fit, memory_gib=0)
+    kept = sum(store.bytes for store in training if store.kept is not None) / 2**30
+    room = settings.memory_gib - kept if settings.validate_every else 0
+    stores = open_stores(_held_out(run) or [], settings.size, settings.fit, room)
     for store in stores:
         strange = set(classes_of([store.source])) - set(classes)
         if classes and strange:
@@ -241,7 +246,8 @@ def _held_out_stores(run: Run, classes: Sequence[str]) -> list[PictureStore]:
                 f"{run.place}: {min(strange)} is a class of the held-out pictures and none of the training's, which are "
                 f"{', '.join(classes)}; add such pictures to those of the training, or move these away"
             )
-        store.check(settings.workers, of_no_use=METHODS[run.method].of_no_use)
+        with counting(console, "looking at held-out pictures") as progress:
+            store.check(settings.workers, progress, METHODS[run.method].of_no_use)
     return stores if all(map(len, stores)) else []
 
 
@@ -276,108 +282,12 @@ class _Glimpses:
 # ---- the steps
 
 
-def learning_rate(step: int, settings: Settings) -> float:
-    """Constant until `decay_start`, then linear to 0 at the end of the run (CycleGAN, section 4).
-
-    >>> settings = Settings(steps=200, lr=1.0)
-    >>> [learning_rate(step, settings) for step in (0, 99, 100, 150, 199)]
-    [1.0, 1.0, 1.0, 0.5, 0.01]
-    """
-    decay_steps = settings.steps * (1 - settings.decay_start)
-    return settings.lr * min(1.0, (settings.steps - step) / decay_steps) if decay_steps else settings.lr
-
-
 def _is_time(done: int, every: int) -> bool:
     return every > 0 and done % every == 0
 
 
 def _seed(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
-
-
-class Updater:
-    """What every paper repeats at an optimiser step, once: `update(player, loss)`.
-
-    Nothing here waits for the device. A loss or gradient that is not finite makes this step and all later ones leave
-    the weights alone, on the device; `require_finite` asks, now and then, whether that has happened.
-    """
-
-    def __init__(self, method: Method, settings: Settings, device: torch.device) -> None:
-        self.settings = settings
-        self.step = 0
-        self.optimizers = {p: method.optimizer(p, settings.lr, settings.beta1) for p in method.players}
-        self.deployed_by = {p: set(networks) & set(method.deployed) for p, networks in method.players.items()}
-        self.weights = {
-            name: p for name, p in method.named_parameters() if name.split(".")[0] in method.deployed and settings.ema
-        }
-        self.ema = {name: p.detach().clone() for name, p in self.weights.items()}
-        self.norms: dict[str, list[Tensor]] = {}
-        """Of the players' gradients, since they were last asked for."""
-        self.broken = torch.zeros((), device=device)
-        self.broken_step = torch.zeros((), dtype=torch.long, device=device)
-
-    def begin(self, step: int) -> None:
-        """Sets the learning rate of a step."""
-        self.step = step
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, self.settings)
-
-    def __call__(self, player: str, loss: Tensor) -> None:
-        """Moves `player` down the gradient of `loss`."""
-        optimizer = self.optimizers[player]
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(loss.device.type, enabled=False):
-            loss.float().backward()  # type: ignore[no-untyped-call]
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        self.norms.setdefault(player, []).append(norm)
-        if self.settings.clip:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.settings.clip, norm)
-        finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
-        self.broken_step = torch.where((self.broken == 0) & ~finite, self.step, self.broken_step)
-        self.broken = torch.maximum(self.broken, (~finite).float())
-        if optimizer.defaults.get("fused"):  # skips the step where this is 1: a check without waiting for the device
-            optimizer.found_inf = self.broken  # type: ignore[attr-defined]
-        else:  # no gradient moves no weight; its own state is spoilt, and no checkpoint is written any more
-            for p in parameters:
-                p.grad = torch.where(self.broken > 0, 0.0, p.grad)
-        optimizer.step()
-        if self.ema and self.deployed_by[player]:
-            self._average(player)
-
-    @torch.no_grad()
-    def _average(self, player: str) -> None:
-        names = [name for name in self.ema if name.split(".")[0] in self.deployed_by[player]]
-        torch._foreach_lerp_(
-            [self.ema[name] for name in names], [self.weights[name] for name in names], 1 - self.settings.ema
-        )
-
-    def mean_norms(self) -> dict[str, float]:
-        """The mean norm of each player's gradient since the last call."""
-        means = {player: torch.stack(norms).mean() for player, norms in self.norms.items()}
-        self.norms.clear()
-        return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
-
-    def require_finite(self, kept: str) -> None:
-        """Raises a `ValueError` that names the step when something was not finite."""
-        if self.broken.item():
-            raise ValueError(
-                f"training stopped before step {int(self.broken_step.item()) + 1}: a loss or gradient is not finite "
-                f"(NaN or infinite); {kept}; try a lower --lr, --clip 1, or --precision fp32"
-            )
-
-    @contextmanager
-    def deployed_weights(self) -> Iterator[None]:
-        """Inside, the method has the weights that are deployed: the moving average, if there is one."""
-        own = {name: self.weights[name].data for name in self.ema}
-        for name, average in self.ema.items():
-            self.weights[name].data = average
-        try:
-            yield
-        finally:
-            for name, value in own.items():
-                self.weights[name].data = value
 
 
 class _Training:
@@ -393,7 +303,8 @@ class _Training:
         precision: Literal["fp32", "bf16"],
         console: Console,
     ) -> None:
-        self.run, self.settings, self.batches, self.console = run, run.settings, batches, console
+        self.run, self.batches, self.console = run, batches, console
+        self.settings = run.settings.model_copy(update={"precision": precision})
         self.glimpses, self.validation = glimpses, validation
         self.device, self.precision = device, precision
         torch.manual_seed(_seed(self.settings.seed, 2))
@@ -458,7 +369,7 @@ class _Training:
         """Which model is the best, and why the training ended before its time."""
         if not (self.validation and self.standing):
             return ""
-        best = f"the best by {self.validation.by} is that of step {self.standing.step}, in {self.run.path / BEST}"
+        best = f"the best by {self.validation.by} is that of step {self.standing.step}, in {self.run.path / checkpoint.BEST}"
         early = (
             f" of {self.settings.steps}, after --patience {self.settings.patience}"
             if done < self.settings.steps
@@ -533,12 +444,10 @@ class _Training:
         }
         if validated:
             entry["validation"] = validated
-            if self.standing and self.standing.step == done:
-                entry["best"] = True
         self.lines.append(entry)
         found = [
-            *doctor.in_losses(self.lines, self.method.games, self.settings.method),
-            *doctor.in_gradients(self.lines),
+            *doctor.in_losses(self.lines, self.method.games, self.settings),
+            *doctor.in_gradients(self.lines, self.settings),
             *self.seen_in_pictures,
         ]
         entry["doctor"] = found
@@ -577,21 +486,21 @@ class _Training:
             values = self.validation(self.method)
         self.standing = after(self.standing, {"step": done, "validation": values}, self.validation.by)
         if self.standing and self.standing.step == done:
-            self._save_model(done, BEST)
+            self._save_model(done, checkpoint.BEST)
         return values
 
     def _sample(self, done: int) -> None:
         """Draws the sample sheet, and lets the doctor look at pictures."""
-        glimpses, own = self.glimpses, self.settings.method
+        glimpses, settings = self.glimpses, self.settings
         with self._as_deployed():
             panels = self.method.panels(self._on_device(glimpses.samples))
             training, unseen = self._on_device(glimpses.training), self._on_device(glimpses.held_out or {})
             self.seen_in_pictures = doctor.in_pictures(
-                self.method.outcomes(unseen or training), self.method.needs == "unpaired", own
+                self.method.outcomes(unseen or training), self.method.needs == "unpaired", settings
             )
             if unseen:
                 known, new = self.method.judgements(training), self.method.judgements(unseen)
-                self.seen_in_pictures += doctor.in_judgements(known, new, own)
+                self.seen_in_pictures += doctor.in_judgements(known, new, settings)
         rows = [picture for row in zip(*panels, strict=True) for picture in row]
         sheet = pictures.merge([picture.float() for picture in rows], columns=len(panels))
         folder = self.run.path / "samples"

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from diptych import features, metrics
-from diptych.data.batches import BACK, PictureStore, PlainBatches, open_stores
+from diptych.data.batches import BACK, PictureStore, PlainBatches
 from diptych.data.pictures import as_bytes
-from diptych.data.sources import Half
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.run import Run
@@ -20,9 +19,15 @@ MOST = 500  # held-out pictures, spread over all
 AT_ONCE = 16
 
 
-def specification(method: Method, size: int) -> str:
-    """What stands behind a metric's name: what is compared, how large, and with which holes."""
-    return f"{method.holes}/8-bit/{size}px" if method.holes else f"8-bit/{size}px"
+def specification(method: Method, size: int, seeded: bool = False) -> str:
+    """What stands behind a metric's name: with which holes, which seed, how many bits, and how large the pictures are.
+
+    Pictures that are drawn out of noise have a seed, and so has a metric that is `seeded`.
+    """
+    parts = [str(method.holes)] if method.holes else []
+    if seeded or method.needs == "labelled":
+        parts.append("seed-0")
+    return "/".join([*parts, "8-bit", f"{size}px"])
 
 
 class Validation:
@@ -34,9 +39,7 @@ class Validation:
     def __init__(self, run: Run, stores: Sequence[PictureStore], device: torch.device) -> None:
         settings, method = run.settings, METHODS[run.method]
         self.run, self.stores, self.device = run, stores, device
-        if isinstance(half := stores[0].source, Half):  # they were pairs before the training took them apart
-            self.stores = open_stores([half.pairs], settings.size, settings.fit, settings.memory_gib)
-        targets = method.needs in ("paired", "images") or len(self.stores[0].source.channels) == 2
+        targets = method.needs in ("paired", "images") or len(stores[0].source.channels) == 2
         self.by = settings.validate_by or method.best_by
         there = [name for name in metrics.PAIRED if metrics.better(name)] if targets else []
         if 1 in (settings.channels_a, settings.channels_b):
@@ -51,7 +54,8 @@ class Validation:
         self.of_pictures = [name for name in names if name not in ("swd", "fid")]
         self.of_sets = [name for name in names if name in ("swd", "fid")]
         self.reader = features.inception(None, fetch=False, device=device) if "fid" in names else None
-        if self.of_sets and min(map(len, self.stores)) < 2:
+        self.count = min(*map(len, stores), MOST)
+        if self.of_sets and self.count < 2:
             raise ValueError(
                 f"--validate-by {self.by}: compares sets of two pictures or more, and one is held out in {run.place}; hold "
                 "out more, or leave --validate-every out"
@@ -62,11 +66,10 @@ class Validation:
         """The metrics by their specification; of a method that translates both ways each way has its own."""
         settings = self.run.settings
         plain = PlainBatches(self.stores, settings.direction, method.holes, method.classes)
-        count = min(len(plain), MOST)
         values: dict[tuple[str, str], list[float]] = {}
-        drawn: dict[str, list[Tensor]] = {}
-        real: dict[str, list[Tensor]] = {}
-        for _, batch in plain.batches(count, AT_ONCE):
+        drawn: dict[str, Tensor] = {}
+        real: dict[str, Tensor] = {}
+        for numbers, batch in plain.batches(self.count, AT_ONCE):
             on_device = {name: value.to(self.device) for name, value in batch.items()}
             for way, outcome in method.outcomes(on_device).items():
                 output, target = outcome.output.float().cpu(), outcome.real.float().cpu()
@@ -74,16 +77,27 @@ class Validation:
                     of_each = metrics.compare(name, output, {**batch, "y": target})
                     values.setdefault((name, way), []).extend(of_each.tolist())
                 if self.of_sets:
-                    drawn.setdefault(way, []).append(as_bytes(output))
-                    real.setdefault(way, []).append(as_bytes(target))
+                    for whole, some in ((drawn, output), (real, target)):
+                        if way not in whole:
+                            whole[way] = torch.empty(self.count, *some.shape[1:], dtype=torch.uint8)
+                        whole[way][numbers.start : numbers.stop] = as_bytes(some)
         told = {key: statistics.mean(of_each) for key, of_each in values.items()}
         for way, pictures in drawn.items():
             for name in self.of_sets:
-                told[name, way] = self._distance(name, way, torch.cat(pictures), torch.cat(real[way]))
-        behind = specification(method, settings.size)
+                told[name, way] = self._distance(name, way, pictures, real[way])
         ways = (settings.direction, BACK[settings.direction])
         of_way = {way: f"/{ways[method.deployed.index(way)]}" if method.two_way else "" for _, way in told}
-        return {f"{name}{of_way[way]}/{behind}": value for (name, way), value in told.items()}
+        return {f"{name}{of_way[way]}/{self._protocol(name, method)}": value for (name, way), value in told.items()}
+
+    def _protocol(self, name: str, method: Method) -> str:
+        behind = specification(method, self.run.settings.size, seeded=name == "swd")
+        if name not in self.of_sets:
+            return behind
+        counts = f"{self.count}-vs-{self.count}-held-out"
+        if name == "swd":
+            return f"{counts}/{behind}"
+        assert self.reader is not None
+        return f"{self.reader.name}/{self.reader.resizing}/{counts}/{behind}"
 
     def _distance(self, name: str, way: str, pictures: Tensor, real: Tensor) -> float:
         if name == "swd":
@@ -106,7 +120,7 @@ class Standing(NamedTuple):
 def value_of(metric: str, validation: Mapping[str, float]) -> float:
     """The metric of this name, the mean over both ways where there are two; not a number where it was not measured.
 
-    >>> value_of("swd", {"swd/AtoB/8-bit/64px": 1.0, "swd/BtoA/8-bit/64px": 2.0})
+    >>> value_of("l1", {"l1/AtoB/8-bit/64px": 1.0, "l1/BtoA/8-bit/64px": 2.0})
     1.5
     """
     values = [value for name, value in validation.items() if name.partition("/")[0] == metric]

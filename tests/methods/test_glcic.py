@@ -11,7 +11,7 @@ from torch import Tensor
 from diptych.methods.base import Shape
 from diptych.methods.glcic import GLCIC, GLCICSettings
 from diptych.run import settings_from
-from diptych.train import Updater
+from diptych.updater import Updater
 
 Record = Callable[[GLCIC], Any]
 

@@ -45,6 +45,11 @@ class PictureStore:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    @property
+    def bytes(self) -> int:
+        """What all of the source's pictures take in memory."""
+        return len(self.source) * sum(self.source.channels) * self.size**2
+
     def at(self, size: int) -> "PictureStore":
         """The same pictures at another size, decoded when they are asked for."""
         store = PictureStore(self.source, size, self.fit)
@@ -131,8 +136,10 @@ class PictureStore:
 
 def open_stores(sources: Sequence[Source], size: int, fit: Fit, memory_gib: float) -> list[PictureStore]:
     """A store for each source; they keep their pictures where all of them fit in so many GiB."""
-    needed = sum(len(source) * sum(source.channels) for source in sources) * size * size
-    return [PictureStore(source, size, fit, keep=needed <= memory_gib * 2**30) for source in sources]
+    stores = [PictureStore(source, size, fit) for source in sources]
+    if sum(store.bytes for store in stores) <= memory_gib * 2**30:
+        return [PictureStore(source, size, fit, keep=True) for source in sources]
+    return stores
 
 
 def split_sides(pairs: Tensor, channels_a: int, direction: Direction) -> dict[str, Tensor]:
@@ -172,13 +179,17 @@ class PlainBatches:
         return max(map(len, self.stores))
 
     def batch(self, numbers: Sequence[int], of: int) -> dict[str, Tensor]:
-        """Those of the `numbers` among `of` samples that are spread over all: x and y, or y, with its mask or label."""
+        """Those of the `numbers` among `of` samples that are spread over all: x and y, or y, with its mask or label.
+
+        Each has its `number` too, by which noise can be drawn that no other one has.
+        """
         places = [[number * len(store) // of for number in numbers] for store in self.stores]
         sides = [
             torch.stack([store.get(place) for place in some]) for store, some in zip(self.stores, places, strict=True)
         ]
         first = self.stores[0]
         batch = split_sides(torch.cat(sides, dim=1), first.source.channels[0], self.direction)
+        batch["number"] = torch.tensor(numbers)
         if self.holes:
             masks = [self.holes.draw_for(first.name(place), first.size) for place in places[0]]
             batch["mask"] = torch.stack(masks).float()

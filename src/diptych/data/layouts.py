@@ -264,10 +264,10 @@ def _sides(place: Place, split: Split) -> tuple[tuple[Path, Path] | None, str]:
 
 
 def held_out(needs: str, place: Place, channels: tuple[int, int] = (3, 3)) -> tuple[Split, list[Source]] | None:
-    """The split to measure on: val where there is one, else test, else None."""
+    """The split to measure on: val where there is one, else test, else None. Side-by-side pairs stay pairs for any needs."""
     for split in HELD_OUT:
         if found := find(needs, place, split, channels):
-            return split, found
+            return split, [found[0].pairs] if isinstance(found[0], Half) else found
     return None
 
 

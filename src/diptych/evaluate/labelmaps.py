@@ -4,7 +4,7 @@ Out of labels: the FCN score (Isola et al. 2017, section 4.1), by a segmenter th
 anyone's weights; beside it stands what it reads in the real photographs. Into labels: the colours are read as they are.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from diptych.metrics.segmentation import confusion, per_pixel_accuracy, score
 
 OF_LABEL_MAPS = ("per-pixel-accuracy", "per-class-accuracy", "class-iou")
 LEARNT_FROM = 2000  # pairs at most, spread over all
+LOOKED_AT = 50  # of them at most, to tell whether there are label maps at all
 
 
 class OfLabelMaps:
@@ -54,11 +55,16 @@ class OfLabelMaps:
 
 
 def open_label_maps(
-    names: Sequence[str], training: Iterable[dict[str, Tensor]], behind: str, asked: Asked
+    names: Sequence[str], training: Callable[[int], tuple[Tensor, Tensor]], behind: str, asked: Asked
 ) -> list[OfLabelMaps]:
-    """What measures these metrics on pairs like those of the training; none where neither side is a label map."""
-    batches = [(as_bytes(batch["x"]), as_bytes(batch["y"])) for batch in training]
-    x, y = (torch.cat(side) for side in zip(*batches, strict=True))
+    """What measures these metrics on pairs like those of the training; none where neither side is a label map.
+
+    `training` gives x and y, uint8 `[N, C, S, S]`, of so many of its pairs at most. Most pairs have no label map, which a
+    few of them tell.
+    """
+    x, y = training(LOOKED_AT)
+    if palette_of(y) is not None or palette_of(x) is not None:
+        x, y = training(LEARNT_FROM)
     if (palette := palette_of(y)) is not None:
         colours = palette
         return [

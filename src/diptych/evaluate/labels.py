@@ -29,12 +29,13 @@ from diptych.data.layouts import Place
 from diptych.data.pictures import as_bytes, from_bytes
 from diptych.data.sources import Labelled, Source
 from diptych.evaluate.asked import Asked
-from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, open_sets
+from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, open_sets, spread
 from diptych.evaluate.results import Number, Results, as_line
 from diptych.methods import METHODS
 from diptych.model import Model, load
 from diptych.networks.classifier import Classifier
 from diptych.run import Run
+from diptych.validation import specification
 
 OF_LABELS = ("label-accuracy", "classification-accuracy-score")
 METRICS = (*OF_LABELS, "frechet-distance")
@@ -66,7 +67,7 @@ def measure(run: Run, place: Place, split: str, sources: list[Source], asked: As
     drawn = _drawn(model, classes, _evenly(DRAWN, model.method.classes or (None,)), asked)
     as_many = min(len(held_out), len(real), DRAWN)
     alike = _drawn(model, classes, _as(real.spread(as_many), model, classes), asked)
-    size = f"8-bit/{run.settings.size}px"
+    behind = specification(model.method, run.settings.size)
     of_model, of_held_out = list[Number](), list[Number]()
 
     judge = _judge(real, len(classes), model.device, asked) if classes else None
@@ -74,15 +75,15 @@ def measure(run: Run, place: Place, split: str, sources: list[Source], asked: As
         for name, of_drawn, of_real in _by_classifier(
             chosen, judge, real, held_out, drawn, alike, model, classes, asked
         ):
-            of_model.append(Number(f"{name}/classifier/{size}", of_drawn))
-            of_held_out.append(Number(f"{name}/classifier/{size}", of_real))
+            of_model.append(Number(f"{name}/classifier/{behind}", of_drawn))
+            of_held_out.append(Number(f"{name}/classifier/{behind}", of_real))
     names = [name for name in chosen if name in OF_SETS]
-    for of_sets in open_sets(names, lambda: real.spread(READ).pictures, "-training", size, asked):
+    for of_sets in open_sets(names, lambda: real.spread(READ).pictures, "-training", behind, asked):
         of_sets.add_features("model", features.of_set(of_sets.reader, alike.pictures, keep=False))
         of_sets.add_features(HELD_OUT, features.of_set(of_sets.reader, held_out.spread(as_many).pictures, keep=True))
         of_model += of_sets.numbers("model")
         of_held_out += of_sets.numbers(HELD_OUT)
-    _keep(run, model, judge, drawn, classes, f"classifier/{size}")
+    _keep(run, model, judge, drawn, classes, f"classifier/{behind}")
     return [
         {"step": model.step, "split": "drawn", "count": len(drawn), "who": "model", **as_line(of_model)},
         {"step": model.step, "count": len(held_out), "who": HELD_OUT, **as_line(of_held_out)},
@@ -140,7 +141,7 @@ class _Set:
 
     def spread(self, count: int) -> "_Set":
         """So many of them at most, spread over all."""
-        rows = torch.arange(min(count, len(self))) * len(self) // min(count, len(self))
+        rows = spread(count, len(self))
         return _Set(self.pictures[rows], self.labels[rows])
 
 
@@ -166,14 +167,13 @@ def _looked_at(source: Source, classes: Sequence[str], run: Run, asked: Asked) -
     """The pictures of a source at the training size, LEARNT_FROM of them at most; label 0 where there are no classes."""
     [store] = open_stores([source], run.settings.size, run.settings.fit, memory_gib=0)
     numbers = {name: number for number, name in enumerate(classes)}
-    count = min(len(store), LEARNT_FROM)
-    rows = [n * len(store) // count for n in range(count)]
+    rows = spread(LEARNT_FROM, len(store))
     seen = []
     said = asked.counted("looking at real pictures")
     for done, row in enumerate(rows, start=1):
         seen.append(store.get(row))
         if said:
-            said(done, count)
+            said(done, len(rows))
     labels = [numbers[source.names[row]] if numbers and isinstance(source, Labelled) else 0 for row in rows]
     return _Set(torch.stack(seen), torch.tensor(labels))
 

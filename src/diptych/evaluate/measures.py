@@ -1,6 +1,8 @@
 """Ways to tell how good pictures are. Each is fed batch by batch, apart for every one who answers."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -19,22 +21,31 @@ READ = 10_000  # pictures of a set at most, spread over all
 HELD_OUT = "held-out pictures"
 
 
+def spread(most: int, count: int) -> list[int]:
+    """The places of `most` of `count` pictures, or of all of them, spread over all.
+
+    >>> spread(4, 10), spread(4, 3)
+    ([0, 2, 5, 7], [0, 1, 2])
+    """
+    most = min(most, count)
+    return [number * count // most for number in range(most)]
+
+
 class Spread:
-    """Some of `count` pictures, uint8 `[C, H, W]`: `READ` at most, spread over all, loaded whenever they are gone through.
+    """Some of `count` pictures, uint8 `[C, H, W]`: `most`, spread over all, loaded whenever they are gone through.
 
     >>> len(Spread(lambda place: torch.zeros(3, 8, 8, dtype=torch.uint8), 70_000))
     10000
     """
 
-    def __init__(self, load: Callable[[int], Tensor], count: int) -> None:
-        self.load, self.count = load, count
+    def __init__(self, load: Callable[[int], Tensor], count: int, most: int = READ) -> None:
+        self.load, self.places = load, spread(most, count)
 
     def __len__(self) -> int:
-        return min(self.count, READ)
+        return len(self.places)
 
     def __iter__(self) -> Iterator[Tensor]:
-        for number in range(len(self)):
-            yield self.load(number * self.count // len(self))
+        return map(self.load, self.places)
 
 
 class Measure(Protocol):
@@ -51,6 +62,7 @@ class OfPictures:
     """Each picture against its target, and the mean over all."""
 
     def __init__(self, names: Sequence[str], specification: str, asked: Asked) -> None:
+        self.asked = asked
         self.measured: dict[str, Callable[[Tensor, dict[str, Tensor]], Tensor]] = {}
         for name in names:
             if name == "lpips":
@@ -70,8 +82,12 @@ class OfPictures:
         return of_each
 
     def numbers(self, who: str) -> list[Number]:
-        """The means."""
-        return [Number(name, sum(values) / len(values)) for name, values in self.values.get(who, {}).items()]
+        """The means; none where a picture has no such number."""
+        means = [Number(name, sum(values) / len(values)) for name, values in self.values.get(who, {}).items()]
+        for mean in means:
+            if math.isnan(mean.value):
+                self.asked.miss([mean.name.partition("/")[0]], "is not defined for pictures as small as some of these")
+        return [mean for mean in means if not math.isnan(mean.value)]
 
 
 def _compared(name: str) -> Callable[[Tensor, dict[str, Tensor]], Tensor]:
@@ -85,10 +101,17 @@ class OfSets:
         """`real` are the features of the real pictures, and `against` says what these are, and how they were read."""
         self.names, self.reader, self.real, self.against, self.asked = names, reader, real, against, asked
         self.seen: dict[str, list[Tensor]] = {}
+        self.come = Counter[str]()
+        self.taken: Collection[int] | None = None
+        """The numbers of the pictures that are taken of everyone who answers; None takes all."""
 
     def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
-        """Reads them as a file would hold them; a single picture has no number."""
-        self.add_features(who, self.reader.read(as_bytes(outputs)))
+        """Reads those that are taken as a file would hold them; a single picture has no number."""
+        first = self.come[who]
+        self.come[who] += len(outputs)
+        rows = [row for row in range(len(outputs)) if self.taken is None or first + row in self.taken]
+        if rows:
+            self.add_features(who, self.reader.read(as_bytes(outputs[rows])))
         return {}
 
     def add_features(self, who: str, seen: Tensor) -> None:

@@ -13,8 +13,8 @@ from diptych.data.layouts import Place
 from diptych.data.pictures import as_bytes
 from diptych.data.sources import Half, Source
 from diptych.evaluate.asked import Asked
-from diptych.evaluate.labelmaps import LEARNT_FROM, OF_LABEL_MAPS, OfLabelMaps, open_label_maps
-from diptych.evaluate.measures import HELD_OUT, OF_SETS, Measure, OfPictures, Spread, open_sets
+from diptych.evaluate.labelmaps import OF_LABEL_MAPS, OfLabelMaps, open_label_maps
+from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, Measure, OfPictures, Spread, open_sets, spread
 from diptych.evaluate.results import Progress, Results, as_line
 from diptych.methods import METHODS
 from diptych.methods.base import Answer, Method
@@ -41,8 +41,6 @@ def measure(run: Run, place: Place, split: str, sources: list[Source], asked: As
     also where the training took the sides apart.
     """
     settings, method = run.settings, METHODS[run.method]
-    if isinstance(sources[0], Half):  # they were pairs before the training took them apart
-        sources = [sources[0].pairs]
     chosen = _chosen(run, place, sources, asked)
     directions = [asked.direction or settings.direction]
     if method.two_way and asked.direction is None:
@@ -58,11 +56,15 @@ def measure(run: Run, place: Place, split: str, sources: list[Source], asked: As
         model = models[way]
         earlier = {name: load(path, direction=way, device=asked.device) for name, path in kept.items()}
         held_out = _Pictures(_inputs(sources, way), settings, way, model.method)
-        left_out = held_out.check(f"{split} pictures", f"{place}: ", "nothing to measure on")
+        left_out = held_out.check(f"{split} pictures", f"{place}: ", "nothing to measure on", asked)
+        others = held_out  # the real pictures of the kind that comes out
+        if len(sources) > 1:
+            others = _Pictures(_inputs(sources, BACK[way]), settings, way, model.method)
+            others.check(f"{split} pictures", f"{place}: ", "nothing to compare with", asked)
         judges: dict[str, Answer] = {"model": model.batch, **{name: one.batch for name, one in earlier.items()}}
         if asked.baselines:
-            judges |= _baselines(training, settings, way, model.method, asked.progress)
-        measures = _measures(chosen, sources, training, settings, way, model.method, asked)
+            judges |= _baselines(training, settings, way, model.method, asked)
+        measures = _measures(chosen, held_out, others, training, way, asked)
         part = f"{split}-{way}" if method.two_way else split
         back = models[BACK[way]] if method.two_way else None
         results = Results(run.path / "results" / part)
@@ -81,10 +83,13 @@ def measure(run: Run, place: Place, split: str, sources: list[Source], asked: As
         for who in (*judges, HELD_OUT):
             found = [number for one in measures for number in one.numbers(who)]
             if found or who in judges:
-                about = {"step": earlier.get(who, model).step, "direction": way, "count": len(held_out)}
-                lines.append(
-                    {**about, **({"left-out": len(left_out)} if left_out else {}), "who": who, **as_line(found)}
-                )
+                count = len(others if who == HELD_OUT else held_out)
+                line: dict[str, Any] = {"step": earlier.get(who, model).step, "count": count}
+                if method.needs != "images":  # what goes in is made from what comes out
+                    line["direction"] = way
+                if left_out:
+                    line["left-out"] = len(left_out)
+                lines.append({**line, "who": who, **as_line(found)})
     return lines
 
 
@@ -130,31 +135,34 @@ def _training(run: Run, place: Place, chosen: list[str], asked: Asked) -> tuple[
 
 def _measures(
     chosen: list[str],
-    sources: list[Source],
+    held_out: "_Pictures",
+    others: "_Pictures",
     training: list[Source],
-    settings: Settings,
     way: Direction,
-    method: Method,
     asked: Asked,
 ) -> list[Measure]:
-    """What measures those metrics one way."""
+    """What measures those metrics one way, on what is made of `held_out`; `others` are real pictures of that kind."""
+    settings, method = held_out.settings, held_out.method
     behind = specification(method, settings.size)
     of_pictures = [name for name in chosen if name not in (*OF_SETS, *OF_LABEL_MAPS)]
     measures: list[Measure] = [OfPictures(of_pictures, behind, asked)] if of_pictures else []
 
-    def real(some: list[Source]) -> Spread:
-        return _Pictures(_inputs(some, BACK[way]), settings, way, method).real()
+    def learnt_from() -> Spread:
+        real = _Pictures(_inputs(training, BACK[way]), settings, way, method)
+        real.leave(READ)
+        real.check("training pictures", "", "nothing to compare with", asked)
+        return real.real(READ)
 
-    for of_sets in open_sets(
-        [name for name in chosen if name in OF_SETS], lambda: real(training), "-training", behind, asked
-    ):
+    of_sets = [name for name in chosen if name in OF_SETS]
+    for one in open_sets(of_sets, learnt_from, "-training", behind, asked):
+        as_many = min(len(held_out), len(others), READ)  # a distance depends on how many there are
+        one.taken = set(spread(as_many, len(held_out)))
         said = asked.counted(f"reading {HELD_OUT}")
-        of_sets.add_features(HELD_OUT, features.of_set(of_sets.reader, real(sources), keep=True, progress=said))
-        measures.append(of_sets)
+        one.add_features(HELD_OUT, features.of_set(one.reader, others.real(as_many), keep=True, progress=said))
+        measures.append(one)
     if of_label_maps := [name for name in chosen if name in OF_LABEL_MAPS]:
         pairs = training[0].pairs if isinstance(training[0], Half) else training[0]
-        learnt_from = _Pictures(pairs, settings, way, method).batches(LEARNT_FROM)
-        measures += open_label_maps(of_label_maps, (batch for _, batch in learnt_from), behind, asked)
+        measures += open_label_maps(of_label_maps, _Pictures(pairs, settings, way, method).sides, behind, asked)
     return measures
 
 
@@ -179,9 +187,14 @@ class _Pictures:
     def __len__(self) -> int:
         return len(self.store)
 
-    def check(self, which: str, before: str, remedy: str) -> dict[str, str]:
+    def leave(self, most: int) -> None:
+        """Leaves so many of them at most, spread over all."""
+        self.store.numbers = [self.store.numbers[place] for place in spread(most, len(self))]
+
+    def check(self, which: str, before: str, remedy: str, asked: Asked) -> dict[str, str]:
         """Leaves out what is of no use to the method; a `ValueError` where nothing is left."""
-        left_out = self.store.check(self.settings.workers, of_no_use=self.method.of_no_use)
+        said = asked.counted(f"looking at {which}")
+        left_out = self.store.check(self.settings.workers, said, self.method.of_no_use)
         if not len(self):
             words = " and ".join(sorted(set(left_out.values())))
             raise ValueError(f"{before}all {len(left_out)} {which} are {words}: {remedy}")
@@ -194,31 +207,41 @@ class _Pictures:
                 batch = {"x": batch["y"]}
             yield indices, self.method.whole(batch)
 
-    def real(self) -> Spread:
-        """Pictures of the kind that comes out."""
-        self.store.check(self.settings.workers, of_no_use=self.method.of_no_use)
-        return Spread(lambda place: as_bytes(self.plain.batch([place], len(self))["y"][0]), len(self))
+    def sides(self, most: int) -> tuple[Tensor, Tensor]:
+        """What goes in and what should come out, uint8 `[N, C, S, S]`, of so many at most, spread over all."""
+        sides: tuple[Tensor, ...] = ()
+        for numbers, batch in self.batches(most):
+            pair = as_bytes(batch["x"]), as_bytes(batch["y"])
+            sides = sides or tuple(side.new_empty(min(most, len(self)), *side.shape[1:]) for side in pair)
+            for side, some in zip(sides, pair, strict=True):
+                side[numbers.start : numbers.stop] = some
+        x, y = sides
+        return x, y
+
+    def real(self, most: int) -> Spread:
+        """The side that comes out, of so many at most, spread over all."""
+        return Spread(lambda place: as_bytes(self.plain.batch([place], len(self))["y"][0]), len(self), most)
 
 
 # ---- answers without a model
 
 
 def _baselines(
-    training: list[Source], settings: Settings, direction: Direction, method: Method, progress: Progress | None
+    training: list[Source], settings: Settings, direction: Direction, method: Method, asked: Asked
 ) -> dict[str, Answer]:
     """What anybody could answer who has the training pictures, as pairs, as two sets, or as single pictures."""
     if method.needs == "images":
         singles = _Pictures(training[0], settings, direction, method)
-        singles.check("training pictures", "--baselines: ", "leave it out, or give others")
+        singles.check("training pictures", "--baselines: ", "leave it out, or give others", asked)
         return method.baselines(batch["y"] for _, batch in singles.batches())
     if len(training) == 1:
         pairs = _Pictures(training[0], settings, direction, method)
         return {
-            "mean training target": _always_the_mean(pairs, "y", progress),
+            "mean training target": _always_the_mean(pairs, "y", asked.progress),
             "target of the nearest training input": _nearest(pairs),
         }
     targets = _Pictures(_inputs(training, BACK[direction]), settings, direction, method)
-    mean = _always_the_mean(targets, "x", progress)
+    mean = _always_the_mean(targets, "x", asked.progress)
     if settings.channels_a != settings.channels_b:
         return {"mean training picture": mean}
     return {"the input as it is": lambda batch: batch["x"], "mean training picture": mean}

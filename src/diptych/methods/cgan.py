@@ -116,9 +116,9 @@ class CGAN(Method):
         return output
 
     def outcomes(self, batch: dict[str, Tensor]) -> dict[str, Outcome]:
-        """As many pictures as the batch has, of the same classes; always the same noise, whatever the classes."""
+        """As many pictures as the batch has, of the same classes; each of the `number`s has its noise, always the same."""
         real = batch["y"]
-        inputs = {name: value.to(real.device) for name, value in self.draw(0, 0, range(len(real))).items()}
+        inputs = {name: value.to(real.device) for name, value in self.draw(0, 0, batch["number"].tolist()).items()}
         if self.classes:
             inputs["label"] = batch["label"]
         return {"G": Outcome(None, self.translate(inputs), real)}

@@ -30,15 +30,26 @@ def draw(runs: Sequence[Run], out: Path) -> Path:
     labels = list(labelled([run.path for run in runs]))
     if (out.exists() or out.is_symlink()) and not (out / MARKER).is_file():
         raise ValueError(f"--out {out}: exists and is no comparison drawn earlier; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_file(out / MARKER) as beside:
-        beside.write_text(json.dumps({"runs": labels}) + "\n", encoding="utf-8")
-    pictures = _Pictures(out)
+    pictures = _Pictures()
     logs = [run.read_log() for run in runs]
     lines = _lines(runs)
     different, same = _settings(runs)
     heads = [page.about(run, log) | {"rows": page.rows(run)} for run, log in zip(runs, logs, strict=True)]
-    drawn = draw_template(
+    shown = {
+        "samples": [
+            [
+                [step, pictures.take(run.path / "samples" / name)]
+                for step, name in _spread(contents.samples(run.path), SHEETS)
+            ]
+            for run in runs
+        ],
+        "results": list(_results(runs, pictures)),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_file(out / MARKER) as beside:
+        beside.write_text(json.dumps({"runs": labels}) + "\n", encoding="utf-8")
+    pictures.write(out / "pictures")
+    return draw_template(
         "comparison.html",
         out / "index.html",
         labels=labels,
@@ -55,18 +66,9 @@ def draw(runs: Sequence[Run], out: Path) -> Path:
                 {"label": label, "best": head["best"], "steps": run.settings.steps}
                 for label, head, run in zip(labels, heads, runs, strict=True)
             ],
-            "samples": [
-                [
-                    [step, pictures.copy(run.path / "samples" / name)]
-                    for step, name in _spread(contents.samples(run.path), SHEETS)
-                ]
-                for run in runs
-            ],
-            "results": list(_results(runs, pictures)),
+            **shown,
         },
     )
-    pictures.forget_others()
-    return drawn
 
 
 def labelled(folders: Sequence[Path]) -> Iterator[str]:
@@ -89,25 +91,31 @@ def labelled(folders: Sequence[Path]) -> Iterator[str]:
 class _Pictures:
     """Copies of pictures, named by what is in them: any name of the original will do, and the same one is there once."""
 
-    def __init__(self, out: Path) -> None:
-        self.folder = out / "pictures"
-        self.folder.mkdir(exist_ok=True)
-        self.used: set[str] = set()
+    def __init__(self) -> None:
+        self.taken: dict[str, bytes] = {}
 
-    def copy(self, path: Path) -> str:
-        """Copies a PNG, and gives its address on the page."""
-        content = path.read_bytes()
+    def take(self, path: Path) -> str:
+        """Takes a PNG along, and gives its address on the page; a `ValueError` where it cannot be read."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ValueError(
+                f"{path}: cannot be read ({error.strerror}), and the page of its run shows it; measure the run again, or "
+                "leave it out of the comparison"
+            ) from error
         name = f"{_digest(content)}.png"
-        if not (self.folder / name).exists():
-            with atomic_file(self.folder / name, durable=False) as beside:
-                beside.write_bytes(content)
-        self.used.add(name)
+        self.taken[name] = content
         return f"pictures/{name}"
 
-    def forget_others(self) -> None:
-        """Removes what an earlier drawing copied and this one does not show; what somebody else put there stays."""
-        for path in self.folder.glob("*.png"):
-            if path.name not in self.used and path.is_file() and path.stem == _digest(path.read_bytes()):
+    def write(self, folder: Path) -> None:
+        """Writes them, and removes what an earlier drawing had and this one has not; what somebody else put there stays."""
+        folder.mkdir(exist_ok=True)
+        for name, content in self.taken.items():
+            if not (folder / name).exists():
+                with atomic_file(folder / name, durable=False) as beside:
+                    beside.write_bytes(content)
+        for path in folder.glob("*.png"):
+            if path.name not in self.taken and path.is_file() and path.stem == _digest(path.read_bytes()):
                 path.unlink()
 
 
@@ -218,7 +226,7 @@ def _panels(
     name = next(iter(entries.values()))["name"]
     for panel in contents.panels_of(entries.values()):
         copies = {
-            run: pictures.copy(runs[run].path / "results" / split / panel / f"{name}.png")
+            run: pictures.take(runs[run].path / "results" / split / panel / f"{name}.png")
             for run, entry in entries.items()
             if panel in entry["panels"]
         }

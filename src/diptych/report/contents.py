@@ -40,15 +40,6 @@ def progress(log: Log) -> tuple[int, str]:
     return log[-1]["step"], f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
-def best_step(log: Log) -> int | None:
-    """The step of the model that is kept as the best; None where none is.
-
-    >>> best_step([{"step": 10, "best": True}, {"step": 20, "best": True}, {"step": 30}])
-    20
-    """
-    return next((entry["step"] for entry in reversed(log) if entry.get("best")), None)
-
-
 def findings(log: Log) -> list[dict[str, Any]] | None:
     """What the doctor found, each once: those still there at the end first. None where no line knows of a doctor.
 

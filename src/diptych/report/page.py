@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from diptych import checkpoint
 from diptych.methods import METHODS
 from diptych.methods.base import SINGLE, Method
 from diptych.report import contents
@@ -20,10 +21,11 @@ def draw(run: Run) -> Path:
     log, lines = run.read_log(), contents.measured(run)
     contents.mark_best(lines)
     findings = contents.findings(log)
+    head = about(run, log)
     return draw_template(
         "page.html",
         run.path / "index.html",
-        **about(run, log),
+        **head,
         rows=rows(run),
         told=told(run),
         described=list(contents.described(run)),
@@ -35,7 +37,7 @@ def draw(run: Run) -> Path:
         findings=findings,
         data={
             "curves": contents.charts([log]),
-            "runs": [{"label": run.path.resolve().name, "best": contents.best_step(log)}],
+            "runs": [{"label": run.path.resolve().name, "best": head["best"]}],
             "marks": [span for finding in findings or () for span in finding["spans"]],
             "samples": [[step, f"samples/{contents.address(name)}"] for step, name in contents.samples(run.path)],
             "results": contents.results(run.path),
@@ -53,7 +55,7 @@ def about(run: Run, log: contents.Log) -> dict[str, Any]:
         "single": METHODS[run.method].needs in SINGLE,
         "step": step,
         "time": time,
-        "best": contents.best_step(log),
+        "best": checkpoint.model_step(run.path / checkpoint.BEST),
     }
 
 
