@@ -281,6 +281,13 @@ def test_what_is_set_already_is_not_offered() -> None:
     assert found["try"] == "--precision fp32, a lower --lr"
 
 
+def test_a_discriminator_that_hardly_moves_is_offered_another_optimiser() -> None:
+    log = log_of(40, D=math.log(2), G=math.log(2))
+    [found] = doctor.in_losses(log, [Game(("D",), "G", "vanilla")], given(METHODS["glcic"].Settings()))
+    assert found["finding"] == "the losses stand at guessing"
+    assert found["try"].startswith("--method.optimizer adam, ")
+
+
 def test_what_is_found_is_said_once(
     train_tiny: Train, tiny_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

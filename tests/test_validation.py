@@ -1,5 +1,6 @@
 """Held-out pictures are looked at while the training goes on: the best model is kept, and a training without hope ends."""
 
+import math
 import shutil
 import statistics
 from collections import Counter
@@ -20,6 +21,7 @@ from diptych.data.pictures import from_bytes
 from diptych.data.sources import SideBySide
 from diptych.features import Features
 from diptych.methods.cgan import CGAN
+from diptych.methods.pix2pix import Pix2Pix
 from diptych.model import Model
 from diptych.run import Run, read_json_lines
 from diptych.train import Interrupted
@@ -51,7 +53,7 @@ def similarity(model: Model, pairs: Path, given: Any, wanted: Any) -> float:
 def test_what_is_logged_is_what_the_model_does_on_held_out_pictures(
     train_tiny: Train, tiny_pairs: Path, tmp_path: Path
 ) -> None:
-    run = train_tiny(tmp_path / "run", validate_every=5).path
+    run = train_tiny(tmp_path / "run", validate_every=5, ema=0.9).path
     logged = lines(run)
     assert [line["step"] for line in logged] == [5, 10, 12]
     assert set(logged[-1]["validation"]) == {"l1/8-bit/32px", "psnr/8-bit/32px", "ssim/8-bit/32px"}
@@ -121,6 +123,42 @@ def test_a_kill_after_the_last_look_leaves_the_last_model_to_be_written(
     train_tiny(run, validate_every=2, patience=2, steps=20)
     assert checkpoint.model_step(run / "model") == 6
     assert lines(run)[-1]["step"] == 6  # and nothing more was learnt
+
+
+def test_a_kill_between_the_last_line_and_its_checkpoint_ends_nothing(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rising_and_falling(monkeypatch, 0.3, 0.2, 0.1, 0.1)
+    asked: dict[str, Any] = {"validate_every": 2, "patience": 2, "steps": 20, "checkpoint_every": 4}
+    save = checkpoint.save_training
+
+    def killed(folder: Path, step: int, *rest: Any) -> None:
+        if step == 6:
+            raise Interrupted("killed")
+        save(folder, step, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_training", killed)
+        with pytest.raises(Interrupted):
+            train_tiny(tmp_path / "run", **asked)
+    assert lines(tmp_path / "run")[-1]["step"] == 6
+    run = train_tiny(tmp_path / "run", **asked).path
+    assert checkpoint.model_step(run / "model") == 6  # gone from step 4 once more, and looked at again
+
+
+def test_what_came_after_a_loss_that_is_not_finite_is_never_the_best(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rising_and_falling(monkeypatch, 0.1, 0.2, 0.3)
+    own = Pix2Pix.train_step
+
+    def break_down(self: Pix2Pix, batch: Any, update: Any, step: int) -> Any:
+        return own(self, {**batch, "y": batch["y"] * (math.nan if step == 4 else 1)}, update, step)
+
+    monkeypatch.setattr(Pix2Pix, "train_step", break_down)
+    with pytest.raises(ValueError, match="stopped before step 5: a loss or gradient is not finite"):
+        train_tiny(tmp_path / "run", validate_every=2, log_every=100)
+    assert checkpoint.model_step(tmp_path / "run/model-best") == 4
 
 
 def test_another_metric_begins_anew(train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
