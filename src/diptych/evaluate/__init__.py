@@ -18,7 +18,18 @@ from diptych.methods import METHODS
 from diptych.methods.base import SINGLE
 from diptych.run import Run, command_line
 
-__all__ = ["asked", "evaluate", "folders", "labelmaps", "labels", "measures", "results", "segmentation", "targets"]
+__all__ = [
+    "asked",
+    "evaluate",
+    "folders",
+    "labelmaps",
+    "labels",
+    "learning",
+    "measures",
+    "results",
+    "segmentation",
+    "targets",
+]
 
 
 def evaluate(

@@ -11,7 +11,6 @@ Beside each stands what the held-out pictures themselves get; nothing that is le
 sets (`measures.OF_SETS`) are taken too, where a network to see them is at hand.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from diptych.data.layouts import Place
 from diptych.data.pictures import as_bytes, from_bytes
 from diptych.data.sources import Labelled, Source
 from diptych.evaluate.asked import Asked
+from diptych.evaluate.learning import learn
 from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, open_sets, spread
 from diptych.evaluate.results import Number, Results, as_line
 from diptych.methods import METHODS
@@ -217,18 +217,12 @@ def _taught(
         torch.manual_seed(0)
         classifier = Classifier(channels, size=size, classes=classes).to(device)
         optimizer = torch.optim.Adam(classifier.parameters(), fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=steps)
-        epochs = math.ceil(steps * BATCH / len(training))
-        order = torch.cat([torch.randperm(len(training)) for _ in range(epochs)])
-        for done, rows in enumerate(torch.split(order[: steps * BATCH], BATCH), start=1):
+
+        def loss(rows: Tensor) -> Tensor:
             logits = classifier(from_bytes(training.pictures[rows].to(device)))
-            loss = F.cross_entropy(logits, training.labels[rows].to(device))
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            if progress:
-                progress(done, steps)
+            return F.cross_entropy(logits, training.labels[rows].to(device))
+
+        learn(optimizer, loss, len(training), steps=steps, batch=BATCH, lr=LR, progress=progress)
     return classifier.eval()
 
 

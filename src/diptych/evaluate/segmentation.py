@@ -12,6 +12,7 @@ from diptych import cache
 from diptych.data.batches import Progress
 from diptych.data.palettes import classes_of
 from diptych.data.pictures import from_bytes
+from diptych.evaluate.learning import learn
 from diptych.networks.segmenter import WIDTHS, Segmenter
 
 VERSION = 1  # of what is not among the constants: other segmenters have other names in the cache
@@ -43,20 +44,15 @@ def _learn(
     true = torch.cat([classes_of(some, palette).byte() for some in torch.split(maps, AT_ONCE)])
     device, shift = next(segmenter.parameters()).device, photos.shape[-1] // SHIFT
     optimizer = torch.optim.AdamW(segmenter.parameters(), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=STEPS)
-    order = torch.cat([torch.randperm(len(photos)) for _ in range(-(-STEPS * BATCH // len(photos)))])
-    for done, rows in enumerate(torch.split(order[: STEPS * BATCH], BATCH), start=1):
+
+    def loss(rows: Tensor) -> Tensor:
         pairs = _moved(torch.cat([photos[rows], true[rows, None]], dim=1).to(device).float(), shift)
         x, y = pairs[:, :-1] / 127.5 - 1, pairs[:, -1].long()
         # All pixels weigh alike (Long et al. 2015, section 4.3). On CMP's facades, weights by the fourth root of a class's
         # rarity gave 0.42 per class for 0.38, and 0.60 per pixel for 0.61.
-        loss = F.cross_entropy(segmenter(x), y)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        if progress:
-            progress(done, STEPS)
+        return F.cross_entropy(segmenter(x), y)
+
+    learn(optimizer, loss, len(photos), steps=STEPS, batch=BATCH, lr=LR, progress=progress)
     return {name: value.cpu() for name, value in segmenter.state_dict().items()}
 
 
