@@ -140,12 +140,14 @@ def test_light_and_dark_that_are_inverted(findings: Callable[..., dict[str, doct
 def test_gradients_that_explode(
     findings: Callable[..., dict[str, doctor.Finding]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = sys.modules["diptych.updater"]
     usual = learning_rate
-    monkeypatch.setattr(loop, "learning_rate", lambda step, settings: 10.0 if step >= 60 else usual(step, settings))
+    monkeypatch.setattr(
+        "diptych.updater.learning_rate", lambda step, settings: 10.0 if step >= 60 else usual(step, settings)
+    )
+    monkeypatch.setattr(sys.modules["diptych.train"], "choose_precision", lambda asked, device: "bf16")
     found = findings(steps=65, method={"width": 4, "patch": 16, "norm": "none", "adversarial": "lsgan"})
     assert "gradients explode" in found
-    assert "--clip 1" in found["gradients explode"]["try"]
+    assert found["gradients explode"]["try"].startswith("--clip 1, --precision fp32, ")
 
 
 def test_a_discriminator_that_knows_the_pictures_by_heart(
