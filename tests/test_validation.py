@@ -177,10 +177,11 @@ def test_another_metric_begins_anew(train_tiny: Train, tmp_path: Path, monkeypat
     assert checkpoint.model_step(run / "model-best") == 8
 
 
-@pytest.mark.parametrize(("memory_gib", "times"), [(4.0, 1), (0.0, 3)])
+@pytest.mark.parametrize(("room", "times"), [(4 * 2**30, 1), (6 * 6 * 36**2, 3), (0, 3)])
 def test_held_out_pictures_are_decoded_once_where_there_is_room(
-    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_gib: float, times: int
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, times: int
 ) -> None:
+    """The second room is full of the six training pairs at their load size."""
     loads = Counter[str]()
     own = SideBySide.load
 
@@ -189,7 +190,8 @@ def test_held_out_pictures_are_decoded_once_where_there_is_room(
         return own(self, index)
 
     monkeypatch.setattr(SideBySide, "load", load)
-    train_tiny(tmp_path / "run", steps=2, validate_every=1, memory_gib=memory_gib)
+    train_tiny(tmp_path / "run", steps=2, validate_every=1, memory_gib=room / 2**30)
+    assert ({count for name, count in loads.items() if "/train/" in name} == {2}) == (room > 0)
     [of_held_out] = {count for name, count in loads.items() if "/val/" in name}
     assert of_held_out == 2 + times  # for the samples and for the doctor, once each
 
