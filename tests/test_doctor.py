@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 import diptych
@@ -311,3 +312,7 @@ def test_what_is_found_is_said_once(tiny_pairs: Path, tmp_path: Path, monkeypatc
     assert len(said) == 1
     assert said[0].startswith("step 25: the losses stand at guessing: D_real and D_fake")
     assert "; try another --lr" in said[0]
+    events = EventAccumulator(str(tmp_path / "run/tensorboard"))
+    events.Reload()
+    told = events.Tensors("doctor/text_summary")
+    assert said[0] in [f"step {one.step}: {one.tensor_proto.string_val[0].decode()}" for one in told]

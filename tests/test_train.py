@@ -258,6 +258,20 @@ def test_clip_bounds_the_gradient() -> None:
     assert norm.item() == pytest.approx(0.5, rel=1e-3)
 
 
+def test_norms_are_means_since_they_were_asked_for() -> None:
+    from diptych.methods.base import Shape
+    from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+
+    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
+    updater = Updater(method, Settings(steps=10, clip=0.5), torch.device("cpu"))
+    count = sum(p.numel() for p in method.G.parameters())
+    updater.begin(0)
+    for slope in (1.0, 3.0):
+        updater("generator", slope * sum(p.sum() for p in method.G.parameters()))  # type: ignore[arg-type]
+    assert updater.mean_norms() == {"generator": pytest.approx(2 * count**0.5, rel=1e-5)}  # before clipping
+    assert updater.mean_norms() == {}
+
+
 def test_moving_average_by_hand() -> None:
     from diptych.methods.base import Shape
     from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
