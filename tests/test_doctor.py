@@ -242,6 +242,12 @@ def test_the_first_steps_say_nothing_yet() -> None:
     assert doctor.in_losses([], [game], given(Pix2PixSettings())) == []
 
 
+def test_a_gradient_that_grows_in_the_first_lines_says_nothing_yet() -> None:
+    log = [{"step": step, "losses": {}, "gradients": {"generator": 1.0}} for step in range(9)]
+    log.append({"step": 9, "losses": {}, "gradients": {"generator": 1e4}})
+    assert doctor.in_gradients(log, given(Pix2PixSettings())) == []
+
+
 def test_a_phase_without_the_game_says_nothing() -> None:
     alone = [{"step": step, "losses": {"C_MSE": 0.1}} for step in range(5, 30, 5)]
     game = Game(("D",), "G", "vanilla")

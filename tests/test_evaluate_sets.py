@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from diptych import cli, features, metrics
+from diptych import cli, features, metrics, weights
 from diptych.data import facades
 from diptych.evaluate import evaluate, targets
+from diptych.networks import lpips
 from diptych.run import Run, read_json_lines
 
 Train = Callable[..., Run]
@@ -286,14 +287,19 @@ def test_other_names_and_other_sizes(two_folders: tuple[Path, Path], tiny_networ
     assert line["metrics"][protocol(line, "fid")] > 0
 
 
-def test_pictures_that_are_too_small_for_a_metric(two_folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_pictures_that_are_too_small_for_a_metric(
+    two_folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "find", lambda *asked: tmp_path)
+    monkeypatch.setattr(lpips, "trained", lambda file: lpips.LPIPS())
     for folder in two_folders:
         with Image.open(folder / "0.png") as image:
             image.crop((0, 0, 10, 10)).save(folder / "0.png")
     real, fake = two_folders
-    [line] = evaluate(real=real, fake=fake, names=["l1", "ssim"], out=tmp_path / "numbers", device="cpu")
+    [line] = evaluate(real=real, fake=fake, names=["l1", "ssim", "lpips"], out=tmp_path / "numbers", device="cpu")
     assert [name.partition("/")[0] for name in line["metrics"]] == ["l1"]
-    assert line["not-measured"] == {"ssim": "is not defined for pictures as small as some of these"}
+    too_small = "is not defined for pictures as small as some of these"
+    assert line["not-measured"] == {"ssim": too_small, "lpips": too_small}
     assert "NaN" not in (tmp_path / "numbers/metrics.jsonl").read_text()
 
 

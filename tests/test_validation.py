@@ -228,9 +228,16 @@ def test_unpaired_folders_have_no_targets(train_tiny: Train, tiny_pairs: Path, t
 def test_a_distance_through_a_network_is_called_by_it(
     train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    means = Features("means", "as-is", from_bytes, lambda pictures: pictures.mean(dim=(2, 3)))
+    looked = list[int]()
+
+    def see(pictures: torch.Tensor) -> torch.Tensor:
+        looked.append(len(pictures))
+        return pictures.mean(dim=(2, 3))
+
+    means = Features("means", "as-is", from_bytes, see)
     monkeypatch.setattr("diptych.features.inception", lambda *found, **asked: means)
-    run = train_tiny(tmp_path / "run", "cgan", validate_every=12, validate_by="fid").path
+    run = train_tiny(tmp_path / "run", "cgan", validate_every=6, validate_by="fid").path
+    assert looked == [5, 5, 5]  # what was drawn, twice, and the real ones once
     told = lines(run)[-1]["validation"]
     assert set(told) == {
         "swd/5-vs-5-held-out/seed-0/8-bit/16px",
@@ -322,6 +329,8 @@ def test_an_unknown_metric(train_tiny: Train, tmp_path: Path) -> None:
         ValueError, match=r"--validate-by colourfulness: there is no such metric .*; there are: l1, psnr"
     ):
         train_tiny(tmp_path / "run", validate_every=2, validate_by="colourfulness")
+    with pytest.raises(ValueError, match=r"--validate-by ab: .*; there are: l1, psnr, ssim, swd, fid$"):
+        train_tiny(tmp_path / "run", validate_every=2, validate_by="ab", channels_a=1)
     with pytest.raises(ValueError, match=r"--validate-by ssim: .*; there are: swd, fid"):
         train_tiny(tmp_path / "run", "cgan", validate_every=2, validate_by="ssim")
 

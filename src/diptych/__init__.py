@@ -28,7 +28,7 @@ The map, in the order in which a picture meets the parts:
     run               what a run is: settings, the folder, its log
     doctor            what goes wrong in a training
     validation        which model is the best, and when to stop
-    train             the only place where gradients exist
+    updater, train    what a step does, and the loop: the only place where a method learns
     filling           the holes of a picture of any size
     model             the only door to a trained model
     translate         pictures of any size through it

@@ -379,8 +379,7 @@ class _Training:
 
     def _next_command(self) -> str:
         run, folder = self.run, shlex.quote(str(self.run.path))
-        measurable = _held_out(run) and (run.classes or METHODS[run.method].needs != "labelled")
-        return f"diptych evaluate {folder} {run.place.arguments}" if measurable else f"diptych report {folder}"
+        return f"diptych evaluate {folder} {run.place.arguments}" if _held_out(run) else f"diptych report {folder}"
 
     def _steps(self, stop: threading.Event) -> int:
         """Gives the number of the last step."""

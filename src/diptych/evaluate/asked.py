@@ -64,11 +64,16 @@ class Asked:
 
     @cached_property
     def perceptual(self) -> Callable[[Tensor, dict[str, Tensor]], Tensor]:
-        """LPIPS of each picture of a batch, seen as an 8-bit file would hold it; raises `weights.MissingWeightsError`."""
+        """LPIPS of each picture of a batch, seen as an 8-bit file would hold it; not a number for those that are too small.
+
+        Raises `weights.MissingWeightsError`.
+        """
         network = lpips.trained(weights.find(weights.ALEXNET, self.weights, self.fetch_weights)).to(self.where)
 
         @torch.inference_mode()
         def measure(outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
+            if min(outputs.shape[2:]) < lpips.SMALLEST:
+                return torch.full((len(outputs),), torch.nan)
             output, target = (metrics.as_seen(some).to(self.where) * 2 - 1 for some in (outputs, batch["y"]))
             distances: Tensor = network(output, target)
             return distances.cpu()

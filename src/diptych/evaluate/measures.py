@@ -75,7 +75,7 @@ class OfPictures:
         self.values: dict[str, dict[str, list[float]]] = {}
 
     def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
-        """The numbers of each picture."""
+        """The numbers of each picture; not a number where it is too small for a metric."""
         of_each = {name: measure(outputs, batch).tolist() for name, measure in self.measured.items()}
         for name, values in of_each.items():
             self.values.setdefault(who, {}).setdefault(name, []).extend(values)

@@ -1,5 +1,6 @@
 """What a model translates, compared with targets, beside baselines that anybody can have."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,7 +76,9 @@ def measure(run: Run, place: Place, split: str, sources: list[Source], asked: As
                     one.add(HELD_OUT, batch["y"], batch)
             panels = _panels(batch, {who: outputs[who] for who in ("model", *earlier)}, back)
             for row, index in enumerate(indices):
-                numbers = {name: values[row] for name, values in of_each["model"].items()}
+                numbers = {
+                    name: values[row] for name, values in of_each["model"].items() if not math.isnan(values[row])
+                }
                 results.add(
                     held_out.store.name(index), {panel: of_all[row] for panel, of_all in panels.items()}, numbers
                 )
