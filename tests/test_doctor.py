@@ -248,6 +248,12 @@ def test_a_gradient_that_grows_in_the_first_lines_says_nothing_yet() -> None:
     assert doctor.in_gradients(log, given(Pix2PixSettings())) == []
 
 
+def test_a_gradient_is_held_against_those_of_late() -> None:
+    norms = [1.0] * 250 + [1e3] * 150 + [5e3]
+    log = [{"step": step, "losses": {}, "gradients": {"generator": norm}} for step, norm in enumerate(norms)]
+    assert doctor.in_gradients(log, given(Pix2PixSettings())) == []
+
+
 def test_a_phase_without_the_game_says_nothing() -> None:
     alone = [{"step": step, "losses": {"C_MSE": 0.1}} for step in range(5, 30, 5)]
     game = Game(("D",), "G", "vanilla")
