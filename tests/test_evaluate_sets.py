@@ -158,9 +158,10 @@ def test_folders_without_pairs_have_numbers_too(two_ways: Path, pairs: Path, apa
 
 
 def test_as_many_are_taken_of_what_was_made_as_of_real_pictures(
-    two_ways: Path, apart: Path, tiny_network: Path
+    two_ways: Path, apart: Path, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A distance depends on how many there are, and the held-out pictures say how near one can come."""
+    monkeypatch.setattr(targets, "AT_ONCE", 2)
     for path in written(apart / "val/B")[:2]:
         path.unlink()
     lines = evaluate(two_ways, data=apart, names=["fid"], features=tiny_network, device="cpu")
