@@ -11,7 +11,7 @@ from PIL import Image
 
 from diptych.data import facades
 from diptych.data.palettes import classes_of, palette_of
-from diptych.evaluate import evaluate, segmentation
+from diptych.evaluate import evaluate, segmentation, targets
 from diptych.evaluate.asked import Asked
 from diptych.evaluate.labelmaps import LEARNT_FROM, LOOKED_AT, OF_LABEL_MAPS, open_label_maps
 from diptych.run import Run, read_json_lines
@@ -51,8 +51,9 @@ def scores(found: torch.Tensor, true: torch.Tensor, classes: int) -> list[float]
 
 
 def test_out_of_labels_a_segmenter_reads_what_was_made_and_the_real_photographs(
-    train_tiny: Train, pairs: Path, tmp_path: Path
+    train_tiny: Train, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(targets, "AT_ONCE", 3)
     run = train_tiny(tmp_path / "run", data=pairs, direction="BtoA").path
     lines = evaluate(run, data=pairs, names=OF_LABEL_MAPS, baselines=True, device="cpu")
     assert [line["who"] for line in lines] == [
