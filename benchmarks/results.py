@@ -68,7 +68,8 @@ def take(name: str, folders: Sequence[Path], records: Path) -> str:
     if found is None:
         return "in none of the folders; a record that there is stays"
     run = Run.open(found)
-    lines = newest(read_json_lines(found / "metrics.jsonl"))
+    early = {"direction": run.settings.direction}  # early lines do not tell it
+    lines = newest([early | line for line in read_json_lines(found / "metrics.jsonl")])
     if not lines:
         return f"{found} is not evaluated; a record that there is stays"
     about = run_table(found)
@@ -80,7 +81,7 @@ def take(name: str, folders: Sequence[Path], records: Path) -> str:
         "versions": about["versions"],
         "settings": unusual(run),
         "log": {"step": last["step"], "seconds": last["seconds"]},
-        "evaluated": [{"direction": run.settings.direction, **line} for line in lines],  # early lines do not tell it
+        "evaluated": lines,
     }
     path = records / "runs" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def newest(lines: Sequence[Line]) -> list[Line]:
     """The lines of the last evaluation: the last ones of one command, among which nobody is measured twice."""
     found = dict[tuple[Any, ...], Line]()
     for line in reversed(lines):
-        key = line["split"], line.get("direction"), line["who"]
+        key = line["split"], line["direction"], line["who"]
         if key in found or line["command"] != lines[-1]["command"]:
             break
         found[key] = line

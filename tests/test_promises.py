@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -349,6 +350,17 @@ def test_every_recipe_is_whole(recipe: Path) -> None:
     head = text[: text.index("\n\n")]
     for word in ("diptych train", "time:", "score:"):
         assert word in head, f"the head of {recipe.name} says the command, the expected time and the expected score"
+
+
+def test_a_model_opens_without_torch_s_compiler(
+    tiny_run: Path, two_way_run: Path, completion_run: Path, sampling_run: Path
+) -> None:
+    """Its import takes longer than all that a small translation does."""
+    opened = (
+        "import sys, diptych; [diptych.load(run) for run in sys.argv[1:]]; assert 'torch._dynamo' not in sys.modules"
+    )
+    runs = map(str, (tiny_run, two_way_run, completion_run, sampling_run))
+    subprocess.run([sys.executable, "-c", opened, *runs], check=True)
 
 
 def test_the_wheel_holds_what_is_needed(tmp_path: Path) -> None:

@@ -187,6 +187,9 @@ def test_early_lines_do_not_tell_the_direction(write: Callable[..., str], tmp_pa
     del line["direction"]
     make_run(tmp_path / "runs/maps", [line])
     assert "\n40 val pictures, `…/8-bit/128px`:\n" in write("--runs", tmp_path / "runs")
+    [again, *_] = evaluation("2026-01-02T10:00:00", 0.2)
+    make_run(tmp_path / "runs/maps", [line, {**again, "direction": "AtoB"}])  # the same one, measured once more
+    assert "2026-01-01" not in write("--runs", tmp_path / "runs")
 
 
 def test_pictures_of_other_splits_are_counted_by_themselves(write: Callable[..., str], tmp_path: Path) -> None:
