@@ -59,7 +59,9 @@ def upsample(channels: int, out: int, upsampling: Upsampling, bias: bool, kernel
 
 def initialise(network: nn.Module) -> None:
     """Convolution weights from N(0, 0.02), scales of norms from N(1, 0.02), biases 0 (pix2pix, section 6.2)."""
-    if next(network.parameters()).is_meta:  # nothing is there to be drawn, and torch would import its compiler: two seconds
+    if next(
+        network.parameters()
+    ).is_meta:  # nothing is there to be drawn, and torch would import its compiler: two seconds
         return
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
