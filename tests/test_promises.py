@@ -23,11 +23,11 @@ import diptych
 from diptych import checkpoint, cli
 from diptych.data import facades
 from diptych.data.batches import MASKS
+from diptych.loop import Interrupted
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.metrics import l1
 from diptych.run import Run, settings_from
-from diptych.train import Interrupted
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/diptych"
@@ -257,7 +257,19 @@ def test_a_method_never_imports_data_training_or_processes() -> None:
 
 
 def test_the_loop_knows_no_method_by_name() -> None:
-    for name in ("train", "checkpoint", "run", "evaluate", "report", "model", "translate", "sample", "submit"):
+    for name in (
+        "train",
+        "loop",
+        "updater",
+        "checkpoint",
+        "run",
+        "evaluate",
+        "report",
+        "model",
+        "translate",
+        "sample",
+        "submit",
+    ):
         files = [*(SOURCE / name).glob("*.py"), SOURCE / f"{name}.py"]
         text = "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
         assert text

@@ -23,11 +23,12 @@ from safetensors.torch import load_file
 import diptych
 from diptych import checkpoint
 from diptych.data import facades
+from diptych.loop import Interrupted
 from diptych.methods import METHODS
 from diptych.methods.colorize import Colorize
 from diptych.progress import TrainingProgress
 from diptych.run import Run, Settings
-from diptych.train import Interrupted, train
+from diptych.train import train
 from diptych.updater import Updater, learning_rate
 
 Train = Callable[..., Run]
@@ -390,7 +391,7 @@ def test_two_processes_cannot_train_in_one_folder(tmp_path: Path, tiny_pairs: Pa
 
 
 def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
-    from diptych.train import _stop_signals
+    from diptych.loop import _stop_signals
 
     with _stop_signals() as stop:
         signal.raise_signal(signal.SIGINT)

@@ -20,11 +20,11 @@ from diptych.data.batches import Direction
 from diptych.data.pictures import from_bytes
 from diptych.data.sources import SideBySide
 from diptych.features import Features
+from diptych.loop import Interrupted
 from diptych.methods.cgan import CGAN
 from diptych.methods.pix2pix import Pix2Pix
 from diptych.model import Model
 from diptych.run import Run, read_json_lines
-from diptych.train import Interrupted
 from diptych.validation import Standing, Validation, standing
 
 Train = Callable[..., Run]

@@ -28,7 +28,8 @@ The map, in the order in which a picture meets the parts:
     run               what a run is: settings, the folder, its log
     doctor            what goes wrong in a training
     validation        which model is the best, and when to stop
-    updater, train    what a step does, and the loop: the only place where a method learns
+    updater, loop     what a step does, and a run, step by step: the only place where a method learns
+    train             what is checked before the first step
     filling           the holes of a picture of any size
     model             the only door to a trained model
     translate         pictures of any size through it

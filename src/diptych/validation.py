@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from diptych import features, metrics
+from diptych import checkpoint, features, metrics
 from diptych.data.batches import BACK, PictureStore, PlainBatches
 from diptych.data.pictures import as_bytes
 from diptych.methods import METHODS
@@ -148,3 +148,18 @@ def standing(log: Sequence[Mapping[str, Any]], metric: str) -> Standing | None:
     for entry in log:
         found = after(found, entry, metric)
     return found
+
+
+def standing_of(run: Run, done: int) -> Standing | None:
+    """How the validations of the first `done` steps went; None where the model that was kept is not the best of them.
+
+    It is another one after a change of --validate-by, or a kill before its line was in the log.
+    """
+    by = run.settings.validate_by or METHODS[run.method].best_by
+    found = standing([entry for entry in run.read_log() if entry["step"] <= done], by)
+    return found if found and checkpoint.model_step(run.path / checkpoint.BEST) == found.step else None
+
+
+def out_of_patience(run: Run, found: Standing | None) -> bool:
+    """Whether so many validations without a better model have passed that the run ends."""
+    return bool(run.settings.patience and found and found.since >= run.settings.patience)
