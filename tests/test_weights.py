@@ -1,6 +1,7 @@
 """Weights are found where they may lie, believed only by their content, and fetched only when asked."""
 
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +26,7 @@ class Handler(BaseHTTPRequestHandler):
     data: ClassVar[bytes] = DATA
     claims: ClassVar[int | None] = None
     asked: ClassVar[list[str]] = []
+    over: ClassVar[threading.Event] = threading.Event()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -35,6 +37,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(self.claims or len(self.data)))
         self.end_headers()
         self.wfile.write(self.data)
+        if self.path == "/stalled":
+            self.wfile.flush()
+            self.over.wait(60)
 
 
 @pytest.fixture
@@ -126,6 +131,19 @@ def test_fetched_only_when_asked_and_only_once(host: str, tmp_path: Path) -> Non
     assert find(there, tmp_path / "given", fetch=True) == file
     assert Handler.asked == ["/tiny"]
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_download_that_stalls_is_given_up(
+    host: str, tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "STALLED", 0.2)
+    monkeypatch.setattr(Handler, "claims", 1000)
+    before = socket.getdefaulttimeout()
+    with pytest.raises(MissingWeightsError, match=r"cannot be fetched from .*timed out"):
+        find(replace(TINY, address=f"{host}/stalled"), fetch=True)
+    Handler.over.set()
+    assert socket.getdefaulttimeout() == before
+    assert list(hub.iterdir()) == []
 
 
 def test_fetched_into_the_first_place(host: str, tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,18 @@
 
 import hashlib
 import os
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 
 import torch
+
+STALLED = 60.0  # seconds without a byte, after which a download is given up
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
         )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(weights.address, str(file), weights.sha256, progress=sys.stderr.isatty())
+        with _stalling_no_longer_than(STALLED):
+            torch.hub.download_url_to_file(weights.address, str(file), weights.sha256, progress=sys.stderr.isatty())
     except (OSError, HTTPException, RuntimeError) as error:  # the last of a wrong hash
         if isinstance(error, HTTPError):
             error.close()  # it holds the connection
@@ -75,6 +81,17 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
             f"put the file ({weights.size / 1e6:.0f} MB) there by other means"
         ) from error
     return file
+
+
+@contextmanager
+def _stalling_no_longer_than(seconds: float) -> Iterator[None]:
+    """Inside, a new connection that is silent for so long breaks off; torch.hub leaves that to the process."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _places() -> list[Path]:
