@@ -296,6 +296,34 @@ def test_what_is_set_already_is_not_offered() -> None:
     assert found["try"] == "--precision fp32, a lower --lr"
 
 
+def test_what_would_be_refused_is_not_offered() -> None:
+    x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    method = CycleGANSettings(lambda_identity=0.0)
+    [found] = doctor.in_pictures({"G": Outcome(x, -x, -x)}, unpaired=True, settings=given(method, channels_b=1))
+    assert "lambda-identity" not in found["try"]  # G is given no picture of the other kind
+    known = {"D": (torch.ones(4), torch.zeros(4))}
+    unseen = {"D": (torch.zeros(4), torch.zeros(4))}
+    [alone] = doctor.in_judgements(known, unseen, given(Pix2PixSettings()))
+    assert "--validate-every 500 --patience 5" in alone["try"]
+    [looking] = doctor.in_judgements(known, unseen, given(Pix2PixSettings(), validate_every=100))
+    assert "--patience 5" in looking["try"]
+    assert "--validate-every" not in looking["try"]
+    [patient] = doctor.in_judgements(known, unseen, given(Pix2PixSettings(), validate_every=100, patience=3))
+    assert "--patience" not in patient["try"]
+
+
+def test_of_two_sides_as_many_are_looked_at(train_tiny: Train, tiny_photos: Path, tmp_path: Path) -> None:
+    """Copies of the one held-out B would look like a generator that has collapsed."""
+    for side, count in (("A", 4), ("B", 1)):
+        shutil.copytree(tiny_photos / "train", tmp_path / "data/train" / side)
+        (tmp_path / "data/val" / side).mkdir(parents=True)
+        for path in sorted((tiny_photos / "train").iterdir())[:count]:
+            shutil.copy(path, tmp_path / "data/val" / side)
+    run = train_tiny(tmp_path / "run", "cyclegan", data=tmp_path / "data")
+    told = [found["of"] for line in run.read_log() for found in line["doctor"] if "alike" in found["finding"]]
+    assert told == []
+
+
 def test_a_discriminator_that_hardly_moves_is_offered_another_optimiser() -> None:
     log = log_of(40, D=math.log(2), G=math.log(2))
     [found] = doctor.in_losses(log, [Game(("D",), "G", "vanilla")], given(METHODS["glcic"].Settings()))

@@ -126,7 +126,8 @@ def test_what_was_asked_for_and_is_not_there_is_no_success(
 def test_a_set_that_is_too_small_for_a_metric(two_ways: Path, tiny_pairs: Path, tiny_network: Path) -> None:
     line = evaluate(two_ways, data=tiny_pairs, names=OF_SETS, features=tiny_network, device="cpu")[0]
     assert {name.partition("/")[0] for name in line["metrics"]} == {"fid", "mifid"}  # there are two held-out pictures
-    assert line["not-measured"]["kid"].startswith("takes ")
+    assert line["not-measured"]["kid"].startswith("takes 3 pictures or more")
+    assert line["not-measured"]["recall"].startswith("takes 4 pictures or more")
 
 
 @pytest.fixture
@@ -306,7 +307,7 @@ def test_pictures_that_are_too_small_for_a_metric(
     monkeypatch.setattr(lpips, "trained", lambda file: lpips.LPIPS())
     for folder in two_folders:
         with Image.open(folder / "0.png") as image:
-            image.crop((0, 0, 10, 10)).save(folder / "0.png")
+            image.crop((0, 0, 4, 10)).save(folder / "0.png")
     real, fake = two_folders
     [line] = evaluate(real=real, fake=fake, names=["l1", "ssim", "lpips"], out=tmp_path / "numbers", device="cpu")
     assert [name.partition("/")[0] for name in line["metrics"]] == ["l1"]

@@ -365,13 +365,15 @@ def test_every_recipe_is_whole(recipe: Path) -> None:
 
 
 def test_a_model_opens_without_torch_s_compiler(
-    tiny_run: Path, two_way_run: Path, completion_run: Path, sampling_run: Path
+    train_tiny: Callable[..., Run], tiny_run: Path, two_way_run: Path, completion_run: Path, tmp_path: Path
 ) -> None:
     """Its import takes longer than all that a small translation does."""
+    told = ("one-hot", "embedding", "projection")
+    drawing = [train_tiny(tmp_path / way, "cgan", steps=1, method={"condition": way, "width": 8}).path for way in told]
     opened = (
         "import sys, diptych; [diptych.load(run) for run in sys.argv[1:]]; assert 'torch._dynamo' not in sys.modules"
     )
-    runs = map(str, (tiny_run, two_way_run, completion_run, sampling_run))
+    runs = map(str, (tiny_run, two_way_run, completion_run, *drawing))
     subprocess.run([sys.executable, "-c", opened, *runs], check=True)
 
 

@@ -20,7 +20,7 @@ from diptych import cli
 from diptych.data.layouts import Place
 from diptych.data.pictures import Pixels, encode
 from diptych.methods.cyclegan import CycleGAN
-from diptych.report import report
+from diptych.report import comparison, report
 from diptych.run import Run, settings_from
 
 PANELS = ["input", "output", "target"]
@@ -1117,6 +1117,22 @@ def test_a_picture_that_is_gone_is_named_and_nothing_is_begun(tmp_path: Path) ->
     with pytest.raises(ValueError, match=f"^{gone}: cannot be read .* measure the run again"):
         report(*(run.path for run in runs), out=tmp_path / "both")
     assert not (tmp_path / "both").exists()
+
+
+def test_a_drawing_that_fails_leaves_the_older_page_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [whole_run(tmp_path / name).path for name in ("one", "two")]
+    page = report(*runs, out=tmp_path / "both")
+    before = {path: path.read_bytes() for path in (tmp_path / "both").rglob("*") if path.is_file()}
+    for sheet in (runs[0] / "samples").iterdir():
+        sheet.unlink()
+
+    def full_disk(*given: Any, **told: Any) -> Path:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(comparison, "draw_template", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        report(*runs, out=page.parent)
+    assert all(path.read_bytes() == content for path, content in before.items() if path.suffix in (".png", ".html"))
 
 
 def test_what_is_no_comparison_is_never_drawn_over(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import math
 import shutil
 import statistics
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -296,7 +297,47 @@ def test_labels_are_those_of_the_training(train_tiny: Train, tiny_classes: Path,
     assert not [labels for labels in asked if len(labels) == 4 and 0 in labels]
 
 
+def test_pictures_that_are_too_small_for_ssim(train_tiny: Train, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"size": 8, "validate_every": 6}
+    with pytest.raises(
+        ValueError, match=r"--validate-by ssim: there is no such metric .* there are: l1, psnr, ab, swd"
+    ):
+        train_tiny(tmp_path / "run", "cyclegan", validate_by="ssim", **asked)
+    run = train_tiny(tmp_path / "run", "cyclegan", **asked).path
+    assert "NaN" not in (run / "log.jsonl").read_text(encoding="utf-8")
+    assert checkpoint.model_step(run / "model-best") in (6, 12)
+
+
+def test_as_many_held_out_pictures_are_kept_as_are_looked_at(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diptych.validation.MOST", 2)
+    monkeypatch.setattr(sys.modules["diptych.train"], "MOST", 2)
+    facades.write(tmp_path / "data", size=32, train=4, val=5)
+    loads = Counter[str]()
+    own = SideBySide.load
+
+    def load(self: SideBySide, index: int) -> Any:
+        loads[self.files(index)] += 1
+        return own(self, index)
+
+    monkeypatch.setattr(SideBySide, "load", load)
+    train_tiny(tmp_path / "run", steps=2, validate_every=1, data=tmp_path / "data")
+    assert len({name for name in loads if "/val/" in name}) == 2
+
+
 # ---- what a person can mend
+
+
+def test_single_pictures_held_out_are_not_cut_in_two(train_tiny: Train, tiny_pairs: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_pairs / "train", tmp_path / "data/train")
+    (tmp_path / "data/val").mkdir()
+    for path in (tiny_pairs / "val").iterdir():
+        with Image.open(path) as image:
+            image.crop((0, 0, 32, 32)).save(tmp_path / "data/val" / path.name)
+    with pytest.raises(ValueError, match=r"val/.*: 32x32 pixels, which is no A beside a B"):
+        train_tiny(tmp_path / "run", "cyclegan", data=tmp_path / "data")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_held_out_class_that_training_has_not(train_tiny: Train, tiny_classes: Path, tmp_path: Path) -> None:
@@ -350,6 +391,14 @@ def test_what_needs_looking(train_tiny: Train, tmp_path: Path, setting: dict[str
 # ---- standing
 
 
+def test_another_protocol_does_not_compare() -> None:
+    """The log of an earlier version, or other held-out pictures."""
+    told = [("swd/8-bit/64px", 1.0), ("swd/3-vs-3-held-out/seed-0/8-bit/64px", 2.0)]
+    told += [(told[1][0], 1.5), (told[1][0], 1.7)]
+    log = [{"step": step, "validation": {name: value}} for step, (name, value) in enumerate(told)]
+    assert standing(log, "swd") == Standing(1.5, 2, 1, (told[1][0],))
+
+
 def test_standing_is_by_the_direction_of_the_metric() -> None:
     log: list[dict[str, Any]] = [
         {"step": 1, "validation": {"l1/8-bit/32px": 0.2, "ssim/8-bit/32px": 0.2}},
@@ -357,6 +406,6 @@ def test_standing_is_by_the_direction_of_the_metric() -> None:
         {"step": 3, "validation": {"l1/8-bit/32px": 0.1, "ssim/8-bit/32px": 0.1}},
         {"step": 4, "validation": {"psnr/8-bit/32px": 10.0}},
     ]
-    assert standing(log, "l1") == Standing(0.1, 3, 0)
-    assert standing(log, "ssim") == Standing(0.2, 1, 1)
+    assert standing(log, "l1") == Standing(0.1, 3, 0, ("l1/8-bit/32px",))
+    assert standing(log, "ssim") == Standing(0.2, 1, 1, ("ssim/8-bit/32px",))
     assert standing(log, "swd") is None

@@ -18,7 +18,7 @@ from diptych.methods import METHODS
 from diptych.methods.base import Method, MethodSettings, Shape, StrictModel
 
 KEPT = 3
-BEST = "model-best"  # the model that did best on held-out pictures, beside "model", which is the last one
+BEST = "best"  # the model that did best on held-out pictures
 
 
 # ---- training state
@@ -127,6 +127,11 @@ def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema
             f"{folder}: the model of step {step} could not be written ({error}); free some disk space and give the same "
             "command again"
         ) from error
+
+
+def kept(run: Path, name: str = "") -> Path:
+    """The folder of a model in a run: the last one, or one that was kept on the way under this name."""
+    return run / (f"model-{name}" if name else "model")
 
 
 def model_step(folder: Path) -> int | None:

@@ -44,7 +44,9 @@ REMEDIES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "norm": (("batch", "none"), "instance"),
     "optimizer": (("adadelta",), "adam"),
     "patch": ((70, 286), 16),
+    "patience": ((0,), 5),
     "precision": (("bf16",), "fp32"),
+    "validate_every": ((0,), "500 --patience 5"),
 }
 """Settings of a run or of its method: the values in place of which another is worth a try, and that."""
 OF_GRADIENTS = ("clip", "precision")
@@ -189,7 +191,7 @@ def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: Setti
                     name,
                     f"the lightness of {name}'s outputs goes against that of their {which} (correlation {found:.2f})",
                     settings,
-                    ("lambda_identity",),
+                    ("lambda_identity",) if settings.channels_a == settings.channels_b else (),
                     "another --seed; where the two kinds of pictures really are each other's negative, all is well",
                 )
             )
@@ -237,8 +239,8 @@ def in_judgements(training: Judgements, held_out: Judgements, settings: Settings
                     f"{name} says {known.mean():.2f} of training pictures, {unseen.mean():.2f} of held-out ones, "
                     f"{made.mean():.2f} of generated ones: {share:.0%} of the way",
                     settings,
-                    ("augment", "patch"),
-                    "more pictures, --patience to stop in time",
+                    ("augment", "patch", "patience" if settings.validate_every else "validate_every"),
+                    "more pictures",
                 )
             )
     return findings

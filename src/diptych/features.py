@@ -54,6 +54,11 @@ class Features:
     """`[B, c, h, w]`, B of `at_once` at most -> float32 `[B, D]` on the CPU."""
     at_once: int = AT_ONCE
 
+    @property
+    def protocol(self) -> str:
+        """What stands in the name of a metric that looks through it."""
+        return f"{self.name}/{self.resizing}"
+
     def read(self, pictures: Tensor) -> Tensor:
         """uint8 `[B, C, H, W]` -> float32 `[B, D]` on the CPU."""
         return of_set(self, pictures)

@@ -48,8 +48,9 @@ class Glimpses:
             return plain.batch(range(count), count)
 
         self.samples = batch(held_out or training, SAMPLES)
-        self.training = batch(training, some)
-        self.held_out = batch(held_out, some) if held_out else None
+        # Of two sides as many are looked at as the smaller one has: pictures that come back would look like a collapse
+        self.training = batch(training, min(some, *map(len, training)))
+        self.held_out = batch(held_out, min(some, *map(len, held_out))) if held_out else None
 
 
 class Training:
@@ -127,7 +128,8 @@ class Training:
             self.board.close()
         if not (self.validation and self.standing):
             return f"step {done}"
-        best = f"the best by {self.validation.by} is that of step {self.standing.step}, in {self.run.path / checkpoint.BEST}"
+        folder = checkpoint.kept(run.path, checkpoint.BEST)
+        best = f"the best by {self.validation.by} is that of step {self.standing.step}, in {folder}"
         early = (
             f" of {self.settings.steps}, after --patience {self.settings.patience}"
             if done < self.settings.steps
@@ -167,7 +169,7 @@ class Training:
                 sums, summed = {}, Counter()
             if name := self.method.kept_as(done):
                 self.updater.require_finite(self._kept())
-                self._save_model(done, f"model-{name}")
+                self._save_model(done, name)
             if last or _is_time(done, settings.checkpoint_every):
                 self.updater.require_finite(self._kept())
                 self._save(done)
@@ -266,8 +268,8 @@ class Training:
         checkpoint.save_training(self.checkpoints, done, self.method, self.updater.optimizers, self.updater.ema)
         self._save_model(done)
 
-    def _save_model(self, done: int, folder: str = "model") -> None:
-        checkpoint.save_model(self.run.path / folder, self.config, done, self.method, self.updater.ema)
+    def _save_model(self, done: int, name: str = "") -> None:
+        checkpoint.save_model(checkpoint.kept(self.run.path, name), self.config, done, self.method, self.updater.ema)
 
 
 def _is_time(done: int, every: int) -> bool:

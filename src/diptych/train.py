@@ -21,7 +21,7 @@ from diptych.loop import Glimpses, Interrupted, Training
 from diptych.methods import METHODS
 from diptych.progress import counting, say
 from diptych.run import Run, command_line, names_digest, require_method, set_aside, settings_from
-from diptych.validation import Validation, out_of_patience, standing_of
+from diptych.validation import MOST, Validation, out_of_patience, standing_of
 
 SHOWN = 8  # names of pictures in a line
 
@@ -187,16 +187,16 @@ def _print_settings(run: Run, console: Console) -> None:
 def _held_out_stores(
     run: Run, classes: Sequence[str], training: list[PictureStore], console: Console
 ) -> list[PictureStore]:
-    """The held-out pictures of any use at the training size; none where nothing is held out.
+    """Held-out pictures of any use at the training size, as many as a validation looks at; none where nothing is held out.
 
-    Those that are looked at again and again are kept, where the pictures of the training leave room for them. Raises a
-    `ValueError` where one is in none of the `classes` that a method learns.
+    Those that are looked at again and again are kept in memory, where the pictures of the training leave room for them.
+    Raises a `ValueError` where one is in none of the `classes` that a method learns.
     """
     settings = run.settings
     kept = sum(store.bytes for store in training if store.kept is not None) / 2**30
     room = settings.memory_gib - kept if settings.validate_every else 0
     found = layouts.held_out(METHODS[run.method].needs, run.place, (settings.channels_a, settings.channels_b))
-    stores = open_stores(found[1] if found else [], settings.size, settings.fit, room)
+    stores = open_stores(found[1] if found else [], settings.size, settings.fit, room, MOST)
     for store in stores:
         strange = set(classes_of([store.source])) - set(classes)
         if classes and strange:

@@ -1,6 +1,5 @@
 """What a method is worth on held-out pictures while it learns: which model was the best, and whether to go on."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -41,7 +40,8 @@ class Validation:
         self.run, self.stores, self.device = run, stores, device
         targets = method.needs in ("paired", "images") or len(stores[0].source.channels) == 2
         self.by = settings.validate_by or method.best_by
-        there = [name for name in metrics.PAIRED if metrics.better(name)] if targets else []
+        without = {"ssim"} if settings.size < metrics.LEAST_OF_SSIM else set()
+        there = [name for name in metrics.PAIRED if metrics.better(name) and name not in without] if targets else []
         if 1 in (settings.channels_a, settings.channels_b):
             there = [name for name in there if name not in metrics.OF_COLOUR]
         there += [*(metrics.IN_HOLES if "mask" in method.inputs else ()), "swd", "fid"]
@@ -50,7 +50,8 @@ class Validation:
                 f"--validate-by {self.by}: there is no such metric for {run.method} on these pictures; there are: "
                 f"{', '.join(there)}"
             )
-        names = dict.fromkeys([*(method.metrics if targets else ["swd"]), self.by])
+        usual = [name for name in method.metrics if name not in without] if targets else ["swd"]
+        names = dict.fromkeys([*usual, self.by])
         self.of_pictures = [name for name in names if name not in ("swd", "fid")]
         self.of_sets = [name for name in names if name in ("swd", "fid")]
         self.reader = features.inception(None, fetch=False, device=device) if "fid" in names else None
@@ -97,7 +98,7 @@ class Validation:
         if name == "swd":
             return f"{counts}/{behind}"
         assert self.reader is not None
-        return f"{self.reader.name}/{self.reader.resizing}/{counts}/{behind}"
+        return f"{self.reader.protocol}/{counts}/{behind}"
 
     def _distance(self, name: str, way: str, pictures: Tensor, real: Tensor) -> float:
         if name == "swd":
@@ -115,25 +116,25 @@ class Standing(NamedTuple):
     step: int
     since: int
     """Validations after the best one."""
-
-
-def value_of(metric: str, validation: Mapping[str, float]) -> float:
-    """The metric of this name, the mean over both ways where there are two; not a number where it was not measured.
-
-    >>> value_of("l1", {"l1/AtoB/8-bit/64px": 1.0, "l1/BtoA/8-bit/64px": 2.0})
-    1.5
-    """
-    values = [value for name, value in validation.items() if name.partition("/")[0] == metric]
-    return statistics.mean(values) if values else math.nan
+    names: tuple[str, ...]
+    """What was measured, with its protocol: one name, or one for each way."""
 
 
 def after(found: Standing | None, entry: Mapping[str, Any], metric: str) -> Standing | None:
-    """How things stand after one more line of a log; as before where it has no such validation."""
-    value = value_of(metric, entry.get("validation", {}))
-    if math.isnan(value):
+    """How things stand after one more line of a log; as before where it has no such validation.
+
+    The mean over both ways decides where there are two. What was measured by another protocol does not compare, and the
+    best is sought anew.
+
+    >>> after(None, {"step": 10, "validation": {"l1/AtoB/8-bit/64px": 1.0, "l1/BtoA/8-bit/64px": 2.0}}, "l1")
+    Standing(best=1.5, step=10, since=0, names=('l1/AtoB/8-bit/64px', 'l1/BtoA/8-bit/64px'))
+    """
+    told = {name: value for name, value in entry.get("validation", {}).items() if name.partition("/")[0] == metric}
+    if not told:
         return found
-    if found is None or metrics.better(metric) * (value - found.best) > 0:
-        return Standing(value, entry["step"], 0)
+    value, names = statistics.mean(told.values()), tuple(told)
+    if found is None or found.names != names or metrics.better(metric) * (value - found.best) > 0:
+        return Standing(value, entry["step"], 0, names)
     return found._replace(since=found.since + 1)
 
 
@@ -142,7 +143,7 @@ def standing(log: Sequence[Mapping[str, Any]], metric: str) -> Standing | None:
 
     >>> log = [{"step": step, "validation": {"l1": value}} for step, value in ((10, 0.5), (20, 0.25), (30, 0.5))]
     >>> standing(log, "l1")
-    Standing(best=0.25, step=20, since=1)
+    Standing(best=0.25, step=20, since=1, names=('l1',))
     """
     found = None
     for entry in log:
@@ -157,7 +158,7 @@ def standing_of(run: Run, done: int) -> Standing | None:
     """
     by = run.settings.validate_by or METHODS[run.method].best_by
     found = standing([entry for entry in run.read_log() if entry["step"] <= done], by)
-    return found if found and checkpoint.model_step(run.path / checkpoint.BEST) == found.step else None
+    return found if found and checkpoint.model_step(checkpoint.kept(run.path, checkpoint.BEST)) == found.step else None
 
 
 def out_of_patience(run: Run, found: Standing | None) -> bool:

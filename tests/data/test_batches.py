@@ -260,7 +260,8 @@ def test_the_memory_budget_is_kept_to_the_byte(spare: int, loads: int) -> None:
 
 
 def test_what_is_kept_takes_one_byte_a_value() -> None:
-    pair = PictureStore(Drawn(1, size=(30, 30)), 12, keep=True).get(0)
+    [store] = open_stores([Drawn(1, size=(30, 30))], 12, "stretch", memory_gib=1)
+    pair = store.get(0)
     assert pair.dtype == torch.uint8
     assert pair.untyped_storage().nbytes() == 6 * 12 * 12
 

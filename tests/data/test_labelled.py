@@ -18,7 +18,7 @@ from PIL import Image
 
 import diptych
 from diptych import cli
-from diptych.data.batches import PictureStore, TrainingBatches
+from diptych.data.batches import PictureStore, TrainingBatches, open_stores
 from diptych.data.layouts import Place, class_of, find, find_labelled
 from diptych.data.sources import Labelled, PictureFiles, Source, classes_of
 from diptych.run import Run
@@ -184,7 +184,8 @@ def greys(tmp_path_factory: pytest.TempPathFactory) -> Source:
 def test_a_label_belongs_to_its_picture(
     greys: Source, batch_size: int, start: int, count: int, workers: int, seed: int
 ) -> None:
-    endless = batches(PictureStore(greys, 9, keep=True), batch_size, seed)
+    [store] = open_stores([greys], 9, "stretch", memory_gib=1)
+    endless = batches(store, batch_size, seed)
     found = list(endless.stream(start, start + count, CPU, workers))
     assert len(found) == count
     for batch in found:

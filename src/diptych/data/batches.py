@@ -33,13 +33,14 @@ SMALLEST_SHARE = 8  # a picture whose side is under 1/8 of the load size would b
 
 
 class PictureStore:
-    """The pictures of a source at one size, decoded when they are first asked for, and kept from then on if `keep`."""
+    """The pictures of a source at one size, decoded when they are first asked for, and `kept` from then on if that is so."""
 
-    def __init__(self, source: Source, size: int, fit: Fit = "stretch", keep: bool = False) -> None:
+    def __init__(self, source: Source, size: int, fit: Fit = "stretch") -> None:
         self.source, self.size, self.fit = source, size, fit
         self.numbers = list(range(len(source)))
         """Which of the source's samples there are."""
-        self.kept: dict[int, list[Tensor]] | None = {} if keep else None
+        self.kept: dict[int, list[Tensor]] | None = None
+        """Those that were decoded, by their number; None keeps nothing."""
         self.sizes: Counter[tuple[int, int]] = Counter()
 
     def __len__(self) -> int:
@@ -47,8 +48,8 @@ class PictureStore:
 
     @property
     def bytes(self) -> int:
-        """What all of the source's pictures take in memory."""
-        return len(self.source) * sum(self.source.channels) * self.size**2
+        """What its pictures take in memory."""
+        return len(self) * sum(self.source.channels) * self.size**2
 
     def at(self, size: int) -> "PictureStore":
         """The same pictures at another size, decoded when they are asked for."""
@@ -134,11 +135,29 @@ class PictureStore:
         return self.source.describe(height, width) + others + (f", {left_out} of them left out" if left_out else "")
 
 
-def open_stores(sources: Sequence[Source], size: int, fit: Fit, memory_gib: float) -> list[PictureStore]:
-    """A store for each source; they keep their pictures where all of them fit in so many GiB."""
+def spread(most: int, count: int) -> list[int]:
+    """The places of `most` of `count` things, or of all of them, spread over all.
+
+    >>> spread(4, 10), spread(4, 3)
+    ([0, 2, 5, 7], [0, 1, 2])
+    """
+    most = min(most, count)
+    return [number * count // most for number in range(most)]
+
+
+def open_stores(
+    sources: Sequence[Source], size: int, fit: Fit, memory_gib: float, most: int | None = None
+) -> list[PictureStore]:
+    """A store for each source, with all its pictures, or with `most` of them, spread over all.
+
+    They keep their pictures where all of them fit in so many GiB.
+    """
     stores = [PictureStore(source, size, fit) for source in sources]
+    for store in stores:
+        store.numbers = spread(most or len(store), len(store))
     if sum(store.bytes for store in stores) <= memory_gib * 2**30:
-        return [PictureStore(source, size, fit, keep=True) for source in sources]
+        for store in stores:
+            store.kept = {}
     return stores
 
 

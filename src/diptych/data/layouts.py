@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal, Self
@@ -133,6 +133,7 @@ def find_unpaired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)
     has_train = _first(_folders(place.folder), SPLIT_FOLDERS["train"])
     if split != "train" and (_two_sides(place, "train") or (has_train and _first_two_by_name(place.folder, "train"))):
         raise ValueError(f"{pairs.folder}: holds no A and B as train does; the layouts are: {LAYOUTS}")
+    pairs = replace(pairs, taken_apart=True)
     return [Half(pairs, 0), Half(pairs, 1)]
 
 

@@ -49,6 +49,8 @@ class SideBySide:
     folder: Path
     paths: Sequence[Path]
     channels: tuple[int, int]
+    taken_apart: bool = False
+    """It was looked for as two sets of pictures, where a folder of single pictures would be taken for pairs."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -70,7 +72,12 @@ class SideBySide:
                 f"{self.paths[index]}: {width} pixels wide, so it has no two equal halves; a side-by-side pair is one "
                 "picture of even width, A left and B right"
             )
-        half = width // 2
+        half, height = width // 2, pixels.size[0]
+        if self.taken_apart and width <= height:
+            raise ValueError(
+                f"{self.files(index)}: {width}x{height} pixels, which is no A beside a B; give two sets of pictures "
+                "as two folders, --data-a DIR --data-b DIR"
+            )
         left, right = (pictures.Pixels(part, alpha) for part, alpha in _halves(pixels, half))
         return pictures.to_bytes(left, self.channels[0]), pictures.to_bytes(right, self.channels[1])
 
@@ -342,14 +349,7 @@ class Half:
         return self.pairs.files(index)
 
     def load(self, index: int) -> tuple[Tensor]:  # noqa: D102
-        sides = self.pairs.load(index)
-        height, width = sides[0].shape[1:]
-        if 2 * width <= height:  # a folder of single pictures, which nobody wants cut in two
-            raise ValueError(
-                f"{self.files(index)}: {2 * width}x{height} pixels, which is no A beside a B; give two sets of pictures "
-                "as two folders, --data-a DIR --data-b DIR"
-            )
-        return (sides[self.side],)
+        return (self.pairs.load(index)[self.side],)
 
 
 def stem(path: Path, folder: Path) -> str:

@@ -18,7 +18,7 @@ from diptych.metrics.segmentation import confusion, per_pixel_accuracy, score
 
 OF_LABEL_MAPS = ("per-pixel-accuracy", "per-class-accuracy", "class-iou")
 LEARNT_FROM = 2000  # pairs at most, spread over all
-LOOKED_AT = 50  # of them at most, to tell whether there are label maps at all
+LOOKED_AT = 200  # of them at most, to tell whether there are label maps at all
 
 
 class OfLabelMaps:

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from diptych import cache, features, metrics
 from diptych.data import layouts
-from diptych.data.batches import open_stores
+from diptych.data.batches import open_stores, spread
 from diptych.data.layouts import Place
 from diptych.data.pictures import as_bytes, from_bytes
 from diptych.data.sources import Labelled, Source
 from diptych.evaluate.asked import Asked
 from diptych.evaluate.learning import learn
-from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, open_sets, spread
+from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, open_sets
 from diptych.evaluate.results import Number, Results, as_line
 from diptych.methods import METHODS
 from diptych.model import Model, load
@@ -196,14 +196,14 @@ def _judge(real: _Set, classes: int, device: torch.device, asked: Asked) -> Clas
     of_each = [real.pictures[real.labels == label] for label in range(classes)]
     name = f"classifier-{cache.digest(f'{EPOCHS} {LEAST_STEPS} {BATCH} {LR}', *of_each)}"
 
-    def learn() -> dict[str, Tensor]:
+    def taught() -> dict[str, Tensor]:
         said = asked.counted("the classifier learns from real pictures")
         return dict(_taught(real, classes, device, said).cpu().state_dict())
 
     _, channels, size, _ = real.pictures.shape
     with torch.random.fork_rng():
         judge = Classifier(channels, size=size, classes=classes)
-    judge.load_state_dict(cache.kept(name, learn))
+    judge.load_state_dict(cache.kept(name, taught))
     return judge.to(device).eval()
 
 

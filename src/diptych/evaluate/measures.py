@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diptych import features, metrics
+from diptych.data.batches import spread
 from diptych.data.pictures import as_bytes
 from diptych.evaluate.asked import Asked
 from diptych.evaluate.results import Number
@@ -19,16 +20,6 @@ OF_SETS = {"fid": 2, "kid": 3, "mifid": 2, "precision": 4, "recall": 4}
 """Metrics of a set of pictures beside a set of real ones, and how many each takes of both."""
 READ = 10_000  # pictures of a set at most, spread over all
 HELD_OUT = "held-out pictures"
-
-
-def spread(most: int, count: int) -> list[int]:
-    """The places of `most` of `count` pictures, or of all of them, spread over all.
-
-    >>> spread(4, 10), spread(4, 3)
-    ([0, 2, 5, 7], [0, 1, 2])
-    """
-    most = min(most, count)
-    return [number * count // most for number in range(most)]
 
 
 class Spread:
@@ -125,11 +116,9 @@ class OfSets:
         seen = torch.cat(self.seen[who])
         fewest = min(len(seen), len(self.real))
         few = [name for name in self.names if fewest < OF_SETS[name]]
-        if few:
-            self.asked.miss(
-                few, f"takes {max(OF_SETS[name] for name in few)} pictures or more, of {who} and of real ones"
-            )
-        behind = f"{self.reader.name}/{self.reader.resizing}/{len(seen)}-{self.against}"
+        for name in few:
+            self.asked.miss([name], f"takes {OF_SETS[name]} pictures or more, of {who} and of real ones")
+        behind = f"{self.reader.protocol}/{len(seen)}-{self.against}"
         return [
             Number(f"{name}/{behind}", *found)
             for name, found in distances([name for name in self.names if name not in few], seen, self.real).items()

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych import features, metrics
+from diptych import checkpoint, features, metrics
 from diptych.data import layouts
-from diptych.data.batches import BACK, Direction, PlainBatches, open_stores
+from diptych.data.batches import BACK, Direction, PlainBatches, open_stores, spread
 from diptych.data.layouts import Place
 from diptych.data.pictures import as_bytes
 from diptych.data.sources import Half, Source
 from diptych.evaluate.asked import Asked
 from diptych.evaluate.labelmaps import OF_LABEL_MAPS, OfLabelMaps, open_label_maps
-from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, Measure, OfPictures, Spread, open_sets, spread
+from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, Measure, OfPictures, Spread, open_sets
 from diptych.evaluate.results import Progress, Results, as_line
 from diptych.methods import METHODS
 from diptych.methods.base import Answer, Method
@@ -24,6 +24,7 @@ from diptych.run import Run, Settings
 from diptych.validation import specification
 
 AT_ONCE = 16
+TOGETHER = 3  # sets that may be open at the same time: what goes in, what should come out, and the training's
 
 
 def measure(run: Run, place: Place, split: str, sources: list[Source], asked: Asked) -> list[dict[str, Any]]:
@@ -47,7 +48,7 @@ def measure(run: Run, place: Place, split: str, sources: list[Source], asked: As
     if method.two_way and asked.direction is None:
         directions.append(BACK[settings.direction])
 
-    kept = {name: run.path / f"model-{name}" for name in (*method.kept, "best")}
+    kept = {name: checkpoint.kept(run.path, name) for name in (*method.kept, checkpoint.BEST)}
     kept = {name: path for name, path in kept.items() if path.exists()}
     ways = list(BACK) if method.two_way else directions
     models = {way: load(run.path, direction=way, device=asked.device) for way in ways}
@@ -151,8 +152,7 @@ def _measures(
     measures: list[Measure] = [OfPictures(of_pictures, behind, asked)] if of_pictures else []
 
     def learnt_from() -> Spread:
-        real = _Pictures(_inputs(training, BACK[way]), settings, way, method)
-        real.leave(READ)
+        real = _Pictures(_inputs(training, BACK[way]), settings, way, method, READ)
         real.check("training pictures", "", "nothing to compare with", asked)
         return real.real(READ)
 
@@ -182,17 +182,16 @@ def _inputs(sources: list[Source], direction: Direction) -> Source:
 class _Pictures:
     """The pictures of a source at the training size, in batches: what goes in, and y where there is one."""
 
-    def __init__(self, source: Source, settings: Settings, direction: Direction, method: Method) -> None:
+    def __init__(
+        self, source: Source, settings: Settings, direction: Direction, method: Method, most: int | None = None
+    ) -> None:
+        """All of the source, or so many at most, spread over all."""
         self.settings, self.method = settings, method
-        [self.store] = open_stores([source], settings.size, settings.fit, settings.memory_gib)
+        [self.store] = open_stores([source], settings.size, settings.fit, settings.memory_gib / TOGETHER, most)
         self.plain = PlainBatches([self.store], direction, method.holes)
 
     def __len__(self) -> int:
         return len(self.store)
-
-    def leave(self, most: int) -> None:
-        """Leaves so many of them at most, spread over all."""
-        self.store.numbers = [self.store.numbers[place] for place in spread(most, len(self))]
 
     def check(self, which: str, before: str, remedy: str, asked: Asked) -> dict[str, str]:
         """Leaves out what is of no use to the method; a `ValueError` where nothing is left."""

@@ -6,6 +6,7 @@ sets        a set of pictures beside a set of real ones, by what a network sees 
 
 from diptych.metrics.paired import (
     IN_HOLES,
+    LEAST_OF_SSIM,
     OF_COLOUR,
     PAIRED,
     ab,
@@ -29,6 +30,7 @@ from diptych.metrics.sets import (
 __all__ = [
     "HIGHER_IS_BETTER",
     "IN_HOLES",
+    "LEAST_OF_SSIM",
     "OF_COLOUR",
     "PAIRED",
     "ab",

@@ -12,6 +12,7 @@ from torch import Tensor
 from diptych import color
 
 REACH = 5  # pixels from the middle of a window of SSIM to its border
+LEAST_OF_SSIM = 2 * REACH + 1  # pixels of a side that one window takes
 C_1, C_2 = 0.01**2, 0.03**2  # Wang et al. 2004, section III.B, for values from 0 to 1
 
 
@@ -38,8 +39,11 @@ def psnr(output: Tensor, target: Tensor) -> Tensor:
 def ssim(output: Tensor, target: Tensor) -> Tensor:
     """Structural similarity (Wang et al. 2004), `[B, C, H, W]` twice -> `[B]`; 1 for equal pictures.
 
-    Gaussian window of 11 x 11 with sigma 1.5, mean over the windows that lie inside the picture, as in the paper.
+    Gaussian window of 11 x 11 with sigma 1.5, mean over the windows that lie inside the picture, as in the paper; not a
+    number where there is none.
     """
+    if min(output.shape[2:]) < LEAST_OF_SSIM:
+        return torch.full((len(output),), torch.nan)
     return _similarities(output, target)[..., REACH:-REACH, REACH:-REACH].flatten(1).mean(1)
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from diptych.networks.layers import BatchNorm, initialise
+from diptych.networks.layers import BatchNorm, Embedding, initialise
 
 Condition = Literal["one-hot", "embedding", "projection"]
 
@@ -52,7 +52,7 @@ class Generator(nn.Module):
         beside = 0
         if classes and condition != "projection":
             beside = classes if condition == "one-hot" else EMBEDDED
-            self.label = OneHot(classes) if condition == "one-hot" else nn.Embedding(classes, EMBEDDED)
+            self.label = OneHot(classes) if condition == "one-hot" else Embedding(classes, EMBEDDED)
         self.project = nn.Sequential(
             nn.Linear(noise + beside, maps[0] * side**2, bias=False), nn.Unflatten(1, (maps[0], side, side))
         )
@@ -98,16 +98,17 @@ class Discriminator(nn.Module):
             self.planes = nn.Sequential(OneHot(classes), nn.Unflatten(1, (classes, 1, 1)))
         elif classes and condition == "embedding":
             beside = 1
-            self.planes = nn.Sequential(nn.Embedding(classes, size**2), nn.Unflatten(1, (1, size, size)))
+            self.planes = nn.Sequential(Embedding(classes, size**2), nn.Unflatten(1, (1, size, size)))
         maps = [width * min(2**i, MOST) for i in range(halvings)]
         layers: list[nn.Module] = [_halved(channels + beside, maps[0], bias=True), nn.LeakyReLU(0.2)]
         for before, after in pairwise(maps):
             layers += [_halved(before, after, bias=False), BatchNorm(after), nn.LeakyReLU(0.2)]
         self.maps = nn.Sequential(*layers)
-        self.projection: nn.Embedding | None = None
+        self.projection: Embedding | None = None
         if classes and condition == "projection":
-            self.projection = nn.Embedding(classes, maps[-1])
-            nn.init.normal_(self.projection.weight, 0.0, 0.02)  # as the weights of `logit`, to which they are added
+            self.projection = Embedding(classes, maps[-1])
+            if not self.projection.weight.is_meta:
+                nn.init.normal_(self.projection.weight, 0.0, 0.02)  # as the weights of `logit`, to which they are added
         self.logit = nn.Linear(maps[-1] * (1 if self.projection else side**2), 1)
         initialise(self)
 
@@ -148,9 +149,9 @@ class ClassBatchNorm(nn.Module):
     def __init__(self, channels: int, classes: int = 0) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=not classes)
-        self.scale_and_shift: nn.Embedding | None = None
+        self.scale_and_shift: Embedding | None = None
         if classes:
-            self.scale_and_shift = nn.Embedding(classes, 2 * channels)
+            self.scale_and_shift = Embedding(classes, 2 * channels)
             nn.init.zeros_(self.scale_and_shift.weight)  # the scale is counted from 1
 
     def forward(self, maps: Tensor, label: Tensor | None) -> Tensor:

@@ -59,9 +59,8 @@ def upsample(channels: int, out: int, upsampling: Upsampling, bias: bool, kernel
 
 def initialise(network: nn.Module) -> None:
     """Convolution weights from N(0, 0.02), scales of norms from N(1, 0.02), biases 0 (pix2pix, section 6.2)."""
-    if next(
-        network.parameters()
-    ).is_meta:  # nothing is there to be drawn, and torch would import its compiler: two seconds
+    # On the meta device nothing is there to be drawn, and torch would import its compiler: two seconds
+    if next(network.parameters()).is_meta:
         return
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -72,3 +71,12 @@ def initialise(network: nn.Module) -> None:
             continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+class Embedding(nn.Embedding):
+    """A learnt vector for each class; on the meta device nothing is drawn, as in `initialise`."""
+
+    def reset_parameters(self) -> None:
+        """Numbers from N(0, 1)."""
+        if not self.weight.is_meta:
+            super().reset_parameters()

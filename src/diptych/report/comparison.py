@@ -49,7 +49,7 @@ def draw(runs: Sequence[Run], out: Path) -> Path:
     with atomic_file(out / MARKER) as beside:
         beside.write_text(json.dumps({"runs": labels}) + "\n", encoding="utf-8")
     pictures.write(out / "pictures")
-    return draw_template(
+    drawn = draw_template(
         "comparison.html",
         out / "index.html",
         labels=labels,
@@ -69,6 +69,8 @@ def draw(runs: Sequence[Run], out: Path) -> Path:
             **shown,
         },
     )
+    pictures.forget_others(out / "pictures")
+    return drawn
 
 
 def labelled(folders: Sequence[Path]) -> Iterator[str]:
@@ -108,12 +110,15 @@ class _Pictures:
         return f"pictures/{name}"
 
     def write(self, folder: Path) -> None:
-        """Writes them, and removes what an earlier drawing had and this one has not; what somebody else put there stays."""
+        """Writes those that are not there yet."""
         folder.mkdir(exist_ok=True)
         for name, content in self.taken.items():
             if not (folder / name).exists():
                 with atomic_file(folder / name, durable=False) as beside:
                     beside.write_bytes(content)
+
+    def forget_others(self, folder: Path) -> None:
+        """Removes what an earlier drawing had and this one has not; what somebody else put there stays."""
         for path in folder.glob("*.png"):
             if path.name not in self.taken and path.is_file() and path.stem == _digest(path.read_bytes()):
                 path.unlink()

@@ -55,7 +55,7 @@ def about(run: Run, log: contents.Log) -> dict[str, Any]:
         "single": METHODS[run.method].needs in SINGLE,
         "step": step,
         "time": time,
-        "best": checkpoint.model_step(run.path / checkpoint.BEST),
+        "best": checkpoint.model_step(checkpoint.kept(run.path, checkpoint.BEST)),
     }
 
 
