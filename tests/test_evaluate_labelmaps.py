@@ -93,6 +93,8 @@ def test_into_labels_the_colours_are_read_as_they_are(train_tiny: Train, pairs: 
         f"class-iou/{behind}": pytest.approx(iou),
     }
     assert set(held_out["metrics"].values()) == {1.0}
+    [unasked, _] = evaluate(run, data=pairs, device="cpu")
+    assert {name.partition("/")[0] for name in unasked["metrics"]} == {"l1", "psnr", "ssim", *OF_LABEL_MAPS}
 
 
 def test_photographs_are_no_label_maps(train_tiny: Train, tmp_path: Path) -> None:
