@@ -257,11 +257,11 @@ def test_the_newest_numbers_stand_with_their_step_the_model_first(tmp_path: Path
 def test_the_best_of_a_column_is_bold_and_the_truth_is_no_answer(tmp_path: Path, page: Page) -> None:
     run = make_run(tmp_path / "run")
     add_metrics(run, 10, "model", {"psnr/p": 13.0, "l1/p": 0.1, "colourfulness/p": 9.0, "ssim/p": 0.5, "fid/p": 3.0})
-    add_metrics(run, 10, "mean training target", {"psnr/p": 14.0, "l1/p": 0.2, "colourfulness/p": 1.0, "ssim/p": 0.5})
+    add_metrics(run, 10, "mean training target", {"psnr/p": 1414.2, "l1/p": 0.2, "colourfulness/p": 1.0, "ssim/p": 0.5})
     add_metrics(run, 10, "held-out pictures", {"psnr/p": 99.0, "l1/p": 0.0})
     add_metrics(run, 10, "model", {"psnr/p": 20.0}, split="test")
     page.goto(report(run.path).as_uri())
-    assert page.locator(".numbers b").all_inner_texts() == ["0.1000", "14.00"]
+    assert page.locator(".numbers b").all_inner_texts() == ["0.1000", "1414"]
 
 
 def test_a_number_has_its_standard_error_and_what_was_not_measured_its_reason(tmp_path: Path, page: Page) -> None:
