@@ -73,6 +73,9 @@ def take(name: str, folders: Sequence[Path], records: Path) -> str:
     if not lines:
         return f"{found} is not evaluated; a record that there is stays"
     about = run_table(found)
+    for line in lines:  # why is enough: what to do about it is told where one evaluates
+        if "not-measured" in line:
+            line["not-measured"] = {name: why.partition(";")[0] for name, why in line["not-measured"].items()}
     last = run.read_log()[-1]
     record = {
         "method": run.method,
@@ -183,7 +186,7 @@ class Page:
             parts.append(table(of_way, way if len(ways) > 1 else ""))
         why: dict[str, list[str]] = {}
         for name, reason in not_measured(lines):
-            why.setdefault(reason.partition(";")[0], []).append(name)
+            why.setdefault(reason, []).append(name)
         parts += [f"Not measured: {', '.join(names)}: {reason}" for reason, names in why.items()]
         return "\n\n".join(parts)
 

@@ -51,6 +51,20 @@ def similarity(model: Model, pairs: Path, given: Any, wanted: Any) -> float:
     return statistics.mean(values)
 
 
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each pair is decoded."""
+    counted = Counter[str]()
+    own = SideBySide.load
+
+    def load(self: SideBySide, index: int) -> Any:
+        counted[self.files(index)] += 1
+        return own(self, index)
+
+    monkeypatch.setattr(SideBySide, "load", load)
+    return counted
+
+
 def test_what_is_logged_is_what_the_model_does_on_held_out_pictures(
     train_tiny: Train, tiny_pairs: Path, tmp_path: Path
 ) -> None:
@@ -180,17 +194,9 @@ def test_another_metric_begins_anew(train_tiny: Train, tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize(("room", "times"), [(4 * 2**30, 1), (6 * 6 * 36**2, 3), (0, 3)])
 def test_held_out_pictures_are_decoded_once_where_there_is_room(
-    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, times: int
+    train_tiny: Train, loads: Counter[str], tmp_path: Path, room: int, times: int
 ) -> None:
     """The second room is full of the six training pairs at their load size."""
-    loads = Counter[str]()
-    own = SideBySide.load
-
-    def load(self: SideBySide, index: int) -> Any:
-        loads[self.files(index)] += 1
-        return own(self, index)
-
-    monkeypatch.setattr(SideBySide, "load", load)
     train_tiny(tmp_path / "run", steps=2, validate_every=1, memory_gib=room / 2**30)
     assert ({count for name, count in loads.items() if "/train/" in name} == {2}) == (room > 0)
     [of_held_out] = {count for name, count in loads.items() if "/val/" in name}
@@ -309,19 +315,11 @@ def test_pictures_that_are_too_small_for_ssim(train_tiny: Train, tmp_path: Path)
 
 
 def test_as_many_held_out_pictures_are_kept_as_are_looked_at(
-    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train_tiny: Train, loads: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("diptych.validation.MOST", 2)
     monkeypatch.setattr(sys.modules["diptych.train"], "MOST", 2)
     facades.write(tmp_path / "data", size=32, train=4, val=5)
-    loads = Counter[str]()
-    own = SideBySide.load
-
-    def load(self: SideBySide, index: int) -> Any:
-        loads[self.files(index)] += 1
-        return own(self, index)
-
-    monkeypatch.setattr(SideBySide, "load", load)
     train_tiny(tmp_path / "run", steps=2, validate_every=1, data=tmp_path / "data")
     assert len({name for name in loads if "/val/" in name}) == 2
 
