@@ -17,11 +17,12 @@ import numpy as np
 import torch
 
 import diptych
-from diptych import checkpoint
-from diptych.data import masks, pictures
-from diptych.data.pictures import Pixels
+from diptych.data import mask_files
+from diptych.images import files
+from diptych.images.files import Pixels
 from diptych.methods.base import Shape
 from diptych.methods.glcic import GLCIC, GLCICSettings
+from diptych.training import checkpoint
 from interleave import provenance
 
 OPENED, FILLED = "model, picture and mask opened", "and the hole filled"
@@ -49,10 +50,10 @@ def main() -> None:
 
 def write(folder: Path, height: int, width: int, hole: int, size: int, channels: int) -> None:
     values = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    pictures.encode(Pixels(values), folder / "photo.png")
+    files.encode(Pixels(values), folder / "photo.png")
     mask = np.zeros((height, width, 1), np.uint8)
     mask[height // 3 : height // 3 + hole, width // 2 : width // 2 + hole] = 255
-    pictures.encode(Pixels(mask), folder / "mask.png")
+    files.encode(Pixels(mask), folder / "mask.png")
     settings, shape = GLCICSettings(width=channels), Shape(size=size)
     config = checkpoint.ModelConfig(
         method="glcic", direction="AtoB", shape=shape, settings=settings.model_dump(mode="json", by_alias=True)
@@ -68,8 +69,8 @@ def in_a_process_of_its_own(what: str, folder: Path) -> tuple[float, float]:
 def measure(what: str, folder: Path) -> tuple[float, float]:
     """Seconds of the work itself, and the peak of the process in MiB."""
     model = diptych.load(folder, device="cpu")
-    picture = pictures.decode(folder / "photo.png")
-    mask = masks.read(folder / "mask.png", picture.size)
+    picture = files.decode(folder / "photo.png")
+    mask = mask_files.read(folder / "mask.png", picture.size)
     began = time.perf_counter()
     if what == FILLED:
         model.complete(picture, mask)

@@ -23,10 +23,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diptych.data import facades, pictures
-from diptych.data.batches import PictureStore, TrainingBatches, open_stores
-from diptych.data.layouts import Place, find_paired
-from diptych.data.sources import SideBySide
+from diptych.data.builtin import facades
+from diptych.data.datasets import SideBySide
+from diptych.data.layouts import DataPaths, find_paired
+from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
+from diptych.images import files
 from interleave import interleave, provenance, times_as_fast
 
 LOAD_SCALE = 286 / 256
@@ -67,22 +68,22 @@ def plain_epoch(paths: list[Path], size: int) -> None:
 
 
 class Epochs:
-    """Each call is one epoch of `diptych.data.batches`, with or without simplejpeg."""
+    """Each call is one epoch of `diptych.data.loaders`, with or without simplejpeg."""
 
     def __init__(self, source: SideBySide, size: int, memory_gib: float, fast: bool) -> None:
-        self.size, self.decoder = size, getattr(pictures, SIMPLEJPEG) if fast else None
-        [self.store] = open_stores([source], round(size * LOAD_SCALE), "stretch", memory_gib)
-        self.batches = TrainingBatches([self.store], size=size, batch_size=1, flip=True, seed=0, direction="AtoB")
+        self.size, self.decoder = size, getattr(files, SIMPLEJPEG) if fast else None
+        [self.store] = open_cached([source], round(size * LOAD_SCALE), "stretch", memory_gib)
+        self.batches = TrainLoader([self.store], size=size, batch_size=1, flip=True, seed=0, direction="AtoB")
         self.number = count()
 
     def __call__(self) -> None:
-        setattr(pictures, SIMPLEJPEG, self.decoder)
+        setattr(files, SIMPLEJPEG, self.decoder)
         first = next(self.number) * len(self.store)
         for batch in self.batches.stream(first, first + len(self.store), CPU, workers=0):
             assert batch["x"].shape == batch["y"].shape == (1, 3, self.size, self.size)
 
 
-def difference(source: SideBySide, store: PictureStore) -> float:
+def difference(source: SideBySide, store: CachedDataset) -> float:
     """Mean distance of Diptych's scaled pictures from Pillow's, in 8-bit levels: is it the same work?"""
     levels = []
     for index, path in enumerate(source.paths[:8]):
@@ -92,7 +93,7 @@ def difference(source: SideBySide, store: PictureStore) -> float:
 
 
 def measure(data: Path, arguments: argparse.Namespace) -> None:
-    found = find_paired(Place(data), "train")
+    found = find_paired(DataPaths(data), "train")
     if not isinstance(found, SideBySide):
         raise SystemExit(f"{data}: side-by-side pairs are expected, the plain pipeline reads nothing else")
     source = replace(found, paths=found.paths[: arguments.pictures])
@@ -103,7 +104,7 @@ def measure(data: Path, arguments: argparse.Namespace) -> None:
         "Diptych from disk": Epochs(source, arguments.size, memory_gib=0, fast=True),
         "Diptych, kept in memory": kept,
     }
-    if getattr(pictures, SIMPLEJPEG) is None:
+    if getattr(files, SIMPLEJPEG) is None:
         del ways["Diptych from disk"]
         print("simplejpeg is not installed (pip install diptych[fast]): measured without it")
     interleave(ways, turns=1)

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from playwright.sync_api import sync_playwright
 
-from diptych.data.layouts import Place
+from diptych.data.layouts import DataPaths
 from diptych.report import report
-from diptych.run import Run, settings_from
+from diptych.training.run import Run, settings_from
 from interleave import provenance
 
 OPENINGS = 5
@@ -25,7 +25,7 @@ OPENINGS = 5
 
 def pretend(folder: Path, results: int) -> None:
     """A run with a log of 10,000 lines and so many results; the pictures themselves are missing, as lazy ones may be."""
-    run = Run(folder, "pix2pix", settings_from("pix2pix", {"steps": 200_000}), Place(folder))
+    run = Run(folder, "pix2pix", settings_from("pix2pix", {"steps": 200_000}), DataPaths(folder))
     run.write_settings("", "", "")
     losses = ("D_real", "D_fake", "G_GAN", "G_L1", "G")
     lines = [

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from diptych.devices import autocast, choose_device, choose_precision, memory_format
 from diptych.methods import METHODS
 from diptych.methods.base import Method
-from diptych.run import Settings, settings_from
-from diptych.updater import Updater
+from diptych.training.run import Settings, settings_from
+from diptych.training.updater import Updater
 from interleave import interleave, provenance, times_as_fast
 
 Batch = dict[str, Tensor]

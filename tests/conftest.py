@@ -15,13 +15,13 @@ from rich.console import Console
 from torch import Tensor
 
 import diptych
-from diptych.data import facades, shapes
+from diptych.data.builtin import facades, shapes
 from diptych.evaluate import segmentation
 from diptych.methods import METHODS
 from diptych.methods.base import SINGLE, Method
 from diptych.model import Model
-from diptych.run import Run
 from diptych.train import train
+from diptych.training.run import Run
 
 hypothesis.settings.register_profile("house", deadline=None)  # speed is not a promise of the tests
 hypothesis.settings.load_profile("house")

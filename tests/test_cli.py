@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from diptych import cli
-from diptych.data import facades
+from diptych.data.builtin import facades
 from diptych.data.layouts import list_pictures
-from diptych.data.pictures import decode
+from diptych.images.files import decode
 from diptych.model import Model
 
 Call = Callable[..., tuple[int, str, str]]

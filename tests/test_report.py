@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 
 import diptych
 from diptych import cli
-from diptych.data.layouts import Place
-from diptych.data.pictures import Pixels, encode
+from diptych.data.layouts import DataPaths
+from diptych.images.files import Pixels, encode
 from diptych.methods.cyclegan import CycleGAN
 from diptych.report import comparison, report
-from diptych.run import Run, settings_from
+from diptych.training.run import Run, settings_from
 
 PANELS = ["input", "output", "target"]
 SHADES = {"input": 250, "output": 5, "target": 120}
@@ -38,7 +38,7 @@ HOSTILE = [
 
 def make_run(path: Path, data_b: Path | None = None, **settings: Any) -> Run:
     given = {"steps": 40, "sample_every": 10, **settings}
-    run = Run(path, "pix2pix", settings_from("pix2pix", given), Place(path.parent / "my data", data_b))
+    run = Run(path, "pix2pix", settings_from("pix2pix", given), DataPaths(path.parent / "my data", data_b))
     run.write_settings("diptych train pix2pix --data 'my data' <b>", "9 side-by-side pairs, 512x256, A left", "0")
     return run
 

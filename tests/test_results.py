@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from diptych.data.layouts import Place
-from diptych.run import Run, settings_from
+from diptych.data.layouts import DataPaths
+from diptych.training.run import Run, settings_from
 
 ROOT = Path(__file__).parents[1]
 NO_MEASUREMENT = ("the aim is 400 ms",)
@@ -78,7 +78,7 @@ def evaluation(when: str, l1: float, command: str = "diptych evaluate /home/me/r
 def make_run(folder: Path, lines: list[Any]) -> None:
     settings = settings_from("cyclegan", {"steps": 2400, "size": 128, "ema": 0.9, "validate_every": 100})
     command = f"diptych train cyclegan --data {folder.parent}/maps --out {ROOT}/runs/maps"
-    Run(folder, "cyclegan", settings, Place(folder.parent)).write_settings(command, "160 pictures", "")
+    Run(folder, "cyclegan", settings, DataPaths(folder.parent)).write_settings(command, "160 pictures", "")
     log = [{"step": step, "seconds": 2.0 * step} for step in (20, 2400)]
     for name, entries in (("log.jsonl", log), ("metrics.jsonl", lines)):
         (folder / name).write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")

@@ -14,12 +14,13 @@ from PIL import Image
 from rich.console import Console
 
 import diptych
-from diptych import checkpoint, cli
-from diptych.data.pictures import Array
+from diptych import cli
+from diptych.images.files import Array
 from diptych.methods.cgan import CGAN
 from diptych.model import Model
-from diptych.run import Run
 from diptych.submit import submit
+from diptych.training import checkpoint
+from diptych.training.run import Run
 
 Train = Callable[..., Run]
 LoadPainting = Callable[[Path], Model]

@@ -15,10 +15,10 @@ from PIL import Image
 from rich.console import Console
 
 from diptych import cli
-from diptych.data.batches import PictureStore
+from diptych.data.loaders import CachedDataset
 from diptych.model import Model, load
-from diptych.run import Run
 from diptych.submit import check, submit
+from diptych.training.run import Run
 
 Train = Callable[..., Run]
 submit_file = import_module("diptych.submit")  # `diptych.submit` is the function
@@ -144,13 +144,13 @@ def test_the_same_command_goes_on(
 ) -> None:
     stopped(monkeypatch, two_way_run, photos, tmp_path / "images.zip")
     painted = list[int]()
-    original = PictureStore.get
+    original = CachedDataset.get
 
-    def get(self: PictureStore, index: int) -> Any:
+    def get(self: CachedDataset, index: int) -> Any:
         painted.append(index)
         return original(self, index)
 
-    monkeypatch.setattr(PictureStore, "get", get)
+    monkeypatch.setattr(CachedDataset, "get", get)
     assert "8 are there already, 2 are missing" in quietly(two_way_run, photos, tmp_path / "images.zip")
     assert painted == [8, 9]
     quietly(two_way_run, photos, tmp_path / "whole.zip")

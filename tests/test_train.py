@@ -21,15 +21,15 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import diptych
-from diptych import checkpoint
-from diptych.data import facades
-from diptych.loop import Interrupted
+from diptych.data.builtin import facades
 from diptych.methods import METHODS
 from diptych.methods.colorize import Colorize
 from diptych.progress import TrainingProgress
-from diptych.run import Run, Settings
 from diptych.train import train
-from diptych.updater import Updater, learning_rate
+from diptych.training import checkpoint
+from diptych.training.loop import Interrupted
+from diptych.training.run import Run, Settings
+from diptych.training.updater import Updater, learning_rate
 
 Train = Callable[..., Run]
 
@@ -391,7 +391,7 @@ def test_two_processes_cannot_train_in_one_folder(tmp_path: Path, tiny_pairs: Pa
 
 
 def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
-    from diptych.loop import _stop_signals
+    from diptych.training.loop import _stop_signals
 
     with _stop_signals() as stop:
         signal.raise_signal(signal.SIGINT)

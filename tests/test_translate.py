@@ -14,7 +14,7 @@ from PIL import Image
 
 import diptych
 from diptych.model import Model, load
-from diptych.run import Run
+from diptych.training.run import Run
 from diptych.translate import translate
 
 Train = Callable[..., Run]
@@ -247,7 +247,7 @@ def test_from_python(tiny_run: Path) -> None:
 
 def test_translates_while_training_goes_on(train_tiny: Train, tmp_path: Path) -> None:
     """002-5: after every checkpoint there is a whole model to open."""
-    from diptych import checkpoint
+    from diptych.training import checkpoint
 
     steps = []
     original = checkpoint.save_model

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from diptych import cli, metrics
-from diptych.evaluate import labelmaps, labels, measures, segmentation
+from diptych.evaluate import generation, labelmaps, measures, segmentation
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.md"))
@@ -29,8 +29,8 @@ SHORTER = {
 def shorter_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
     """The networks that read the results learn less, and from fewer drawings."""
     monkeypatch.setattr(segmentation, "STEPS", 20)
-    monkeypatch.setattr(labels, "DRAWN", 50)
-    monkeypatch.setattr(labels, "LEAST_STEPS", 20)
+    monkeypatch.setattr(generation, "DRAWN", 50)
+    monkeypatch.setattr(generation, "LEAST_STEPS", 20)
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -105,7 +105,7 @@ def test_the_index_knows_every_metric_and_which_way_is_better() -> None:
         "swd",
         *measures.OF_SETS,
         *labelmaps.OF_LABEL_MAPS,
-        *labels.METRICS,
+        *generation.METRICS,
     }
     assert {file for _, file, _ in table} == {page.name for page in METRICS} - {"README.md"}
     assert measured == set(found)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diptych.atomic import atomic_file
+from diptych.files import atomic_file
 
 
 def folder() -> Path:

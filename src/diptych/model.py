@@ -10,15 +10,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from diptych import blend as blending
-from diptych import checkpoint, filling
-from diptych.blend import Blend
-from diptych.data import geometry, masks, pictures
-from diptych.data.batches import Direction
+from diptych.data import mask_files
+from diptych.data.loaders import Direction
 from diptych.data.outputs import plan, require_no_input
-from diptych.data.pictures import Array, Pixels
 from diptych.devices import Device, Precision, autocast, choose_device, choose_precision, memory_format
-from diptych.holes import Mask
+from diptych.images import blend as blending
+from diptych.images import files, geometry
+from diptych.images.blend import Blend
+from diptych.images.files import Array, Pixels
+from diptych.images.masks import Mask
+from diptych.training import checkpoint
+from diptych.translators import completion
 
 Picture = TypeVar("Picture", Image.Image, Array)
 MaskPicture = Path | str | Image.Image | Array
@@ -126,16 +128,14 @@ class Model:
             [(_, target)] = plan([source], Path(out), overwrite) if out is not None else [(source, None)]
             if target and isinstance(mask, Path | str):
                 require_no_input([(Path(mask), target)])
-            pixels = self._of_pixels(pictures.decode(source), mask, blend, stochastic, working_size)
+            pixels = self._of_pixels(files.decode(source), mask, blend, stochastic, working_size)
             if target is None:
-                return pictures.to_image(pixels)
+                return files.to_image(pixels)
             target.parent.mkdir(parents=True, exist_ok=True)
-            pictures.encode(pixels, target)
+            files.encode(pixels, target)
             return target
         if isinstance(picture, Image.Image):
-            return pictures.to_image(
-                self._of_pixels(pictures.from_image(picture), mask, blend, stochastic, working_size)
-            )
+            return files.to_image(self._of_pixels(files.from_image(picture), mask, blend, stochastic, working_size))
         return self._of_array(picture, mask, blend, stochastic, working_size)
 
     def _of_pixels(
@@ -187,9 +187,9 @@ class Model:
 
     def pixels(self, source: Pixels, stochastic: bool = False, working_size: int | None = None) -> Pixels:
         """Pixels to pixels of the same size, bits and alpha, for a method that fills no holes."""
-        x = pictures.to_tensor(source, self.channels)
+        x = files.to_tensor(source, self.channels)
         y = self.tensor(x, stochastic, working_size, levels=2**source.bits - 1)
-        return pictures.from_tensor(y, source.bits, source.alpha)
+        return files.from_tensor(y, source.bits, source.alpha)
 
     def complete(self, source: Pixels, mask: Mask, blend: Blend = "none", working_size: int | None = None) -> Pixels:
         """The picture with its holes filled, for a method that fills holes: `mask` is bool `[H, W]`."""
@@ -198,7 +198,7 @@ class Model:
         def draw(x: Tensor, holes: Tensor) -> Tensor:
             return self.batch({"x": x[None], "mask": holes[None]})[0]
 
-        filled = filling.fill(source, mask, draw, self.method, self.channels, working_size)
+        filled = completion.fill(source, mask, draw, self.method, self.channels, working_size)
         return Pixels(blending.blend(filled.values, mask, blend), filled.alpha)
 
     def require_inputs(self, given: bool, blend: Blend = "none") -> None:
@@ -249,7 +249,7 @@ class Model:
         The same seed gives the same pictures, and a larger `count` more of them: number n depends on the seed, the label and
         n alone. Of different labels, pictures of one number come from one noise. Raises a `ValueError` for an unknown label.
         """
-        return [pictures.to_image(pictures.from_tensor(y)) for y in self.generate(label, count, seed)]
+        return [files.to_image(files.from_tensor(y)) for y in self.generate(label, count, seed)]
 
     def generate(self, label: str | int | None, count: int, seed: int = 0) -> Iterator[Tensor]:
         """What `sample` gives, as floats `[C, size, size]` in [-1, 1] on the CPU, one by one."""
@@ -304,9 +304,9 @@ class _dropout:  # noqa: N801 -- used like a function
 
 def _holes(mask: MaskPicture, size: tuple[int, int]) -> Mask:
     if isinstance(mask, Path | str):
-        return masks.read(Path(mask), size)
+        return mask_files.read(Path(mask), size)
     if isinstance(mask, Image.Image):
-        return masks.from_pixels(pictures.from_image(mask), size)
+        return mask_files.from_pixels(files.from_image(mask), size)
     values = np.asarray(mask)
     if values.dtype == np.bool_:
         values = values.astype(np.uint8) * 255
@@ -321,7 +321,7 @@ def _holes(mask: MaskPicture, size: tuple[int, int]) -> Mask:
         raise ValueError(
             f"a mask of shape {values.shape} and {values.dtype}: [H, W] of booleans, or a picture of uint8, is expected"
         )
-    return masks.from_pixels(Pixels(values), size)
+    return mask_files.from_pixels(Pixels(values), size)
 
 
 def require_working_size(working_size: int | None) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 from rich.console import Console
 
-from diptych.data import facades
+from diptych.data.builtin import facades
 from diptych.evaluate import evaluate
 from diptych.progress import say
 from diptych.report import report
-from diptych.run import Run
 from diptych.train import train
+from diptych.training.run import Run
 
 METRICS = ("l1", "psnr", "ssim")  # the FCN score would cost minutes more, LPIPS a download
 SETTINGS: dict[str, Any] = {

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
-from diptych.data import pictures
 from diptych.data.outputs import require_free
 from diptych.devices import Device, Precision
+from diptych.images.files import encode, from_tensor, merge, require_writable_suffix
 from diptych.model import load
 
 Label = str | int
@@ -43,10 +43,10 @@ def sample(
         require_free(targets, overwrite)
         for picture, target in zip(chain.from_iterable(drawn.values()), targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
-            pictures.encode(pictures.from_tensor(picture), target)
+            encode(from_tensor(picture), target)
         return targets
     target = Path(out)
-    pictures.require_writable_suffix(target)
+    require_writable_suffix(target)
     require_free([target], overwrite)
     columns = count if len(drawn) > 1 else math.ceil(math.sqrt(count))
     rows = math.ceil(len(drawn) * count / columns)
@@ -56,7 +56,7 @@ def sample(
             f"{target}: {rows} rows of {columns} pictures are more than such a file can hold; choose .png, a smaller "
             "--count, or a folder for single files"
         )
-    sheet = pictures.merge(list(chain.from_iterable(drawn.values())), columns, GAP)
+    sheet = merge(list(chain.from_iterable(drawn.values())), columns, GAP)
     target.parent.mkdir(parents=True, exist_ok=True)
-    pictures.encode(pictures.from_tensor(sheet), target)
+    encode(from_tensor(sheet), target)
     return [target]

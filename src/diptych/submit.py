@@ -12,14 +12,15 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from diptych.atomic import atomic_file
-from diptych.data import layouts, pictures
-from diptych.data.batches import Direction, PictureStore
-from diptych.data.sources import Source
+from diptych.data import layouts
+from diptych.data.datasets import Dataset
+from diptych.data.loaders import CachedDataset, Direction
 from diptych.devices import Device, Precision
+from diptych.files import atomic_file
+from diptych.images.files import Pixels, decode_bytes, encode, from_bytes, from_tensor, to_channels
 from diptych.model import Model, load
 from diptych.progress import counting, say
-from diptych.run import names_digest
+from diptych.training.run import names_digest
 
 COUNT = (7_000, 10_000)
 SIZE = 256
@@ -54,7 +55,7 @@ def submit(
     model = load(run, direction=direction, device=device, precision=precision)
     if model.method.inputs != ("x",):
         raise ValueError(f"{run}: {model.config.method} makes no picture out of a photograph alone; give another run")
-    photos = PictureStore(layouts.find_singles(data, model.channels), SIZE, "crop")
+    photos = CachedDataset(layouts.find_singles(data, model.channels), SIZE, "crop")
     if not COUNT[0] <= len(photos) <= COUNT[1]:
         raise ValueError(
             f"{data}: holds {len(photos)} pictures; Kaggle takes {COUNT[0]} to {COUNT[1]} in one submission"
@@ -92,7 +93,7 @@ def check(file: Path) -> list[str]:
         for name in names:
             try:
                 data = archive.read(name)
-                shape = pictures.decode_bytes(data, name).values.shape
+                shape = decode_bytes(data, name).values.shape
             except (ValueError, zipfile.BadZipFile) as error:
                 problems.append(str(error))
                 continue
@@ -103,7 +104,7 @@ def check(file: Path) -> list[str]:
     return problems
 
 
-def _require_own(paintings: Path, model: Model, photos: Source) -> dict[str, str]:
+def _require_own(paintings: Path, model: Model, photos: Dataset) -> dict[str, str]:
     """What the paintings are made with; a `ValueError` when there are others in their place."""
     made_with = {
         "model": _fingerprint(model),
@@ -136,7 +137,7 @@ def _fingerprint(model: Model) -> str:
     return digest.hexdigest()
 
 
-def _paint_missing(model: Model, photos: PictureStore, files: list[Path], console: Console) -> None:
+def _paint_missing(model: Model, photos: CachedDataset, files: list[Path], console: Console) -> None:
     missing = [index for index, file in enumerate(files) if not file.exists()]
     there = len(files) - len(missing)
     if there:
@@ -144,10 +145,10 @@ def _paint_missing(model: Model, photos: PictureStore, files: list[Path], consol
     with counting(console, "painting") as progress:
         for first in range(0, len(missing), AT_ONCE):
             indices = missing[first : first + AT_ONCE]
-            x = pictures.from_bytes(torch.stack([photos.get(index) for index in indices]))
+            x = from_bytes(torch.stack([photos.get(index) for index in indices]))
             for painting, index in zip(model.batch({"x": x}), indices, strict=True):
-                in_colour = pictures.to_channels(pictures.from_tensor(painting), 3)
-                pictures.encode(pictures.Pixels(in_colour), files[index])
+                in_colour = to_channels(from_tensor(painting), 3)
+                encode(Pixels(in_colour), files[index])
             progress(there + first + len(indices), len(files))
 
 

@@ -10,18 +10,18 @@ import tomli_w
 import torch
 from rich.console import Console
 
-from diptych import checkpoint
-from diptych.atomic import alone
 from diptych.data import layouts
-from diptych.data.batches import PictureStore, TrainingBatches, open_stores
-from diptych.data.layouts import Place
-from diptych.data.sources import Source, classes_of
+from diptych.data.datasets import Dataset, classes_of
+from diptych.data.layouts import DataPaths
+from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
 from diptych.devices import choose_device, choose_precision
-from diptych.loop import Glimpses, Interrupted, Training
+from diptych.files import alone
 from diptych.methods import METHODS
 from diptych.progress import counting, say
-from diptych.run import Run, command_line, names_digest, require_method, set_aside, settings_from
-from diptych.validation import MOST, Validation, out_of_patience, standing_of
+from diptych.training import checkpoint
+from diptych.training.loop import Interrupted, PreviewBatches, Training
+from diptych.training.run import Run, command_line, names_digest, require_method, set_aside, settings_from
+from diptych.training.validation import MOST, Validation, best_so_far, out_of_patience
 
 SHOWN = 8  # names of pictures in a line
 
@@ -48,7 +48,7 @@ def train(
     """
     console = console or Console()
     require_method(method)
-    place, out = Place.given(data, data_a, data_b), Path(out)
+    place, out = DataPaths.from_flags(data, data_a, data_b), Path(out)
     asked = settings_from(
         method, settings, Path(recipe) if recipe else None, layouts.uniform(METHODS[method].needs, place)
     )
@@ -66,7 +66,7 @@ def train(
         _require_place(run, sources)
         if may_be_finished and _is_finished(run):
             return _nothing_to_do(run, console)
-    stores = open_stores(sources, asked.load_size, asked.fit, asked.memory_gib)
+    stores = open_cached(sources, asked.load_size, asked.fit, asked.memory_gib)
     left_out = _look_at_all(stores, run, console)
     found = _describe(stores)
     say(console, f"{place}: {found}")
@@ -76,7 +76,7 @@ def train(
     if may_be_finished and _is_finished(run):
         return _nothing_to_do(run, console)
     held_out = _held_out_stores(run, sketch.classes, stores, console)
-    glimpses, validation = Glimpses(run, stores, held_out, sketch), _validation(run, held_out, device)
+    glimpses, validation = PreviewBatches(run, stores, held_out, sketch), _validation(run, held_out, device)
     if dry_run:
         _print_settings(run, console)
         return run
@@ -89,7 +89,7 @@ def train(
     with _locked(out):
         _require_place(run, sources)
         run.write_settings(command_line(), found, names_digest(sources), left_out)
-        batches = TrainingBatches(
+        batches = TrainLoader(
             stores,
             size=asked.size,
             batch_size=asked.batch_size,
@@ -113,7 +113,7 @@ def _nothing_to_do(run: Run, console: Console) -> Run:
     return run
 
 
-def _look_at_all(stores: list[PictureStore], run: Run, console: Console) -> list[str]:
+def _look_at_all(stores: list[CachedDataset], run: Run, console: Console) -> list[str]:
     """The names of the pictures that are left out, because the method has no use for them."""
     names = list[str]()
     for store in stores:
@@ -138,13 +138,13 @@ def _by_word(left_out: dict[str, str]) -> dict[str, list[str]]:
     return groups
 
 
-def _describe(stores: list[PictureStore]) -> str:
+def _describe(stores: list[CachedDataset]) -> str:
     if len(stores) == 1:
         return stores[0].describe()
     return "; ".join(f"{side}: {store.describe()}" for side, store in zip("AB", stores, strict=True))
 
 
-def _require_place(run: Run, sources: list[Source]) -> None:
+def _require_place(run: Run, sources: list[Dataset]) -> None:
     """Raises a `ValueError` when `run.path` holds anything but this very run."""
     if (run.path / "settings.toml").exists():
         there = Run.open(run.path)
@@ -170,7 +170,7 @@ def _steps_done(run: Run) -> int:
 
 def _is_finished(run: Run) -> bool:
     done = _steps_done(run)
-    over = done >= run.settings.steps or out_of_patience(run, standing_of(run, done))
+    over = done >= run.settings.steps or out_of_patience(run, best_so_far(run, done))
     return over and checkpoint.model_step(run.path / "model") == done
 
 
@@ -185,8 +185,8 @@ def _print_settings(run: Run, console: Console) -> None:
 
 
 def _held_out_stores(
-    run: Run, classes: Sequence[str], training: list[PictureStore], console: Console
-) -> list[PictureStore]:
+    run: Run, classes: Sequence[str], training: list[CachedDataset], console: Console
+) -> list[CachedDataset]:
     """Held-out pictures of any use at the training size, as many as a validation looks at; none where nothing is held out.
 
     Those that are looked at again and again are kept in memory, where the pictures of the training leave room for them.
@@ -196,7 +196,7 @@ def _held_out_stores(
     kept = sum(store.bytes for store in training if store.kept is not None) / 2**30
     room = settings.memory_gib - kept if settings.validate_every else 0
     found = layouts.held_out(METHODS[run.method].needs, run.place, (settings.channels_a, settings.channels_b))
-    stores = open_stores(found[1] if found else [], settings.size, settings.fit, room, MOST)
+    stores = open_cached(found[1] if found else [], settings.size, settings.fit, room, MOST)
     for store in stores:
         strange = set(classes_of([store.source])) - set(classes)
         if classes and strange:
@@ -209,7 +209,7 @@ def _held_out_stores(
     return stores if all(map(len, stores)) else []
 
 
-def _validation(run: Run, held_out: list[PictureStore], device: torch.device) -> Validation | None:
+def _validation(run: Run, held_out: list[CachedDataset], device: torch.device) -> Validation | None:
     every = run.settings.validate_every
     if every and not held_out:
         raise ValueError(

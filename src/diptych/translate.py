@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 
-from diptych.blend import Blend
-from diptych.data import masks, pictures
-from diptych.data.batches import Direction
+from diptych.data import mask_files
+from diptych.data.datasets import stem
+from diptych.data.loaders import Direction
 from diptych.data.outputs import Job, plan, require_no_input
-from diptych.data.sources import stem
 from diptych.devices import Device, Precision
+from diptych.images.blend import Blend
+from diptych.images.files import decode, encode
 from diptych.model import load, require_working_size
 
 
@@ -43,22 +44,22 @@ def translate(
     given = [inputs] if isinstance(inputs, Path | str) else inputs
     jobs = plan([Path(path) for path in given], Path(out), overwrite)
     model.require_inputs(mask is not None, blend)
-    mask_files = masks.match([_name(job, Path(out)) for job in jobs], Path(mask)) if mask is not None else []
-    require_no_input([(file, target) for file, (_, target) in zip(mask_files, jobs, strict=False)])
+    masks = mask_files.match([_name(job, Path(out)) for job in jobs], Path(mask)) if mask is not None else []
+    require_no_input([(file, target) for file, (_, target) in zip(masks, jobs, strict=False)])
     require_working_size(working_size)
     if not 0 <= seed < 2**63:
         raise ValueError(f"--seed {seed}: a number from 0 to 2^63 - 1 is expected")
     torch.manual_seed(seed)
     problems = []
-    for done, ((source, target), file) in enumerate(zip_longest(jobs, mask_files), start=1):
+    for done, ((source, target), file) in enumerate(zip_longest(jobs, masks), start=1):
         try:
-            pixels = pictures.decode(source)
+            pixels = decode(source)
             if file:
-                translated = model.complete(pixels, masks.read(file, pixels.size), blend, working_size)
+                translated = model.complete(pixels, mask_files.read(file, pixels.size), blend, working_size)
             else:
                 translated = model.pixels(pixels, stochastic, working_size)
             target.parent.mkdir(parents=True, exist_ok=True)
-            pictures.encode(translated, target)
+            encode(translated, target)
         except ValueError as error:
             problems.append(str(error))
         if progress:

@@ -18,10 +18,10 @@ from PIL import Image
 
 import diptych
 from diptych import cli
-from diptych.data.batches import PictureStore, TrainingBatches, open_stores
-from diptych.data.layouts import Place, class_of, find, find_labelled
-from diptych.data.sources import Labelled, PictureFiles, Source, classes_of
-from diptych.run import Run
+from diptych.data.datasets import Dataset, FileDataset, LabelledDataset, classes_of
+from diptych.data.layouts import DataPaths, class_of, find, find_labelled
+from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
+from diptych.training.run import Run
 
 Train = Callable[..., Run]
 CPU = torch.device("cpu")
@@ -39,14 +39,14 @@ def paint(folder: Path, classes: Mapping[str, Sequence[int]], side: int = 16) ->
 
 def found_in(folder: Path, split: Any = "train") -> dict[str, str]:
     """The class of each picture."""
-    source = find_labelled(Place(folder), split)
-    assert isinstance(source, Labelled)
+    source = find_labelled(DataPaths(folder), split)
+    assert isinstance(source, LabelledDataset)
     return {source.name(number): source.classes[source.label(number)] for number in range(len(source))}
 
 
 def refused(folder: Path, *parts: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        find("labelled", Place(folder), "train")
+        find("labelled", DataPaths(folder), "train")
     assert "\n" not in str(caught.value)
     for part in parts:
         assert part in str(caught.value)
@@ -65,7 +65,7 @@ def test_a_folder_for_each_class_in_each_split(tmp_path: Path) -> None:
     paint(tmp_path / "val", {"dog": [4]})
     assert found_in(tmp_path) == {"cat/0": "cat", "cat/1": "cat", "dog/0": "dog"}
     assert found_in(tmp_path, "val") == {"dog/0": "dog"}
-    assert find("labelled", Place(tmp_path), "test") is None
+    assert find("labelled", DataPaths(tmp_path), "test") is None
 
 
 def test_folders_in_a_class_belong_to_it(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_hidden_folders_and_runs_are_no_classes(tmp_path: Path) -> None:
 
 def test_classes_are_in_the_order_of_their_names_and_numbers_are_counted_up(tmp_path: Path) -> None:
     paint(tmp_path, {name: [1] for name in ("zebra", "10", "9", "Ant", "1b", "100", "日本")})
-    [source] = find("labelled", Place(tmp_path), "train") or []
+    [source] = find("labelled", DataPaths(tmp_path), "train") or []
     assert classes_of([source]) == ("9", "10", "100", "1b", "Ant", "zebra", "日本")
 
 
@@ -92,8 +92,8 @@ def test_classes_are_in_the_order_of_their_names_and_numbers_are_counted_up(tmp_
 @given(names=st.lists(st.sampled_from(["b", "a c", "ü", "12", "3", "100"]), min_size=1, max_size=12))
 def test_a_label_is_the_place_of_its_class(names: list[str]) -> None:
     folder = Path("animals")
-    files = PictureFiles(folder, [folder / name / f"{n}.png" for n, name in enumerate(names)], (3,))
-    source = Labelled(files, names)
+    files = FileDataset(folder, [folder / name / f"{n}.png" for n, name in enumerate(names)], (3,))
+    source = LabelledDataset(files, names)
     assert len(source.classes) == len(set(names))
     assert [source.classes[source.label(number)] for number in range(len(names))] == names
     numbers = [int(name) for name in source.classes if name.isdecimal()]
@@ -102,9 +102,9 @@ def test_a_label_is_the_place_of_its_class(names: list[str]) -> None:
 
 def test_a_labelled_picture_is_the_same_picture(tmp_path: Path) -> None:
     paint(tmp_path, {"cat": [10], "dog": [20]})
-    [source] = find("labelled", Place(tmp_path), "train", (1, 3)) or []
-    [plain] = find("images", Place(tmp_path), "train", (1, 3)) or []
-    assert isinstance(source, Labelled)
+    [source] = find("labelled", DataPaths(tmp_path), "train", (1, 3)) or []
+    [plain] = find("images", DataPaths(tmp_path), "train", (1, 3)) or []
+    assert isinstance(source, LabelledDataset)
     assert (len(source), source.channels) == (2, (1,))
     assert torch.equal(source.load(1)[0], torch.full((1, 16, 16), 20, dtype=torch.uint8))
     assert source.decode(1).values.max() == 20
@@ -115,7 +115,7 @@ def test_a_labelled_picture_is_the_same_picture(tmp_path: Path) -> None:
 def test_of_many_classes_some_are_named(tmp_path: Path) -> None:
     def said(count: int) -> str:
         names = [str(number) for number in range(count)]
-        return Labelled(PictureFiles(tmp_path, [tmp_path / name for name in names], (3,)), names).describe(8, 8)
+        return LabelledDataset(FileDataset(tmp_path, [tmp_path / name for name in names], (3,)), names).describe(8, 8)
 
     assert said(10).endswith("in 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)")
     assert said(100).endswith("in 100 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, ... 99)")
@@ -134,14 +134,14 @@ def test_pictures_in_no_folders_and_arrays_have_no_classes(tmp_path: Path) -> No
     paint(tmp_path / "flat", {".": [1, 2]})
     np.save(tmp_path / "faces.npy", np.zeros((2, 16, 16, 3), np.uint8))
     for place in ("flat", "faces.npy"):
-        [source] = find("labelled", Place(tmp_path / place), "train") or []
+        [source] = find("labelled", DataPaths(tmp_path / place), "train") or []
         assert (len(source), classes_of([source])) == (2, ())
 
 
 def test_records_have_no_classes(tmp_path: Path, write_tfrecord: Callable[..., Path]) -> None:
     picture = paint(tmp_path / "flat", {".": [1]}) / "0.png"
     write_tfrecord(tmp_path / "records/a.tfrec", [{"image": picture.read_bytes()}])
-    [source] = find("labelled", Place(tmp_path / "records"), "train") or []
+    [source] = find("labelled", DataPaths(tmp_path / "records"), "train") or []
     assert (len(source), classes_of([source])) == (1, ())
 
 
@@ -150,14 +150,14 @@ def test_nothing_there_is_said_as_ever(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "empty: no pictures found")
     with pytest.raises(ValueError, match=r"single pictures are learnt from.*--data DIR"):
-        find("labelled", Place(tmp_path, tmp_path), "train")
+        find("labelled", DataPaths(tmp_path, tmp_path), "train")
 
 
 # ---- batches: every sample with its own label
 
 
-def batches(store: PictureStore, batch_size: int, seed: int = 0, size: int = 8) -> TrainingBatches:
-    return TrainingBatches([store], size=size, batch_size=batch_size, flip=True, seed=seed, direction="AtoB")
+def batches(store: CachedDataset, batch_size: int, seed: int = 0, size: int = 8) -> TrainLoader:
+    return TrainLoader([store], size=size, batch_size=batch_size, flip=True, seed=seed, direction="AtoB")
 
 
 def levels(batch: dict[str, torch.Tensor]) -> list[int]:
@@ -166,10 +166,10 @@ def levels(batch: dict[str, torch.Tensor]) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def greys(tmp_path_factory: pytest.TempPathFactory) -> Source:
+def greys(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Seven pictures in three classes: 10 to 12 are of the first, 20 of the second, 30 to 32 of the third."""
     folder = paint(tmp_path_factory.mktemp("greys"), {"a": [10, 11, 12], "b": [20], "c": [30, 31, 32]})
-    [source] = find("labelled", Place(folder), "train") or []
+    [source] = find("labelled", DataPaths(folder), "train") or []
     return source
 
 
@@ -182,9 +182,9 @@ def greys(tmp_path_factory: pytest.TempPathFactory) -> Source:
     seed=st.integers(0, 5),
 )
 def test_a_label_belongs_to_its_picture(
-    greys: Source, batch_size: int, start: int, count: int, workers: int, seed: int
+    greys: Dataset, batch_size: int, start: int, count: int, workers: int, seed: int
 ) -> None:
-    [store] = open_stores([greys], 9, "stretch", memory_gib=1)
+    [store] = open_cached([greys], 9, "stretch", memory_gib=1)
     endless = batches(store, batch_size, seed)
     found = list(endless.stream(start, start + count, CPU, workers))
     assert len(found) == count
@@ -195,16 +195,16 @@ def test_a_label_belongs_to_its_picture(
         assert batch["label"].tolist() == [level // 10 - 1 for level in levels(batch)]
 
 
-def test_every_epoch_shows_every_picture_once_with_its_label(greys: Source) -> None:
-    endless = batches(PictureStore(greys, 8), batch_size=7)
+def test_every_epoch_shows_every_picture_once_with_its_label(greys: Dataset) -> None:
+    endless = batches(CachedDataset(greys, 8), batch_size=7)
     for batch in endless.stream(0, 4, CPU, 0):
         assert sorted(levels(batch)) == [10, 11, 12, 20, 30, 31, 32]
         assert sorted(batch["label"].tolist()) == [0, 0, 0, 1, 2, 2, 2]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_labels_stay_with_their_pictures_when_some_are_left_out(greys: Source, workers: int) -> None:
-    store = PictureStore(greys, 8)
+def test_labels_stay_with_their_pictures_when_some_are_left_out(greys: Dataset, workers: int) -> None:
+    store = CachedDataset(greys, 8)
     left_out = store.check(1, of_no_use=lambda picture: "dull" if picture[0, 0, 0] in (10, 20, 31) else None)
     assert left_out == {"a/0": "dull", "b/0": "dull", "c/1": "dull"}
     for batch in batches(store, batch_size=3).stream(0, 6, CPU, workers):
@@ -212,14 +212,14 @@ def test_labels_stay_with_their_pictures_when_some_are_left_out(greys: Source, w
         assert batch["label"].tolist() == [level // 10 - 1 for level in levels(batch)]
 
 
-def test_labels_are_where_the_pictures_are(greys: Source) -> None:
-    [batch] = batches(PictureStore(greys, 8), batch_size=2).stream(0, 1, torch.device("meta"), 0)
+def test_labels_are_where_the_pictures_are(greys: Dataset) -> None:
+    [batch] = batches(CachedDataset(greys, 8), batch_size=2).stream(0, 1, torch.device("meta"), 0)
     assert {value.device.type for value in batch.values()} == {"meta"}
 
 
 def test_pictures_without_classes_come_without_labels(tmp_path: Path) -> None:
-    [source] = find("labelled", Place(paint(tmp_path, {".": [1, 2]})), "train") or []
-    for batch in batches(PictureStore(source, 8), batch_size=2).stream(0, 2, CPU, 0):
+    [source] = find("labelled", DataPaths(paint(tmp_path, {".": [1, 2]})), "train") or []
+    for batch in batches(CachedDataset(source, 8), batch_size=2).stream(0, 2, CPU, 0):
         assert sorted(batch) == ["y"]
 
 
@@ -291,8 +291,8 @@ def test_pictures_of_a_renamed_class_are_other_pictures(train_tiny: Train, tmp_p
 
 def test_numbers_are_counted_up_however_they_are_written() -> None:
     names = ["12", "003", "b", "2", "a 1", "10"]
-    files = PictureFiles(Path(), [Path(name) for name in names], (3,))
-    assert Labelled(files, names).classes == ("2", "003", "10", "12", "a 1", "b")
+    files = FileDataset(Path(), [Path(name) for name in names], (3,))
+    assert LabelledDataset(files, names).classes == ("2", "003", "10", "12", "a 1", "b")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have Unicode names only")
@@ -301,14 +301,14 @@ def test_a_class_that_no_settings_file_can_hold_is_refused(tmp_path: Path) -> No
     folder.mkdir()
     Image.new("RGB", (8, 8)).save(folder / "1.png")
     with pytest.raises(ValueError, match=r"must be Unicode, and this one is not; rename the folder"):
-        find("labelled", Place(tmp_path), "train")
+        find("labelled", DataPaths(tmp_path), "train")
 
 
 def test_a_split_without_training_pictures_is_told_the_layouts_of_classes(tmp_path: Path) -> None:
     (tmp_path / "val/cat").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "val/cat/1.png")
     with pytest.raises(ValueError, match="has no train folder, only val; the layouts are: a folder for each class"):
-        find("labelled", Place(tmp_path), "train")
+        find("labelled", DataPaths(tmp_path), "train")
 
 
 def test_a_class_that_is_called_as_a_split_is_named(tmp_path: Path) -> None:
@@ -316,6 +316,6 @@ def test_a_class_that_is_called_as_a_split_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"vehicles/train: is taken for a split, and beside it are car, plane; rename it"
     ):
-        find("labelled", Place(tmp_path / "vehicles"), "train")
+        find("labelled", DataPaths(tmp_path / "vehicles"), "train")
     paint(tmp_path / "divided", {"train/car": [1], "train/train": [3], "val/car": [2]})
     assert found_in(tmp_path / "divided").keys() == {"car/0", "train/0"}

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diptych.data.datasets import Dataset
 from diptych.data.layouts import (
-    Place,
+    DataPaths,
     Split,
     find,
     find_paired,
@@ -21,7 +22,6 @@ from diptych.data.layouts import (
     held_out,
     list_pictures,
 )
-from diptych.data.sources import Source
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -34,7 +34,7 @@ def draw(path: Path, *levels: int, size: tuple[int, int] = (4, 6)) -> Path:
     return path
 
 
-def levels(source: Source | None) -> dict[str, tuple[int, int]]:
+def levels(source: Dataset | None) -> dict[str, tuple[int, int]]:
     """The level of A and B of every pair, by name; each side must be of one level."""
     assert source is not None
     seen = {}
@@ -77,7 +77,7 @@ def test_the_layouts_that_people_have_are_found(tmp_path: Path, layout: str, cas
                 draw(places[0], a)
                 draw(places[1], b)
     for split in SPLITS:
-        source = find_paired(Place(tmp_path), split)
+        source = find_paired(DataPaths(tmp_path), split)
         if split in want:
             assert levels(source) == want[split]
         else:
@@ -86,13 +86,13 @@ def test_the_layouts_that_people_have_are_found(tmp_path: Path, layout: str, cas
 
 def test_measuring_prefers_val_then_test_then_nothing(tmp_path: Path) -> None:
     draw(tmp_path / "train" / "a.png", 1, 2)
-    assert held_out("paired", Place(tmp_path)) is None
+    assert held_out("paired", DataPaths(tmp_path)) is None
     draw(tmp_path / "test" / "b.png", 3, 4)
-    found = held_out("paired", Place(tmp_path))
+    found = held_out("paired", DataPaths(tmp_path))
     assert found is not None
     assert (found[0], levels(found[1][0])) == ("test", {"b": (3, 4)})
     draw(tmp_path / "val" / "c.png", 5, 6)
-    found = held_out("paired", Place(tmp_path))
+    found = held_out("paired", DataPaths(tmp_path))
     assert found is not None
     assert (found[0], levels(found[1][0])) == ("val", {"c": (5, 6)})
 
@@ -109,7 +109,7 @@ def test_pictures_in_sub_folders_are_found_and_come_in_the_same_order(tmp_path: 
     for level, name in enumerate(names):
         draw(tmp_path / name, level, 100 + level)
     want = {"c": (3, 103), "d/e/x": (2, 102), "d/x": (1, 101), "z": (0, 100)}
-    assert list(levels(find_paired(Place(tmp_path), "train")).items()) == list(want.items())
+    assert list(levels(find_paired(DataPaths(tmp_path), "train")).items()) == list(want.items())
 
 
 def test_partners_match_by_their_path_below_the_two_folders(tmp_path: Path) -> None:
@@ -117,14 +117,14 @@ def test_partners_match_by_their_path_below_the_two_folders(tmp_path: Path) -> N
     draw(tmp_path / "A" / "yard" / "1.jpg", 2)
     draw(tmp_path / "B" / "street" / "1.webp", 101)
     draw(tmp_path / "B" / "yard" / "1.BMP", 102)
-    assert levels(find_paired(Place(tmp_path), "train")) == {"street/1": (1, 101), "yard/1": (2, 102)}
+    assert levels(find_paired(DataPaths(tmp_path), "train")) == {"street/1": (1, 101), "yard/1": (2, 102)}
 
 
 def test_dots_in_a_stem_belong_to_it(tmp_path: Path) -> None:
     for level, stem in enumerate(["v1.0", "v1.1"]):
         draw(tmp_path / "A" / f"{stem}.png", level)
         draw(tmp_path / "B" / f"{stem}.tif", 100 + level)
-    assert levels(find_paired(Place(tmp_path), "train")) == {"v1.0": (0, 100), "v1.1": (1, 101)}
+    assert levels(find_paired(DataPaths(tmp_path), "train")) == {"v1.0": (0, 100), "v1.1": (1, 101)}
 
 
 def test_what_is_hidden_or_no_picture_is_passed_over(tmp_path: Path) -> None:
@@ -139,10 +139,10 @@ def test_what_is_hidden_or_no_picture_is_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stem", ["two words", "Häuser-日本-🏠", "two\nlines", "it's 100%", "[a-b]*", "-v"])
 def test_any_name_will_do(tmp_path: Path, stem: str) -> None:
     draw(tmp_path / "side by side" / f"{stem}.png", 1, 2)
-    assert levels(find_paired(Place(tmp_path / "side by side"), "train")) == {stem: (1, 2)}
+    assert levels(find_paired(DataPaths(tmp_path / "side by side"), "train")) == {stem: (1, 2)}
     draw(tmp_path / stem / "A" / f"{stem}.png", 3)
     draw(tmp_path / stem / "B" / f"{stem}.jpg", 4)
-    assert levels(find_paired(Place(tmp_path / stem), "train")) == {stem: (3, 4)}
+    assert levels(find_paired(DataPaths(tmp_path / stem), "train")) == {stem: (3, 4)}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="making links needs a right there")
@@ -157,10 +157,10 @@ def test_links_to_pictures_and_to_split_folders_are_followed(tmp_path: Path) -> 
     draw(tmp_path / "far" / "a.png", 1, 2)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train").symlink_to(tmp_path / "far", target_is_directory=True)
-    assert levels(find_paired(Place(tmp_path / "data"), "train")) == {"a": (1, 2)}
+    assert levels(find_paired(DataPaths(tmp_path / "data"), "train")) == {"a": (1, 2)}
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "b.png").symlink_to(tmp_path / "far" / "a.png")
-    assert levels(find_paired(Place(tmp_path / "links"), "train")) == {"b": (1, 2)}
+    assert levels(find_paired(DataPaths(tmp_path / "links"), "train")) == {"b": (1, 2)}
 
 
 # ---- what a pair looks like
@@ -169,7 +169,7 @@ def test_links_to_pictures_and_to_split_folders_are_followed(tmp_path: Path) -> 
 def test_a_is_the_left_half_and_b_the_right_one(tmp_path: Path) -> None:
     pair = np.random.default_rng(0).integers(0, 256, (5, 14, 3)).astype(np.uint8)
     Image.fromarray(pair).save(tmp_path / "a.png")
-    source = find_paired(Place(tmp_path), "train")
+    source = find_paired(DataPaths(tmp_path), "train")
     assert source is not None
     a, b = source.load(0)
     np.testing.assert_array_equal(a.permute(1, 2, 0).numpy(), pair[:, :7])
@@ -184,7 +184,7 @@ def test_each_side_is_read_in_the_channels_asked_for(tmp_path: Path, folders: tu
     else:
         draw(tmp_path / "A" / "a.png", 1)
         draw(tmp_path / "B" / "a.png", 2)
-    source = find_paired(Place(tmp_path), "train", channels=(1, 3))
+    source = find_paired(DataPaths(tmp_path), "train", channels=(1, 3))
     assert source is not None
     assert source.channels == (1, 3)
     assert [tuple(side.shape) for side in source.load(0)] == [(1, 4, 6), (3, 4, 6)]
@@ -195,7 +195,7 @@ def test_a_see_through_half_turns_white_and_the_other_does_not(tmp_path: Path) -
     pair = np.full((4, 12, 4), 50, np.uint8)
     pair[:, :6, 3], pair[:, 6:, 3] = 0, 255
     Image.fromarray(pair).save(tmp_path / "a.png")
-    assert levels(find_paired(Place(tmp_path), "train")) == {"a": (255, 50)}
+    assert levels(find_paired(DataPaths(tmp_path), "train")) == {"a": (255, 50)}
 
 
 def test_it_says_what_it_found(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_it_says_what_it_found(tmp_path: Path) -> None:
         draw(tmp_path / "one" / f"{i}.png", 1, 2)
         draw(tmp_path / "two" / "A" / f"{i}.png", 1)
         draw(tmp_path / "two" / "B" / f"{i}.png", 1)
-    one, two = find_paired(Place(tmp_path / "one"), "train"), find_paired(Place(tmp_path / "two"), "train")
+    one, two = find_paired(DataPaths(tmp_path / "one"), "train"), find_paired(DataPaths(tmp_path / "two"), "train")
     assert one is not None
     assert two is not None
     assert one.describe(256, 250) == "3 side-by-side pairs, 500x256, A left"
@@ -218,7 +218,7 @@ def test_it_says_what_it_found(tmp_path: Path) -> None:
 def refused(data: Path, split: Split = "train") -> str:
     """The one line that the user reads."""
     with pytest.raises(ValueError, match=r".") as caught:
-        find_paired(Place(data), split)
+        find_paired(DataPaths(data), split)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -291,7 +291,7 @@ def test_held_out_pictures_are_never_trained_on(tmp_path: Path, there: tuple[str
 
 
 def bad_pair(data: Path) -> str:
-    source = find_paired(Place(data), "train")
+    source = find_paired(DataPaths(data), "train")
     assert source is not None
     with pytest.raises(ValueError, match=r".") as caught:
         source.load(0)
@@ -325,7 +325,7 @@ def test_two_side_by_side_pictures_of_one_stem_are_refused(tmp_path: Path) -> No
     for name in ("house.png", "house.jpg"):
         Image.new("RGB", (8, 4)).save(tmp_path / name)
     with pytest.raises(ValueError, match=r"house.png: house.jpg has the same stem"):
-        find_paired(Place(tmp_path), "train")
+        find_paired(DataPaths(tmp_path), "train")
 
 
 # ---- pairs in a folder for A and one for B
@@ -336,20 +336,20 @@ def test_pairs_may_lie_in_two_folders_far_apart(tmp_path: Path) -> None:
     for level, name in enumerate(["x", "d/y"]):
         draw(a / f"{name}.jpg", level)
         draw(b / f"{name}.png", 100 + level)
-    assert levels(find_paired(Place(a, b), "train")) == {"d/y": (1, 101), "x": (0, 100)}
-    assert levels(find_paired(Place(b, a), "train")) == {"d/y": (101, 1), "x": (100, 0)}
-    assert find_paired(Place(a, b), "val") is None
-    assert find_side_by_side(Place(a, b), "train") is None
+    assert levels(find_paired(DataPaths(a, b), "train")) == {"d/y": (1, 101), "x": (0, 100)}
+    assert levels(find_paired(DataPaths(b, a), "train")) == {"d/y": (101, 1), "x": (100, 0)}
+    assert find_paired(DataPaths(a, b), "val") is None
+    assert find_side_by_side(DataPaths(a, b), "train") is None
     draw(b / "z.png", 3)
     with pytest.raises(ValueError, match="has no partner named 'z'"):
-        find_paired(Place(a, b), "train")
+        find_paired(DataPaths(a, b), "train")
 
 
 def test_pairs_in_two_folders_may_have_splits(tmp_path: Path) -> None:
     for level, split in enumerate(["training", "val", "test"]):
         draw(tmp_path / "photos" / split / "x.png", level)
         draw(tmp_path / "drawings" / split / "x.png", 100 + level)
-    place = Place(tmp_path / "photos", tmp_path / "drawings")
+    place = DataPaths(tmp_path / "photos", tmp_path / "drawings")
     for level, split in enumerate(SPLITS):
         assert levels(find_paired(place, split)) == {"x": (level, 100 + level)}
     found = held_out("paired", place)
@@ -389,7 +389,7 @@ def png(level: int) -> bytes:
     return file.getvalue()
 
 
-def flats(source: Source) -> dict[str, int]:
+def flats(source: Dataset) -> dict[str, int]:
     """The level of every picture of one side, by name."""
     seen = {}
     for index in range(len(source)):
@@ -401,13 +401,13 @@ def flats(source: Source) -> dict[str, int]:
     return seen
 
 
-def sides(found: Sequence[Source] | None) -> tuple[dict[str, int], dict[str, int]]:
+def sides(found: Sequence[Dataset] | None) -> tuple[dict[str, int], dict[str, int]]:
     assert found is not None
     a, b = found
     return flats(a), flats(b)
 
 
-def refused_unpaired(place: Place, split: Split = "train") -> str:
+def refused_unpaired(place: DataPaths, split: Split = "train") -> str:
     """The one line that the user reads."""
     with pytest.raises(ValueError, match=r".") as caught:
         find_unpaired(place, split)
@@ -445,7 +445,7 @@ def test_two_unpaired_sides_are_found(
             write_tfrecord(a / f"y{case('.tfrecord')}", [{"image": png(level)} for level in levels_a[2:]])
             write_tfrecord(b / f"x{case('.tfrecords')}", [{"image": png(level)} for level in levels_b])
     for split in SPLITS:
-        for place in (Place(tmp_path), _by_hand(tmp_path, layout, case)):
+        for place in (DataPaths(tmp_path), _by_hand(tmp_path, layout, case)):
             if place is None:
                 continue
             found = find("unpaired", place, split)
@@ -455,12 +455,12 @@ def test_two_unpaired_sides_are_found(
                 assert found is None
 
 
-def _by_hand(data: Path, layout: str, case: Callable[[str], str]) -> Place | None:
+def _by_hand(data: Path, layout: str, case: Callable[[str], str]) -> DataPaths | None:
     """The same place as --data-a and --data-b, where the split is the last part of its folders."""
     a, b = UNPAIRED[layout]["train"]
     if len(UNPAIRED[layout]) > 1 and not a.endswith("/train"):
         return None
-    return Place(data / case(a.removesuffix("/train")), data / case(b.removesuffix("/train")))
+    return DataPaths(data / case(a.removesuffix("/train")), data / case(b.removesuffix("/train")))
 
 
 def test_what_was_found_is_said_and_how_it_was_told_apart(tmp_path: Path, write_tfrecord: Write) -> None:
@@ -477,10 +477,10 @@ def test_what_was_found_is_said_and_how_it_was_told_apart(tmp_path: Path, write_
             f"2 pictures of 1 TFRecord file in {tmp_path / 'tfrec' / 'photo'}",
         ),
     ]:
-        found = find_unpaired(Place(tmp_path / folder), "train")
+        found = find_unpaired(DataPaths(tmp_path / folder), "train")
         assert found is not None
         assert [source.describe(256, 250) for source in found] == [a + by_name, b + by_name]
-    given = find_unpaired(Place(tmp_path / "tfrec" / "photo", tmp_path / "jpg" / "horse"), "train")
+    given = find_unpaired(DataPaths(tmp_path / "tfrec" / "photo", tmp_path / "jpg" / "horse"), "train")
     assert given is not None
     assert [source.describe(256, 250) for source in given] == [
         f"2 pictures of 1 TFRecord file in {tmp_path / 'tfrec' / 'photo'}, 250x256",
@@ -488,7 +488,7 @@ def test_what_was_found_is_said_and_how_it_was_told_apart(tmp_path: Path, write_
     ]
     draw(tmp_path / "known" / "trainA" / "1.png", 1)
     draw(tmp_path / "known" / "trainB" / "1.png", 1)
-    known = find_unpaired(Place(tmp_path / "known"), "train")
+    known = find_unpaired(DataPaths(tmp_path / "known"), "train")
     assert known is not None
     assert not any("order of their names" in source.describe(256, 250) for source in known)
 
@@ -496,8 +496,8 @@ def test_what_was_found_is_said_and_how_it_was_told_apart(tmp_path: Path, write_
 def test_the_first_folder_by_name_is_a(tmp_path: Path) -> None:
     for level, name in enumerate(["zebra", "horse"]):
         draw(tmp_path / name / "1.png", level)
-    assert sides(find_unpaired(Place(tmp_path), "train")) == ({"1": 1}, {"1": 0})
-    place = Place(tmp_path / "zebra", tmp_path / "horse")  # by hand, it is the one that is said
+    assert sides(find_unpaired(DataPaths(tmp_path), "train")) == ({"1": 1}, {"1": 0})
+    place = DataPaths(tmp_path / "zebra", tmp_path / "horse")  # by hand, it is the one that is said
     assert sides(find_unpaired(place, "train")) == ({"1": 0}, {"1": 1})
 
 
@@ -522,7 +522,7 @@ def test_each_unpaired_side_is_read_in_the_channels_asked_for(tmp_path: Path, wr
     draw(tmp_path / "A" / "1.png", 1)
     write_tfrecord(tmp_path / "B" / "1.tfrec", [{"image": png(2)}])
     for channels in [(1, 3), (3, 1)]:
-        found = find("unpaired", Place(tmp_path), "train", channels)
+        found = find("unpaired", DataPaths(tmp_path), "train", channels)
         assert sides(found) == ({"1": 1}, {"1.tfrec/00000": 2})
         assert found is not None
         assert [tuple(source.load(0)[0].shape) for source in found] == [(c, 4, 6) for c in channels]
@@ -538,7 +538,7 @@ def test_side_by_side_pairs_are_taken_apart(tmp_path: Path, folder: str) -> None
         draw(data / folder / f"{level}.png", level, 100 + level)
     extra = {"0": 0} if folder == "train" else {}
     want = {**extra, "1": 1, "2": 2}
-    found = find("unpaired", Place(data), split, (1, 3))
+    found = find("unpaired", DataPaths(data), split, (1, 3))
     assert sides(found) == (want, {name: 100 + level for name, level in want.items()})
     assert found is not None
     assert [source.channels for source in found] == [(1,), (3,)]
@@ -554,7 +554,7 @@ def test_loose_pictures_beside_folders_are_side_by_side_with_them(tmp_path: Path
     # Two folders are A and B only where nothing lies beside them: else a data set of pairs would be torn in two.
     for level, name in enumerate(["1.JPG", "street/2.png", "yard/3.png"]):
         draw(tmp_path / name, level, 100 + level, size=(16, 16))
-    found = find_unpaired(Place(tmp_path), "train")
+    found = find_unpaired(DataPaths(tmp_path), "train")
     assert found is not None
     assert [found[0].name(index) for index in range(len(found[0]))] == ["1", "street/2", "yard/3"]
     assert [int(side.load(2)[0].min()) for side in found] == [2, 102]
@@ -571,7 +571,7 @@ def test_hidden_folders_and_runs_and_folders_without_pictures_are_no_side(tmp_pa
         (tmp_path / run / "settings.toml").touch()
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "notes.txt").write_text("no picture")
-    assert sides(find_unpaired(Place(tmp_path), "train")) == ({"1": 1}, {"1": 2})
+    assert sides(find_unpaired(DataPaths(tmp_path), "train")) == ({"1": 1}, {"1": 2})
 
 
 def test_links_to_folders_are_sides(tmp_path: Path) -> None:
@@ -580,13 +580,13 @@ def test_links_to_folders_are_sides(tmp_path: Path) -> None:
     draw(tmp_path / "far" / "1.png", 1)
     draw(tmp_path / "data" / "horse" / "1.png", 2)
     (tmp_path / "data" / "zebra").symlink_to(tmp_path / "far", target_is_directory=True)
-    assert sides(find_unpaired(Place(tmp_path / "data"), "train")) == ({"1": 2}, {"1": 1})
+    assert sides(find_unpaired(DataPaths(tmp_path / "data"), "train")) == ({"1": 2}, {"1": 1})
 
 
 def test_measuring_unpaired_prefers_val_then_test_then_nothing(tmp_path: Path) -> None:
     draw(tmp_path / "horse" / "train" / "1.png", 1)
     draw(tmp_path / "zebra" / "train" / "1.png", 2)
-    place, by_hand = Place(tmp_path), Place(tmp_path / "horse", tmp_path / "zebra")
+    place, by_hand = DataPaths(tmp_path), DataPaths(tmp_path / "horse", tmp_path / "zebra")
     assert held_out("unpaired", place) is None
     assert held_out("unpaired", by_hand) is None
     for level, split in [(10, "test"), (20, "val")]:
@@ -603,12 +603,12 @@ def test_find_gives_one_source_of_pairs_or_two_sides(tmp_path: Path) -> None:
     for level in (1, 2):
         draw(tmp_path / "trainA" / f"{level}.png", level)
         draw(tmp_path / "trainB" / f"{level}.png", 100 + level)
-    pairs = find("paired", Place(tmp_path), "train")
+    pairs = find("paired", DataPaths(tmp_path), "train")
     assert pairs is not None
     assert [levels(source) for source in pairs] == [{"1": (1, 101), "2": (2, 102)}]
-    assert sides(find("unpaired", Place(tmp_path), "train")) == ({"1": 1, "2": 2}, {"1": 101, "2": 102})
-    assert find("paired", Place(tmp_path), "val") is None
-    assert find("unpaired", Place(tmp_path), "val") is None
+    assert sides(find("unpaired", DataPaths(tmp_path), "train")) == ({"1": 1, "2": 2}, {"1": 101, "2": 102})
+    assert find("paired", DataPaths(tmp_path), "val") is None
+    assert find("unpaired", DataPaths(tmp_path), "val") is None
 
 
 # ---- what is wrong with unpaired pictures is named
@@ -620,9 +620,9 @@ def test_of_three_folders_none_is_guessed(tmp_path: Path, folder: str, split: Sp
     for name in ("zebra", "apple", "horse"):
         draw(tmp_path / folder / name / "1.png", 1)
     if split == "val":  # all of it is the training set; there is nothing to measure on
-        assert find_unpaired(Place(tmp_path), split) is None
+        assert find_unpaired(DataPaths(tmp_path), split) is None
         return
-    message = refused_unpaired(Place(tmp_path))
+    message = refused_unpaired(DataPaths(tmp_path))
     assert message.startswith(f"{tmp_path / folder}: holds 3 folders (apple, horse, zebra)")
     assert "--data-a DIR --data-b DIR" in message
 
@@ -635,7 +635,7 @@ def test_a_split_of_one_side_only_is_named(tmp_path: Path, lacking: str, split: 
         if name != lacking:
             draw(tmp_path / name / split / "1.png", 1)
     other = "zebra" if lacking == "horse" else "horse"
-    for place in (Place(tmp_path), Place(tmp_path / "horse", tmp_path / "zebra")):
+    for place in (DataPaths(tmp_path), DataPaths(tmp_path / "horse", tmp_path / "zebra")):
         assert sides(find_unpaired(place, "train")) == ({"1": 1}, {"1": 1})
         message = refused_unpaired(place, split)
         assert message.startswith(f"{tmp_path / other / split}: the other side is missing in {tmp_path / lacking};")
@@ -648,7 +648,7 @@ def test_a_split_of_one_side_only_is_named(tmp_path: Path, lacking: str, split: 
 def test_held_out_unpaired_pictures_are_never_trained_on(tmp_path: Path, there: tuple[str, ...]) -> None:
     for folder in there:
         draw(tmp_path / folder / "x.png", 1)
-    assert "has no train folder, only" in refused_unpaired(Place(tmp_path))
+    assert "has no train folder, only" in refused_unpaired(DataPaths(tmp_path))
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -658,14 +658,14 @@ def test_an_unpaired_side_without_the_other_is_named(tmp_path: Path, split: Spli
     draw(tmp_path / "valB" / "x.png", 1)
     if split == "train":
         (tmp_path / "trainA").rename(tmp_path / "elsewhere")
-    assert refused_unpaired(Place(tmp_path), split).startswith(f"{tmp_path / split}B: the other side is missing")
+    assert refused_unpaired(DataPaths(tmp_path), split).startswith(f"{tmp_path / split}B: the other side is missing")
 
 
 def test_pictures_and_records_in_one_folder_are_refused(tmp_path: Path, write_tfrecord: Write) -> None:
     write_tfrecord(tmp_path / "A" / "x.tfrec", [{"image": png(1)}])
     draw(tmp_path / "A" / "jpg" / "0.png", 1)
     draw(tmp_path / "B" / "1.png", 2)
-    message = refused_unpaired(Place(tmp_path))
+    message = refused_unpaired(DataPaths(tmp_path))
     assert message.startswith(f"{tmp_path / 'A'}: ")
     assert "(x.tfrec)" in message
     assert "(0.png)" in message
@@ -676,11 +676,11 @@ def test_pictures_and_records_in_one_folder_are_refused(tmp_path: Path, write_tf
 def test_records_that_are_none_are_refused(tmp_path: Path, write_tfrecord: Write) -> None:
     draw(tmp_path / "B" / "1.png", 2)
     empty = [write_tfrecord(tmp_path / "A" / name, []) for name in ("x.tfrec", "y.tfrec")]
-    assert refused_unpaired(Place(tmp_path)).startswith(f"{tmp_path / 'A'}: its TFRecord files hold no records")
+    assert refused_unpaired(DataPaths(tmp_path)).startswith(f"{tmp_path / 'A'}: its TFRecord files hold no records")
     write_tfrecord(empty[1], [{"image": png(7)}])  # one that holds something is enough
-    assert sides(find_unpaired(Place(tmp_path), "train")) == ({"y.tfrec/00000": 7}, {"1": 2})
+    assert sides(find_unpaired(DataPaths(tmp_path), "train")) == ({"y.tfrec/00000": 7}, {"1": 2})
     empty[0].write_text("Dear diary, today there were zebras.")
-    assert refused_unpaired(Place(tmp_path)).startswith(f"{empty[0]}, record 0: ")
+    assert refused_unpaired(DataPaths(tmp_path)).startswith(f"{empty[0]}, record 0: ")
 
 
 @pytest.mark.parametrize("bad", [b"", b"Dear diary", png(1)[:40]])
@@ -701,7 +701,7 @@ def test_single_pictures_are_not_cut_in_two(tmp_path: Path, folder: str, size: t
     # Who gives one folder of square photos has not said where the other side is.
     path = draw(tmp_path / folder / "1.png", 1, size=size)
     draw(tmp_path / folder / "2.png", 1, 2, size=(16, 10))
-    found = find_unpaired(Place(tmp_path), "train")
+    found = find_unpaired(DataPaths(tmp_path), "train")
     assert found is not None
     for level, side in enumerate(found, start=1):
         with pytest.raises(ValueError, match="--data-a DIR --data-b DIR") as caught:
@@ -713,24 +713,24 @@ def test_single_pictures_are_not_cut_in_two(tmp_path: Path, folder: str, size: t
 def test_records_that_lie_loose_beside_folders_are_not_forgotten(tmp_path: Path, write_tfrecord: Write) -> None:
     for name in ("loose.tfrec", "monet/x.tfrec", "photo/x.tfrec"):
         write_tfrecord(tmp_path / name, [{"image": png(1)}])
-    assert refused_unpaired(Place(tmp_path)).startswith(f"{tmp_path}: ")
+    assert refused_unpaired(DataPaths(tmp_path)).startswith(f"{tmp_path}: ")
 
 
 def test_no_such_side(tmp_path: Path) -> None:
     path = draw(tmp_path / "A" / "1.png", 1)
     nowhere = tmp_path / "nowhere"
-    for place in (Place(nowhere), Place(tmp_path / "A", nowhere), Place(nowhere, tmp_path / "A")):
+    for place in (DataPaths(nowhere), DataPaths(tmp_path / "A", nowhere), DataPaths(nowhere, tmp_path / "A")):
         assert refused_unpaired(place) == f"{nowhere}: no such folder"
-    assert refused_unpaired(Place(tmp_path / "A", path)).startswith(f"{path}: is a file")
+    assert refused_unpaired(DataPaths(tmp_path / "A", path)).startswith(f"{path}: is a file")
     nowhere.mkdir()
-    assert refused_unpaired(Place(tmp_path / "A", nowhere)).startswith(f"{nowhere}: no pictures found")
+    assert refused_unpaired(DataPaths(tmp_path / "A", nowhere)).startswith(f"{nowhere}: no pictures found")
 
 
 def test_two_unpaired_pictures_of_one_stem_are_refused(tmp_path: Path) -> None:
     draw(tmp_path / "A" / "1.png", 1)
     draw(tmp_path / "B" / "1.jpg", 1)
     draw(tmp_path / "B" / "1.png", 1)
-    assert refused_unpaired(Place(tmp_path)).startswith(f"{tmp_path / 'B' / '1.png'}: 1.jpg has the same stem")
+    assert refused_unpaired(DataPaths(tmp_path)).startswith(f"{tmp_path / 'B' / '1.png'}: 1.jpg has the same stem")
 
 
 # ---- the pictures of one folder
@@ -768,12 +768,12 @@ def test_a_folder_without_single_pictures_is_named(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_too_little_and_too_much_is_refused(given: tuple[str | None, str | None, str | None]) -> None:
     with pytest.raises(ValueError, match="--data DIR, or both --data-a DIR and --data-b DIR"):
-        Place.given(*given)
+        DataPaths.from_flags(*given)
 
 
 def test_flags_become_a_place_and_a_place_flags() -> None:
-    one, two = Place.given("it's here", None, None), Place.given(None, Path("a b"), "c")
-    assert (one, two) == (Place(Path("it's here")), Place(Path("a b"), Path("c")))
+    one, two = DataPaths.from_flags("it's here", None, None), DataPaths.from_flags(None, Path("a b"), "c")
+    assert (one, two) == (DataPaths(Path("it's here")), DataPaths(Path("a b"), Path("c")))
     assert shlex.split(one.arguments) == ["--data", "it's here"]
     assert shlex.split(two.arguments) == ["--data-a", "a b", "--data-b", "c"]
     assert one.flags == {"data": Path("it's here")}
@@ -789,29 +789,29 @@ def test_held_out_pictures_inside_flat_sides_are_never_trained_on(
     for name in there:
         draw(tmp_path / f"{name}.png", 1)
     with pytest.raises(ValueError, match=r"A: has no train folder, only (val|test)"):
-        find_split(Place(tmp_path), "train")
+        find_split(DataPaths(tmp_path), "train")
 
 
 def test_a_held_out_folder_of_one_side_is_not_cut_in_two(tmp_path: Path) -> None:
     for name in ("train/horse/1", "train/zebra/1", "val/horse/2"):
         draw(tmp_path / f"{name}.png", 1, size=(4, 12))
     with pytest.raises(ValueError, match=r"val: holds no A and B as train does"):
-        find_unpaired(Place(tmp_path), "val")
+        find_unpaired(DataPaths(tmp_path), "val")
     draw(tmp_path / "val" / "zebra" / "2.png", 3)
-    assert sides(find_unpaired(Place(tmp_path), "val"))[1] == {"2": 3}
+    assert sides(find_unpaired(DataPaths(tmp_path), "val"))[1] == {"2": 3}
 
 
 def test_folders_named_like_pictures_are_folders(tmp_path: Path) -> None:
     draw(tmp_path / "horse.jpg" / "1.png", 1)
     draw(tmp_path / "zebra.jpg" / "1.png", 2)
-    assert sides(find_unpaired(Place(tmp_path), "train")) == ({"1": 1}, {"1": 2})
+    assert sides(find_unpaired(DataPaths(tmp_path), "train")) == ({"1": 1}, {"1": 2})
 
 
 def test_shards_named_by_number_are_found(tmp_path: Path, write_tfrecord: Write) -> None:
     for number in range(2):
         write_tfrecord(tmp_path / "A" / f"x.tfrecord-0000{number}-of-00002", [{"image": png(number)}])
     draw(tmp_path / "B" / "1.png", 1)
-    found = find_unpaired(Place(tmp_path), "train")
+    found = find_unpaired(DataPaths(tmp_path), "train")
     assert sides(found)[0] == {"x.tfrecord-00000-of-00002/00000": 0, "x.tfrecord-00001-of-00002/00000": 1}
 
 
@@ -819,19 +819,19 @@ def test_shards_named_by_number_are_found(tmp_path: Path, write_tfrecord: Write)
 def test_one_folder_is_not_both_sides(tmp_path: Path, other: str) -> None:
     for one, two in ((tmp_path, tmp_path / other), (tmp_path / other, tmp_path)):
         with pytest.raises(ValueError, match=r"--data-a .* --data-b .*: one holds the other"):
-            Place.given(None, one, two)
+            DataPaths.from_flags(None, one, two)
 
 
 def test_held_out_photographs_beside_trained_sides_are_not_cut_in_two(tmp_path: Path) -> None:
     for name in ("trainA/1", "trainB/1", "test/1"):
         draw(tmp_path / f"{name}.png", 1, size=(4, 12))
     with pytest.raises(ValueError, match=r"test: holds no A and B as train does"):
-        find_unpaired(Place(tmp_path), "test")
+        find_unpaired(DataPaths(tmp_path), "test")
 
 
 def test_held_out_pairs_alone_can_be_measured(tmp_path: Path) -> None:
     draw(tmp_path / "val" / "1.png", 1, 2)
-    assert sides(find_unpaired(Place(tmp_path), "val")) == ({"1": 1}, {"1": 2})
+    assert sides(find_unpaired(DataPaths(tmp_path), "val")) == ({"1": 1}, {"1": 2})
 
 
 # ---- single pictures
@@ -844,14 +844,14 @@ def test_single_pictures(tmp_path: Path) -> None:
         draw(tmp_path / "split/train" / name, level)
     draw(tmp_path / "split/validation/z.png", 3)
     for folder in ("flat", "split"):
-        found = find("images", Place(tmp_path / folder), "train")
+        found = find("images", DataPaths(tmp_path / folder), "train")
         assert found is not None
         assert [flats(source) for source in found] == [{"x": 1, "deep/y": 2}]
-    assert find("images", Place(tmp_path / "flat"), "val") is None
-    assert held_out("images", Place(tmp_path / "flat")) is None
-    split, [source] = held_out("images", Place(tmp_path / "split")) or ("train", [])
+    assert find("images", DataPaths(tmp_path / "flat"), "val") is None
+    assert held_out("images", DataPaths(tmp_path / "flat")) is None
+    split, [source] = held_out("images", DataPaths(tmp_path / "split")) or ("train", [])
     assert (split, flats(source)) == ("val", {"z": 3})
-    [grey] = find("images", Place(tmp_path / "flat"), "train", (1, 3)) or []
+    [grey] = find("images", DataPaths(tmp_path / "flat"), "train", (1, 3)) or []
     assert grey.load(0)[0].shape[0] == 1
 
 
@@ -860,7 +860,7 @@ def test_single_pictures_without_a_train_folder(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"has no train folder, only val; the layouts are: pictures, or TFRecord files"
     ):
-        find("images", Place(tmp_path), "train")
+        find("images", DataPaths(tmp_path), "train")
 
 
 @pytest.mark.parametrize("needs", ["images", "unpaired"])
@@ -868,7 +868,7 @@ def test_a_link_that_leads_in_circles_is_a_picture_like_any_other(tmp_path: Path
     """It is named as unreadable when its turn comes, and what lies beside it is found."""
     draw(tmp_path / "x.png", 1, 2)
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
-    [source, *_] = find(needs, Place(tmp_path), "train") or []
+    [source, *_] = find(needs, DataPaths(tmp_path), "train") or []
     assert [source.name(index) for index in range(len(source))] == ["loop", "x"]
     with pytest.raises(ValueError, match=r"loop.png: cannot be read"):
         source.load(0)

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from diptych.data.layouts import Place, find, find_singles, held_out
-from diptych.data.pictures import Array
-from diptych.data.sources import PackedPictures, Source
+from diptych.data.datasets import ArrayDataset, Dataset
+from diptych.data.layouts import DataPaths, find, find_singles, held_out
+from diptych.images.files import Array
 from diptych.prepare.inspect import inspect
 
 
@@ -35,7 +35,7 @@ def flat(file: Path, *levels: int) -> Path:
     return save(file, np.stack([np.full((4, 6, 3), level, np.uint8) for level in levels]))
 
 
-def levels(found: list[Source] | None) -> list[list[int]] | None:
+def levels(found: list[Dataset] | None) -> list[list[int]] | None:
     if found is None:
         return None
     return [[int(source.load(i)[0][0, 0, 0]) for i in range(len(source))] for source in found]
@@ -49,7 +49,7 @@ def levels(found: list[Source] | None) -> list[list[int]] | None:
 def test_anybodys_array_is_read_as_rgb_or_grey(tmp_path: Path, shape: tuple[int, ...], channels: int) -> None:
     values = noise(shape)
     for order in (np.ascontiguousarray, np.asfortranarray):
-        source = PackedPictures(save(tmp_path / "x.npy", order(values)), (channels,))
+        source = ArrayDataset(save(tmp_path / "x.npy", order(values)), (channels,))
         assert len(source) == 5
         for index in range(5):
             image = Image.fromarray(values[index].squeeze(-1) if shape[-1] == 1 else values[index])
@@ -62,7 +62,7 @@ def test_anybodys_array_is_read_as_rgb_or_grey(tmp_path: Path, shape: tuple[int,
 def test_it_is_mapped_and_a_picture_is_a_copy(tmp_path: Path) -> None:
     file = save(tmp_path / "x.npy", noise((3, 4, 6, 3)))
     before = file.read_bytes()
-    source = PackedPictures(file, (3,))
+    source = ArrayDataset(file, (3,))
     assert isinstance(source.array, np.memmap)
     picture = source.load(1)[0]
     picture.zero_()
@@ -78,22 +78,22 @@ def test_an_array_larger_than_what_is_read_of_it(tmp_path: Path) -> None:
     with file.open("wb") as stream:
         stream.write(header)
         stream.truncate(128 + 1_333_333 * 30_000)
-    source = PackedPictures(file, (3,))
+    source = ArrayDataset(file, (3,))
     assert len(source) == 1_333_333
     assert not source.load(1_333_332)[0].any()
 
 
 def test_it_says_what_it_is(tmp_path: Path) -> None:
-    source = PackedPictures(file := save(tmp_path / "faces.npy", noise((12, 4, 6, 3))), (3,))
+    source = ArrayDataset(file := save(tmp_path / "faces.npy", noise((12, 4, 6, 3))), (3,))
     assert source.describe(4, 6) == f"12 pictures of {file}, 6x4"
-    assert PackedPictures(save(tmp_path / "1.npy", noise((1, 4, 6))), (3,)).describe(4, 6).startswith("1 picture of")
+    assert ArrayDataset(save(tmp_path / "1.npy", noise((1, 4, 6))), (3,)).describe(4, 6).startswith("1 picture of")
     assert [source.name(index) for index in (0, 11)] == ["00000", "00011"]
     assert source.files(11) == f"{file}, picture 11"
 
 
 def test_threads_read_at_once_and_a_pickle_holds_no_pictures(tmp_path: Path) -> None:
     values = noise((64, 32, 32, 3))
-    source = PackedPictures(save(tmp_path / "x.npy", values), (3,))
+    source = ArrayDataset(save(tmp_path / "x.npy", values), (3,))
     with ThreadPoolExecutor(8) as pool:
         read = [*pool.map(lambda index: source.load(index % 64)[0], range(512))]
     assert all(torch.equal(r, torch.tensor(values[i % 64]).permute(2, 0, 1)) for i, r in enumerate(read))
@@ -107,7 +107,7 @@ def test_threads_read_at_once_and_a_pickle_holds_no_pictures(tmp_path: Path) -> 
 
 def refused(file: Path) -> str:
     with pytest.raises(ValueError, match=r".") as caught:
-        find("images", Place(file), "train")
+        find("images", DataPaths(file), "train")
     message = str(caught.value)
     assert message.startswith(f"{file}: ")
     assert "\n" not in message
@@ -166,7 +166,7 @@ def test_a_damaged_header_is_one_line_or_an_array(
     file.write_bytes(whole[:at] + junk + whole[at + len(junk) :])
     try:
         message = ""
-        source = PackedPictures(file, (3,))
+        source = ArrayDataset(file, (3,))
         source.load(len(source) - 1)
     except ValueError as error:
         message = str(error)
@@ -178,14 +178,14 @@ def test_what_cannot_be_read_or_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.npy").mkdir()
     assert refused(tmp_path / "folder.npy").startswith("no pictures found")
     with pytest.raises(ValueError, match=r"gone.npy: cannot be read \(No such file or directory\)"):
-        PackedPictures(tmp_path / "gone.npy", (3,))
+        ArrayDataset(tmp_path / "gone.npy", (3,))
 
 
 # ---- where it lies
 
 
 def test_val_and_test_lie_beside_it(tmp_path: Path) -> None:
-    place = Place(flat(tmp_path / "all faces.npy", 1, 2))
+    place = DataPaths(flat(tmp_path / "all faces.npy", 1, 2))
     assert levels(find("images", place, "train")) == [[1, 2]]
     assert find("images", place, "val") is None
     assert held_out("images", place) is None
@@ -206,14 +206,14 @@ def test_a_folder_may_hold_arrays(tmp_path: Path, names: tuple[str, ...]) -> Non
     for level, name in enumerate(names):
         flat(tmp_path / f"{name}.npy", level)
     flat(tmp_path / "labels.npy", 9)
-    found = [levels(find("images", Place(tmp_path), split)) for split in ("train", "val", "test")]
+    found = [levels(find("images", DataPaths(tmp_path), split)) for split in ("train", "val", "test")]
     assert found == [[[0]], [[1]], [[2]]]
 
 
 def test_arrays_of_what_is_held_out_are_not_trained_on(tmp_path: Path) -> None:
     flat(tmp_path / "val.npy", 1)
     with pytest.raises(ValueError, match=r"has no train.npy, only val.npy; the layouts are: .*DIR/train.npy"):
-        find("images", Place(tmp_path), "train")
+        find("images", DataPaths(tmp_path), "train")
 
 
 @pytest.mark.parametrize("picture", ["1.png", "train/1.png"])
@@ -224,20 +224,20 @@ def test_arrays_beside_pictures_are_refused(tmp_path: Path, picture: str) -> Non
     with pytest.raises(
         ValueError, match=r"holds arrays \(train.npy\) and pictures \(1.png\), maybe the same ones twice"
     ):
-        find("images", Place(tmp_path), "train")
+        find("images", DataPaths(tmp_path), "train")
     (tmp_path / "train.npy").rename(tmp_path / "other.npy")  # an array of no split is no matter of ours
-    assert find("images", Place(tmp_path), "train")
+    assert find("images", DataPaths(tmp_path), "train")
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_arrays_are_no_pairs(tmp_path: Path, split: str) -> None:
     a, b = flat(tmp_path / "in/train.npy", 1), flat(tmp_path / "b.npy", 2)
     for needs, place in (
-        ("paired", Place(a)),
-        ("unpaired", Place(a)),
-        ("paired", Place(a.parent)),
-        ("unpaired", Place(a.parent)),
-        ("paired", Place(a, b)),
+        ("paired", DataPaths(a)),
+        ("unpaired", DataPaths(a)),
+        ("paired", DataPaths(a.parent)),
+        ("unpaired", DataPaths(a.parent)),
+        ("paired", DataPaths(a, b)),
     ):
         if split == "val" and (place.folder.is_dir() or place.folder_b):
             assert find(needs, place, "val") is None
@@ -250,16 +250,16 @@ def test_arrays_are_no_pairs(tmp_path: Path, split: str) -> None:
 
 def test_two_arrays_are_a_and_b(tmp_path: Path) -> None:
     a, b = flat(tmp_path / "a.npy", 1, 2), flat(tmp_path / "b.npy", 3)
-    assert levels(find("unpaired", Place(a, b), "train")) == [[1, 2], [3]]
-    assert find("unpaired", Place(a, b), "val") is None
+    assert levels(find("unpaired", DataPaths(a, b), "train")) == [[1, 2], [3]]
+    assert find("unpaired", DataPaths(a, b), "val") is None
     flat(tmp_path / "a-val.npy", 4)
     with pytest.raises(ValueError, match=r"a-val.npy: the other side is missing in .*b.npy"):
-        find("unpaired", Place(a, b), "val")
+        find("unpaired", DataPaths(a, b), "val")
     flat(tmp_path / "b-val.npy", 5)
-    assert levels(find("unpaired", Place(a, b), "val")) == [[4], [5]]
+    assert levels(find("unpaired", DataPaths(a, b), "val")) == [[4], [5]]
     (tmp_path / "folder").mkdir()
     Image.new("RGB", (4, 4), (7, 7, 7)).save(tmp_path / "folder/1.png")
-    assert levels(find("unpaired", Place(a, tmp_path / "folder"), "train")) == [[1, 2], [7]]
+    assert levels(find("unpaired", DataPaths(a, tmp_path / "folder"), "train")) == [[1, 2], [7]]
 
 
 def test_an_array_is_a_list_of_single_pictures(tmp_path: Path) -> None:

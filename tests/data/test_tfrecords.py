@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.data import pictures
 from diptych.data.tfrecords import Record, list_records, read_bytes
+from diptych.images.files import decode_bytes
 
 Write = Callable[..., Path]
 
@@ -168,7 +168,7 @@ def test_the_real_files_hold_forty_pictures_of_each_kind(research_pictures: Path
     seen = set()
     for file in files:
         for record in list_records(file):
-            assert pictures.decode_bytes(read_bytes(record, "image"), str(record)).values.shape == (256, 256, 3)
+            assert decode_bytes(read_bytes(record, "image"), str(record)).values.shape == (256, 256, 3)
             assert f"{read_bytes(record, 'target').decode()}_tfrec" == file.parent.name
             seen.add((file.parent, read_bytes(record, "image_name")))
     assert len(seen) == 80

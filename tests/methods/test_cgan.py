@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import diptych
 from diptych.methods.base import Shape
 from diptych.methods.cgan import CGAN, CGANSettings
-from diptych.run import Run, settings_from
+from diptych.training.run import Run, settings_from
 
 Train = Callable[..., Run]
 Record = Callable[[CGAN], Any]

@@ -11,9 +11,8 @@ from PIL import Image
 from skimage.color import rgb2lab
 from torch import Tensor
 
-from diptych import color
-from diptych.data import pictures
-from diptych.data.pictures import Array
+from diptych.images import color, files
+from diptych.images.files import Array
 from diptych.methods.base import Shape
 from diptych.methods.colorize import Colorize
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
@@ -139,8 +138,8 @@ def test_a_scan_keeps_its_size_its_kind_and_its_lightness(
     model: Model, tmp_path: Path, size: tuple[int, int], kind: type, channels: int
 ) -> None:
     scanned = scan(*size, kind, channels)
-    pictures.encode(pictures.Pixels(scanned), tmp_path / "scan.png")
-    coloured = pictures.decode(model(tmp_path / "scan.png", out=tmp_path / "colour.png")).values
+    files.encode(files.Pixels(scanned), tmp_path / "scan.png")
+    coloured = files.decode(model(tmp_path / "scan.png", out=tmp_path / "colour.png")).values
     assert coloured.shape == (*size, 3)
     assert coloured.dtype == kind
     assert np.abs(lightness(coloured) - lightness(scanned)).max() < HALF_A_LEVEL

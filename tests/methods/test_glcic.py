@@ -10,8 +10,8 @@ from torch import Tensor
 
 from diptych.methods.base import Shape
 from diptych.methods.glcic import GLCIC, GLCICSettings
-from diptych.run import settings_from
-from diptych.updater import Updater
+from diptych.training.run import settings_from
+from diptych.training.updater import Updater
 
 Record = Callable[[GLCIC], Any]
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from diptych.data import pictures
-from diptych.data.pictures import Array, Pixels
+from diptych.images import files
+from diptych.images.files import Array, Pixels
 from diptych.prepare.blank import anywhere, blank, centre
 
 SIDES = st.integers(1, 60)
@@ -27,7 +27,7 @@ def holes(tmp_path: Path, name: str = "a.png", size: tuple[int, int] = (40, 30),
     (folder / "in" / name).parent.mkdir(parents=True)
     Image.new("L", size).save(folder / "in" / name)
     assert blank(folder / "in", out=folder / "out", **settings) == []
-    found: Array = pictures.decode((folder / "out" / name).with_suffix(".png")).values[..., 0] == 255
+    found: Array = files.decode((folder / "out" / name).with_suffix(".png")).values[..., 0] == 255
     return found
 
 
@@ -101,7 +101,7 @@ def test_holes_depend_on_the_seed_and_the_name_alone(tmp_path: Path) -> None:
         Image.new("L", (40, 30)).save(path)
     for workers in (1, 4):
         assert blank(tmp_path / "many", out=tmp_path / f"out{workers}", hole="random", workers=workers) == []
-        seen = pictures.decode(tmp_path / f"out{workers}/train/a.png").values[..., 0]
+        seen = files.decode(tmp_path / f"out{workers}/train/a.png").values[..., 0]
         assert (seen == 255).tobytes() == alone
 
 
@@ -120,9 +120,9 @@ def test_the_hole_has_its_colour_and_the_rest_is_untouched(tmp_path: Path, chann
     generator = np.random.default_rng(0)
     kind = np.uint8 if bits == 8 else np.uint16
     values = generator.integers(0, 2**bits, (20, 30, channels)).astype(kind)
-    pictures.encode(Pixels(values), tmp_path / "a.png")
+    files.encode(Pixels(values), tmp_path / "a.png")
     assert blank(tmp_path / "a.png", out=tmp_path / "out", hole=hole, fill="#ff0000") == []
-    seen = pictures.decode(tmp_path / "out/a.png").values
+    seen = files.decode(tmp_path / "out/a.png").values
     assert seen.dtype == kind
     changed = np.any(seen != values, axis=-1)
     assert 2 <= changed.sum() <= 0.3**2 * changed.size
@@ -133,7 +133,7 @@ def test_the_hole_has_its_colour_and_the_rest_is_untouched(tmp_path: Path, chann
 def test_a_hole_in_what_is_see_through_is_seen(tmp_path: Path) -> None:
     Image.new("LA", (4, 4), (7, 100)).save(tmp_path / "a.png")
     blank(tmp_path / "a.png", out=tmp_path / "out", share=0.5)
-    seen = pictures.decode(tmp_path / "out/a.png")
+    seen = files.decode(tmp_path / "out/a.png")
     want = np.full((4, 4), 100)
     want[1:3, 1:3] = 255
     np.testing.assert_array_equal(seen.alpha, want)
@@ -142,9 +142,9 @@ def test_a_hole_in_what_is_see_through_is_seen(tmp_path: Path) -> None:
 def test_the_hole_in_a_jpeg_is_not_blurred_by_another_jpeg(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)).save(tmp_path / "a.jpg")
     blank(tmp_path / "a.jpg", out=tmp_path / "out", fill="lime")
-    want = pictures.decode(tmp_path / "a.jpg").values.copy()
+    want = files.decode(tmp_path / "a.jpg").values.copy()
     want[7:13, 7:13] = (0, 255, 0)
-    np.testing.assert_array_equal(pictures.decode(tmp_path / "out/a.png").values, want)
+    np.testing.assert_array_equal(files.decode(tmp_path / "out/a.png").values, want)
 
 
 # ---- what a person may get wrong

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.data import pictures
-from diptych.data.layouts import Place, find_paired
-from diptych.data.pictures import Array, Pixels
+from diptych.data.layouts import DataPaths, find_paired
+from diptych.images import files
+from diptych.images.files import Array, Pixels
 from diptych.prepare.combine import combine
 
 
@@ -43,7 +43,7 @@ def test_a_is_left_and_b_is_right(sides: tuple[Path, Path], tmp_path: Path) -> N
 
 def test_training_reads_the_pairs_as_it_would_from_two_folders(sides: tuple[Path, Path], tmp_path: Path) -> None:
     combine(*sides, out=tmp_path / "out")
-    joined, apart = find_paired(Place(tmp_path / "out"), "val"), find_paired(Place(*sides), "val")
+    joined, apart = find_paired(DataPaths(tmp_path / "out"), "val"), find_paired(DataPaths(*sides), "val")
     assert joined is not None
     assert apart is not None
     assert [joined.name(0)] == [apart.name(0)] == ["new\nline"]
@@ -53,9 +53,9 @@ def test_training_reads_the_pairs_as_it_would_from_two_folders(sides: tuple[Path
 def pair(tmp_path: Path, a: Pixels, b: Pixels) -> Pixels:
     for side, pixels in (("a", a), ("b", b)):
         (tmp_path / side).mkdir()
-        pictures.encode(pixels, tmp_path / side / "1.png")
+        files.encode(pixels, tmp_path / side / "1.png")
     assert combine(tmp_path / "a", tmp_path / "b", out=tmp_path / "out") == []
-    return pictures.decode(tmp_path / "out/1.png")
+    return files.decode(tmp_path / "out/1.png")
 
 
 @pytest.mark.parametrize("bits", [(8, 8), (8, 16), (16, 8), (16, 16)])

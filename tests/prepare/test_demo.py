@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from diptych.cli import run
-from diptych.data import facades, shapes
+from diptych.data.builtin import facades, shapes
 from diptych.data.layouts import list_pictures
-from diptych.data.pictures import decode
+from diptych.images.files import decode
 from diptych.prepare.demo import SETS, demo
 
 Name = Literal["facades", "shapes"]

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from diptych.prepare import catalogue as catalogue_file
 from diptych.prepare import download as download_file
-from diptych.prepare.catalogue import Dataset, catalogue, find, show_catalogue
+from diptych.prepare.catalogue import CatalogueEntry, catalogue, find, show_catalogue
 from diptych.prepare.download import download
 
 
@@ -41,7 +41,7 @@ OLD, NEW = archive(1), archive(2)
 
 
 @dataclass(frozen=True)
-class Answer:
+class Predictor:
     """How the server answers one request."""
 
     data: bytes = OLD
@@ -62,12 +62,12 @@ class Host:
     """A server, what it is to answer (the last answer again and again), and what it saw."""
 
     address: str
-    answers: list[Answer] = field(default_factory=lambda: [Answer()])
+    answers: list[Predictor] = field(default_factory=lambda: [Predictor()])
     ranges: list[str | None] = field(default_factory=list)
     sent: int = 0
     free: threading.Event = field(default_factory=threading.Event)
 
-    def next_answer(self, asked: str | None) -> Answer:
+    def next_answer(self, asked: str | None) -> Predictor:
         self.ranges.append(asked)
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
@@ -130,7 +130,7 @@ def known(monkeypatch: pytest.MonkeyPatch, host: Host, **more: Any) -> None:
     """Puts the data set "tiny" into the catalogue: at the host, and at a mirror there."""
     addresses = (host.address, host.address.replace("set.zip", "mirror.zip"))
     facts = {"title": "tiny", "kind": "unpaired", "a": "a", "b": "b", "licence": "free", "method": "cyclegan"}
-    data = Dataset.model_validate({**facts, "addresses": addresses, **more})
+    data = CatalogueEntry.model_validate({**facts, "addresses": addresses, **more})
     monkeypatch.setattr(catalogue_file, "catalogue", lambda: {"tiny": data})
 
 
@@ -192,7 +192,7 @@ def test_what_is_known_is_checked_wherever_it_is_from(
     fetch(tmp_path / "here", **more)
     assert is_there(tmp_path / "here")
     (tmp_path / "own/set.zip").write_bytes(NEW)
-    host.answers = [Answer(NEW)]
+    host.answers = [Predictor(NEW)]
     (tmp_path / "there").mkdir()
     fails(tmp_path / "there", f"its SHA-256 is {sha256(NEW).hexdigest()}, and {sha256(OLD).hexdigest()} is exp", **more)
 
@@ -207,7 +207,7 @@ def test_a_break_is_gone_on_after_by_itself(
 ) -> None:
     if ends == "stalls":
         monkeypatch.setattr(download_file, "TIMEOUT", 1.5)
-    host.answers = [Answer(sends=30_000, ends=ends), Answer()]
+    host.answers = [Predictor(sends=30_000, ends=ends), Predictor()]
     said = fetch(tmp_path)
     assert is_there(tmp_path)
     assert starts(host) == [0, 30_000]
@@ -219,12 +219,12 @@ def test_a_break_is_gone_on_after_by_itself(
 @pytest.mark.parametrize(
     "answers",
     [
-        [Answer(sends=30_000), Answer(claims=1000), Answer()],
-        [Answer(claims=-1, sends=30_000, ends="resets"), Answer(sends=1000), Answer()],
+        [Predictor(sends=30_000), Predictor(claims=1000), Predictor()],
+        [Predictor(claims=-1, sends=30_000, ends="resets"), Predictor(sends=1000), Predictor()],
     ],
     ids=["too little is promised", "nothing was promised"],
 )
-def test_a_break_is_seen_after_a_break(host: Host, tmp_path: Path, answers: list[Answer]) -> None:
+def test_a_break_is_seen_after_a_break(host: Host, tmp_path: Path, answers: list[Predictor]) -> None:
     host.answers = answers
     fetch(tmp_path)
     assert is_there(tmp_path)
@@ -233,7 +233,7 @@ def test_a_break_is_seen_after_a_break(host: Host, tmp_path: Path, answers: list
 
 @pytest.mark.usefixtures("tiny")
 def test_a_date_serves_where_there_is_no_etag(host: Host, tmp_path: Path) -> None:
-    dated = Answer(etag=None, date="Sun, 02 Sep 2018 08:58:00 GMT")
+    dated = Predictor(etag=None, date="Sun, 02 Sep 2018 08:58:00 GMT")
     host.answers = [replace(dated, sends=30_000), dated]
     fetch(tmp_path)
     assert is_there(tmp_path)
@@ -245,7 +245,7 @@ def test_tries_that_bring_something_are_not_counted(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download_file, "TRIES", 2)
-    host.answers = [*[Answer(sends=10_000)] * 9, Answer()]
+    host.answers = [*[Predictor(sends=10_000)] * 9, Predictor()]
     fetch(tmp_path)
     assert is_there(tmp_path)
     assert len(host.ranges) == 10
@@ -253,9 +253,9 @@ def test_tries_that_bring_something_are_not_counted(
 
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize(
-    "answer", [Answer(sends=0), Answer(sends=30_000, ranges="ignores"), Answer(claims=len(OLD) + 1)]
+    "answer", [Predictor(sends=0), Predictor(sends=30_000, ranges="ignores"), Predictor(claims=len(OLD) + 1)]
 )
-def test_tries_that_bring_nothing_come_to_an_end(host: Host, tmp_path: Path, answer: Answer) -> None:
+def test_tries_that_bring_nothing_come_to_an_end(host: Host, tmp_path: Path, answer: Predictor) -> None:
     host.answers = [answer]
     line = fails(tmp_path, "broke off after .* 5 times; the same command goes on; try --mirror 2")
     assert line.startswith(f"{host.address}: ")
@@ -273,11 +273,11 @@ def test_no_server_at_all(tmp_path: Path, host: Host) -> None:
 
 def stop_after(host: Host, folder: Path, sends: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that ends with `sends` bytes on the disk."""
-    host.answers = [Answer(sends=sends)]
+    host.answers = [Predictor(sends=sends)]
     with monkeypatch.context() as patch:
         patch.setattr(download_file, "TRIES", 1)
         fails(folder, "the same command goes on")
-    host.answers = [Answer()]
+    host.answers = [Predictor()]
 
 
 @pytest.mark.usefixtures("tiny")
@@ -304,7 +304,7 @@ def test_an_interrupted_download_goes_on(host: Host, tmp_path: Path) -> None:
         wait_for_bytes(tmp_path)
         signal.pthread_kill(main, signal.SIGINT)
 
-    host.answers = [Answer(sends=30_000, ends="stalls"), Answer()]
+    host.answers = [Predictor(sends=30_000, ends="stalls"), Predictor()]
     threading.Thread(target=interrupt, args=(threading.get_ident(),), daemon=True).start()
     with pytest.raises(KeyboardInterrupt, match=r"\.partial-out\.archive: keeps .* the same command goes on"):
         fetch(tmp_path)
@@ -314,7 +314,7 @@ def test_an_interrupted_download_goes_on(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_killed_download_goes_on(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.answers = [Answer(sends=30_000, ends="stalls"), Answer()]
+    host.answers = [Predictor(sends=30_000, ends="stalls"), Predictor()]
     call = f"download('grumpifycat', out={str(tmp_path / 'out')!r}, mirror={host.address!r})"
     other = subprocess.Popen([sys.executable, "-c", f"from diptych.prepare.download import download\n{call}"])
     wait_for_bytes(tmp_path)
@@ -348,20 +348,20 @@ def test_what_is_fetched_whole_is_not_fetched_again(
 @pytest.mark.parametrize(
     "then",
     [
-        Answer(NEW, etag='"new"'),
-        Answer(NEW, etag='"new"', ranges="ignores"),
-        Answer(NEW, etag='"new"', ranges="heeds without If-Range"),
-        Answer(NEW + b"\0" * 22, etag=None, ranges="heeds without If-Range"),
-        Answer(NEW[:9000], etag='"new"', ranges="heeds without If-Range"),
-        Answer(NEW, ranges="begins one byte late"),
+        Predictor(NEW, etag='"new"'),
+        Predictor(NEW, etag='"new"', ranges="ignores"),
+        Predictor(NEW, etag='"new"', ranges="heeds without If-Range"),
+        Predictor(NEW + b"\0" * 22, etag=None, ranges="heeds without If-Range"),
+        Predictor(NEW[:9000], etag='"new"', ranges="heeds without If-Range"),
+        Predictor(NEW, ranges="begins one byte late"),
     ],
     ids=["If-Range", "no ranges", "another ETag", "another length", "shorter", "another place"],
 )
 def test_another_version_is_fetched_from_its_start(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: Answer
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: Predictor
 ) -> None:
     stop_after(host, tmp_path, 30_000, monkeypatch)
-    host.answers = [then, Answer(NEW, etag='"new"')]
+    host.answers = [then, Predictor(NEW, etag='"new"')]
     fetch(tmp_path)
     assert is_there(tmp_path, NEW)
     assert starts(host) in ([0, 30_000], [0, 30_000, 0])
@@ -370,7 +370,7 @@ def test_another_version_is_fetched_from_its_start(
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("etag", [None, 'W/"weak"'])
 def test_what_cannot_be_told_apart_is_fetched_from_its_start(host: Host, tmp_path: Path, etag: str | None) -> None:
-    host.answers = [Answer(etag=etag, sends=30_000), Answer(NEW, etag=etag)]
+    host.answers = [Predictor(etag=etag, sends=30_000), Predictor(NEW, etag=etag)]
     fetch(tmp_path)
     assert is_there(tmp_path, NEW)
     assert starts(host) == [0, 0]
@@ -378,7 +378,7 @@ def test_what_cannot_be_told_apart_is_fetched_from_its_start(host: Host, tmp_pat
 
 @pytest.mark.usefixtures("tiny")
 def test_where_nothing_can_be_told_apart_nothing_is_promised(host: Host, tmp_path: Path) -> None:
-    host.answers = [Answer(etag=None, sends=30_000)]
+    host.answers = [Predictor(etag=None, sends=30_000)]
     fails(tmp_path, "broke off after 30000 of .*, 5 times; the same command begins again")
 
 
@@ -387,10 +387,10 @@ def test_two_addresses_never_mix_and_a_bad_one_costs_nothing(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop_after(host, tmp_path, 30_000, monkeypatch)
-    host.answers = [Answer(status=404)]
+    host.answers = [Predictor(status=404)]
     fails(tmp_path, "404", mirror="2")
     stop_after(host, tmp_path, 10_000, monkeypatch)
-    host.answers = [Answer(NEW)]
+    host.answers = [Predictor(NEW)]
     fetch(tmp_path, mirror="2")
     assert is_there(tmp_path, NEW)
     assert starts(host) == [0, 0, 30_000, 0]
@@ -401,7 +401,7 @@ def test_two_addresses_never_mix_and_a_bad_one_costs_nothing(
 
 @pytest.mark.usefixtures("tiny")
 def test_a_length_that_is_too_small(host: Host, tmp_path: Path) -> None:
-    host.answers = [Answer(claims=50_000)]
+    host.answers = [Predictor(claims=50_000)]
     assert "what was fetched is removed" in fails(tmp_path, "is damaged, cut short")
     assert list(tmp_path.iterdir()) == []
 
@@ -420,7 +420,7 @@ def test_a_length_that_is_not_the_known_one(
 def test_no_length_and_too_much(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int | None) -> None:
     known(monkeypatch, host, size=size)
     monkeypatch.setattr(download_file, "LARGEST", 40_000)
-    host.answers = [Answer(OLD * 300, claims=-1)]
+    host.answers = [Predictor(OLD * 300, claims=-1)]
     fails(tmp_path, "sends more than 40000 bytes")
     assert list(tmp_path.iterdir()) == []
     assert host.sent == 0  # the server could not send it to the end
@@ -429,9 +429,9 @@ def test_no_length_and_too_much(host: Host, tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("size", [len(OLD), None], ids=["known", "unknown"])
 def test_no_length_and_all_of_it(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int | None) -> None:
     known(monkeypatch, host, size=size)
-    host.answers = [Answer(claims=-1)]
+    host.answers = [Predictor(claims=-1)]
     if size:  # only then is a break seen for one
-        host.answers = [Answer(claims=-1, sends=30_000), Answer(claims=-1)]
+        host.answers = [Predictor(claims=-1, sends=30_000), Predictor(claims=-1)]
     fetch(tmp_path)
     assert is_there(tmp_path)
 
@@ -443,7 +443,7 @@ def test_a_wrong_sha256_is_said_and_the_next_try_begins_anew(
     line = fails(tmp_path, f"its SHA-256 is {sha256(OLD).hexdigest()}, and {sha256(NEW).hexdigest()} is expected")
     assert "--mirror 2" in line
     assert list(tmp_path.iterdir()) == []
-    host.answers = [Answer(NEW)]
+    host.answers = [Predictor(NEW)]
     assert "none is known" not in fetch(tmp_path)
     assert is_there(tmp_path, NEW)
     assert starts(host) == [0, 0]
@@ -452,7 +452,7 @@ def test_a_wrong_sha256_is_said_and_the_next_try_begins_anew(
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("status", [403, 404, 500])
 def test_a_refusal_names_the_address_and_what_else_to_try(host: Host, tmp_path: Path, status: int) -> None:
-    host.answers = [Answer(b"sorry", status=status)]
+    host.answers = [Predictor(b"sorry", status=status)]
     line = fails(tmp_path, rf"set.zip: the server says {status} \(.+\); try --mirror 2 \(http.*mirror.zip\)")
     assert line.startswith(host.address)
     assert len(host.ranges) == 1
@@ -461,9 +461,9 @@ def test_a_refusal_names_the_address_and_what_else_to_try(host: Host, tmp_path: 
 @pytest.mark.usefixtures("tiny")
 def test_a_web_page_is_no_archive(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_after(host, tmp_path, 30_000, monkeypatch)
-    host.answers = [Answer(b"\n<!DOCTYPE HTML><title>Moved</title>", etag=None)]
+    host.answers = [Predictor(b"\n<!DOCTYPE HTML><title>Moved</title>", etag=None)]
     fails(tmp_path, "is a web page, not an archive; try --mirror 2")
-    host.answers = [Answer()]
+    host.answers = [Predictor()]
     fetch(tmp_path)
     assert is_there(tmp_path)
     assert starts(host)[2] == 30_000  # the page cost nothing of what was there
@@ -472,14 +472,14 @@ def test_a_web_page_is_no_archive(host: Host, tmp_path: Path, monkeypatch: pytes
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://127.0.0.1/set.zip", "data:,x"])
 def test_a_redirect_leads_to_the_web_only(host: Host, tmp_path: Path, to: str) -> None:
-    host.answers = [Answer(status=302, to=to)]
+    host.answers = [Predictor(status=302, to=to)]
     fails(tmp_path, f"the server says 302 .*{to}")
 
 
 @pytest.mark.usefixtures("tiny")
 def test_a_redirect_is_followed_and_gone_on_after(host: Host, tmp_path: Path) -> None:
-    there = Answer(status=302, to="/elsewhere.zip", etag=None, data=b"")
-    host.answers = [there, Answer(sends=30_000), there, Answer()]
+    there = Predictor(status=302, to="/elsewhere.zip", etag=None, data=b"")
+    host.answers = [there, Predictor(sends=30_000), there, Predictor()]
     fetch(tmp_path)
     assert is_there(tmp_path)
     assert host.sent == len(OLD)
@@ -490,7 +490,7 @@ def test_a_hostile_archive_leaves_nothing(host: Host, tmp_path: Path) -> None:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as bundle:
         bundle.writestr("../up.jpg", b"x")
-    host.answers = [Answer(data.getvalue())]
+    host.answers = [Predictor(data.getvalue())]
     line = fails(tmp_path / "deep", r"set.zip: '../up.jpg' leads upwards; .*; what was fetched is removed")
     assert "--mirror 2" in line
     assert list(tmp_path.rglob("*")) == [tmp_path / "deep"]
@@ -541,9 +541,9 @@ def test_too_little_room_is_found_before_anything_is_fetched(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 150_000}))
     for facts, answer in (
-        ({}, Answer()),
-        ({"size": len(OLD)}, Answer(claims=-1)),
-        ({"about": 10**6}, Answer(claims=-1)),
+        ({}, Predictor()),
+        ({"size": len(OLD)}, Predictor(claims=-1)),
+        ({"about": 10**6}, Predictor(claims=-1)),
     ):
         known(monkeypatch, host, **facts)
         host.answers = [answer]
@@ -618,4 +618,4 @@ def test_a_mistake_in_the_catalogue_is_named() -> None:
     wrong: dict[str, Any] = {"sha256": "abc", "size": 0, "about": "2000", "kind": "both", "mirrors": []}
     for key, value in wrong.items():
         with pytest.raises(ValueError, match=key):
-            Dataset.model_validate(entry | {key: value})
+            CatalogueEntry.model_validate(entry | {key: value})

@@ -11,8 +11,9 @@ from skimage.feature import canny
 from skimage.filters import threshold_otsu
 from skimage.measure import label
 
-from diptych.data import facades, pictures
-from diptych.data.pictures import Array, Pixels
+from diptych.data.builtin import facades
+from diptych.images import files
+from diptych.images.files import Array, Pixels
 from diptych.prepare.edges import draw, edges
 
 DEFAULTS: dict[str, Any] = {"sigma": 2.0, "detail": 1.0, "shortest": 10}
@@ -144,7 +145,7 @@ def test_tiny_pictures_keep_their_size(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_dark_lines_on_white_in_8_bit_grey(tmp_path: Path, channels: int, bits: int) -> None:
     deep = np.repeat(disc()[..., None], channels, axis=-1).astype(np.uint16) * 257
-    pictures.encode(Pixels(deep if bits == 16 else disc()[..., None].repeat(channels, axis=-1)), tmp_path / "a.tif")
+    files.encode(Pixels(deep if bits == 16 else disc()[..., None].repeat(channels, axis=-1)), tmp_path / "a.tif")
     assert edges(tmp_path / "a.tif", out=tmp_path / "out") == []
     with Image.open(tmp_path / "out/a.png") as image:
         assert (image.format, image.mode, image.size) == ("PNG", "L", (100, 80))
@@ -153,9 +154,9 @@ def test_dark_lines_on_white_in_8_bit_grey(tmp_path: Path, channels: int, bits: 
 
 def test_what_is_see_through_is_white_paper(tmp_path: Path) -> None:
     inside = disc() > 100
-    pictures.encode(Pixels(np.zeros((80, 100, 1), np.uint8), inside.astype(np.uint8) * 255), tmp_path / "a.png")
+    files.encode(Pixels(np.zeros((80, 100, 1), np.uint8), inside.astype(np.uint8) * 255), tmp_path / "a.png")
     edges(tmp_path / "a.png", out=tmp_path / "out")
-    seen = pictures.decode(tmp_path / "out/a.png").values[..., 0] == 0
+    seen = files.decode(tmp_path / "out/a.png").values[..., 0] == 0
     np.testing.assert_array_equal(seen, drawn(np.where(inside, 0, 255).astype(np.uint8)))
     assert seen.any()
 
@@ -163,14 +164,14 @@ def test_what_is_see_through_is_white_paper(tmp_path: Path) -> None:
 def test_every_setting_counts(tmp_path: Path, photo: Array) -> None:
     Image.fromarray(photo).save(tmp_path / "a.png")
     edges(tmp_path / "a.png", out=tmp_path / "out")
-    default = pictures.decode(tmp_path / "out/a.png").values[..., 0]
+    default = files.decode(tmp_path / "out/a.png").values[..., 0]
     np.testing.assert_array_equal(default == 0, drawn(photo))
     others: dict[str, Any] = {"sigma": 1.0, "detail": 2.0, "shortest": 30}
     for name, value in others.items():
         with pytest.raises(ValueError, match=rf"other settings \({name}\)"):
             edges(tmp_path / "a.png", out=tmp_path / "out", **{name: value})
         edges(tmp_path / "a.png", out=tmp_path / name, **{name: value})
-        seen = pictures.decode(tmp_path / name / "a.png").values[..., 0]
+        seen = files.decode(tmp_path / name / "a.png").values[..., 0]
         np.testing.assert_array_equal(seen == 0, drawn(photo, **{name: value}))
         assert (seen != default).any()
 

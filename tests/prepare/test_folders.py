@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from diptych.data.pictures import Pixels
+from diptych.images.files import Pixels
 from diptych.prepare import folders
 from diptych.prepare.blank import blank
 from diptych.prepare.combine import combine

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.data import pictures
+from diptych.images import files
 from diptych.prepare.grayscale import grayscale
 
 
-def noise(*shape: int, bits: int = 8) -> pictures.Array:
+def noise(*shape: int, bits: int = 8) -> files.Array:
     kind = np.uint8 if bits == 8 else np.uint16
     return np.random.default_rng(0).integers(0, 2**bits, shape).astype(kind)
 

@@ -17,13 +17,15 @@ from PIL import Image
 from rich.console import Console
 
 from diptych.cli import run
-from diptych.data import facades, pictures, shapes
-from diptych.data.pictures import Array
+from diptych.data.builtin import facades, shapes
+from diptych.images import files
+from diptych.images.files import Array
 from diptych.methods import METHODS
 from diptych.methods.pix2pix import Pix2Pix
+from diptych.prepare import scan
 from diptych.prepare.folders import LABEL
 from diptych.prepare.inspect import Findings, inspect, show
-from diptych.prepare.look import CELL, look_at, split_of
+from diptych.prepare.scan import CELL, look_at, split_of
 
 
 def colours(seed: int, height: int = 40, width: int = 40) -> Array:
@@ -62,7 +64,7 @@ def test_counts_sizes_and_modes(tmp_path: Path) -> None:
     draw(tmp_path / "6.png", 6, 40, 60, "RGBA")
     draw(tmp_path / "7.png", 7, 90, 19, "1")
     Image.fromarray(np.arange(2400, dtype=np.uint16).reshape(40, 60)).save(tmp_path / "8.png")
-    pictures.encode(pictures.Pixels(colours(9).astype(np.uint16) * 257), tmp_path / "9.png")
+    files.encode(files.Pixels(colours(9).astype(np.uint16) * 257), tmp_path / "9.png")
     draw(tmp_path / "ten.png", 10, 40, 60, "LA")
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*") if path.is_file()}
     findings = inspect(tmp_path, workers=3)
@@ -483,13 +485,13 @@ def test_each_file_is_decoded_once_and_the_number_of_workers_changes_nothing(
 ) -> None:
     draw_all(tmp_path, *(f"{number}.png" for number in range(9)))
     (tmp_path / "5.png").touch()
-    decode, decoded = pictures.decode, list[Path]()
+    decode, decoded = files.decode, list[Path]()
 
-    def counted(path: Path) -> pictures.Pixels:
+    def counted(path: Path) -> files.Pixels:
         decoded.append(path)
         return decode(path)
 
-    monkeypatch.setattr(pictures, "decode", counted)
+    monkeypatch.setattr(scan, "decode", counted)
     one = inspect(tmp_path, workers=1)
     assert sorted(decoded) == sorted(tmp_path.glob("*.png"))
     assert inspect(tmp_path, workers=4) == one
@@ -498,13 +500,13 @@ def test_each_file_is_decoded_once_and_the_number_of_workers_changes_nothing(
 def test_the_bar_counts_and_torch_adds_no_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_all(tmp_path, "1.png", "2.png")
     threads = []
-    decode = pictures.decode
+    decode = files.decode
 
-    def counted(path: Path) -> pictures.Pixels:
+    def counted(path: Path) -> files.Pixels:
         threads.append(torch.get_num_threads())
         return decode(path)
 
-    monkeypatch.setattr(pictures, "decode", counted)
+    monkeypatch.setattr(scan, "decode", counted)
     screen = io.StringIO()
     torch.set_num_threads(2)
     try:

@@ -21,16 +21,16 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from diptych.cli import run
-from diptych.data import pictures
-from diptych.data.batches import PictureStore, TrainingBatches
-from diptych.data.layouts import Place, find, list_pictures
-from diptych.data.pictures import Array, Pixels
-from diptych.data.sources import PictureFiles
+from diptych.data.datasets import FileDataset
+from diptych.data.layouts import DataPaths, find, list_pictures
+from diptych.data.loaders import CachedDataset, TrainLoader
+from diptych.images import files
+from diptych.images.files import Array, Pixels
 from diptych.prepare import pack as module
 from diptych.prepare.inspect import inspect
 from diptych.prepare.pack import pack
 from diptych.prepare.resize import resize
-from diptych.run import Run
+from diptych.training.run import Run
 
 
 def noise(path: Path, seed: int, size: tuple[int, int] = (20, 14), mode: str = "RGB") -> Path:
@@ -46,7 +46,7 @@ def noise(path: Path, seed: int, size: tuple[int, int] = (20, 14), mode: str = "
 
 def deep(path: Path, seed: int) -> Path:
     values = np.random.default_rng(seed).integers(0, 65536, (14, 20, 3)).astype(np.uint16)
-    pictures.encode(Pixels(values), path)
+    files.encode(Pixels(values), path)
     return path
 
 
@@ -101,7 +101,7 @@ def test_the_pixels_are_those_of_resize_as_png(tmp_path: Path, size: tuple[int, 
     resize(folder, out=tmp_path / "small", size=size, fit="fill")
     assert pack(folder, out=tmp_path / "faces.npy", size=size) == []
     small = list_pictures(tmp_path / "small")
-    want = [pictures.to_bytes(pictures.decode(path), 3).permute(1, 2, 0).numpy() for path in small]
+    want = [files.to_bytes(files.decode(path), 3).permute(1, 2, 0).numpy() for path in small]
     array = contents(tmp_path / "faces.npy")
     assert array.shape == (10, *size[::-1], 3)
     assert array.dtype == np.uint8
@@ -116,9 +116,9 @@ def test_batches_are_those_of_the_folder(source: Path, tmp_path: Path) -> None:
     pack(source, out=tmp_path / "faces.npy", size=(18, 18))
     batches = []
     for data in (tmp_path / "small", tmp_path / "faces.npy"):
-        [found] = find("images", Place(data), "train") or []
-        store = PictureStore(found, 18)
-        batches.append(TrainingBatches([store], size=16, batch_size=5, flip=True, seed=3, direction="AtoB"))
+        [found] = find("images", DataPaths(data), "train") or []
+        store = CachedDataset(found, 18)
+        batches.append(TrainLoader([store], size=16, batch_size=5, flip=True, seed=3, direction="AtoB"))
     for step in range(6):
         assert torch.equal(batches[0].batch(step), batches[1].batch(step))
 
@@ -133,7 +133,7 @@ def test_training_from_an_array_ends_with_the_same_weights(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     for sheet in (colouring_run / "samples").iterdir():  # of the held-out pictures
         assert (trained.path / "samples" / sheet.name).read_bytes() == sheet.read_bytes()
-    assert Run.open(trained.path).place == Place((tmp_path / "photos.npy").resolve())
+    assert Run.open(trained.path).place == DataPaths((tmp_path / "photos.npy").resolve())
     assert run(["evaluate", str(trained.path), "--data", str(tmp_path / "photos.npy")]) == 0
 
 
@@ -389,14 +389,14 @@ def test_a_place_that_cannot_be_written_to_is_one_line(source: Path, tmp_path: P
 
 def test_only_one_process_packs_an_array(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began, go_on = threading.Event(), threading.Event()
-    decode = PictureFiles.decode
+    decode = FileDataset.decode
 
-    def waiting(self: PictureFiles, index: int) -> Pixels:
+    def waiting(self: FileDataset, index: int) -> Pixels:
         began.set()
         assert go_on.wait(20)
         return decode(self, index)
 
-    monkeypatch.setattr(PictureFiles, "decode", waiting)
+    monkeypatch.setattr(FileDataset, "decode", waiting)
     first = threading.Thread(target=pack, args=[source], kwargs={"out": tmp_path / "faces.npy", "size": (8, 8)})
     first.start()
     try:
@@ -416,15 +416,15 @@ def test_only_one_process_packs_an_array(source: Path, tmp_path: Path, monkeypat
 
 def failing_at(monkeypatch: pytest.MonkeyPatch, number: int, fail: Callable[[], object]) -> list[int]:
     """Something happens when picture `number` is read; gives the list of those that are read."""
-    decode, read = PictureFiles.decode, list[int]()
+    decode, read = FileDataset.decode, list[int]()
 
-    def failing(self: PictureFiles, index: int) -> Pixels:
+    def failing(self: FileDataset, index: int) -> Pixels:
         if index == number:
             fail()
         read.append(index)
         return decode(self, index)
 
-    monkeypatch.setattr(PictureFiles, "decode", failing)
+    monkeypatch.setattr(FileDataset, "decode", failing)
     return read
 
 
@@ -455,16 +455,16 @@ def test_ctrl_c_keeps_what_is_done(source: Path, tmp_path: Path, monkeypatch: py
 
 KILLED = """
 import os, signal, sys, time
-from diptych.data.sources import PictureFiles
+from diptych.data.datasets import FileDataset
 from diptych.prepare import pack
 
-decode = PictureFiles.decode
+decode = FileDataset.decode
 def killing(self, index):
     if index == int(sys.argv[3]):
         time.sleep(0.5)  # those before it are written
         os.kill(os.getpid(), signal.SIGKILL)
     return decode(self, index)
-PictureFiles.decode = killing
+FileDataset.decode = killing
 pack.KEEP_EVERY = 3
 pack.pack(sys.argv[1], out=sys.argv[2], size=(8, 8), workers=1, val=float(sys.argv[4]))
 """

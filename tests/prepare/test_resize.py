@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from diptych.data import pictures
-from diptych.data.pictures import Array, Pixels
+from diptych.images import files
+from diptych.images.files import Array, Pixels
 from diptych.prepare import resize as resize_file
 from diptych.prepare.resize import parse_colour, parse_size, resize, scale
 
@@ -29,9 +29,9 @@ def smooth(height: int, width: int) -> Array:
 
 def run(picture: Pixels, tmp_path: Path, **settings: Any) -> Pixels:
     tmp_path.mkdir(exist_ok=True)
-    pictures.encode(picture, tmp_path / "in.png")
+    files.encode(picture, tmp_path / "in.png")
     assert resize(tmp_path / "in.png", out=tmp_path / "out", **settings) == []
-    return pictures.decode(tmp_path / "out/in.png")
+    return files.decode(tmp_path / "out/in.png")
 
 
 def changed(pixels: Pixels, size: tuple[int, int], fit: Any) -> Pixels:

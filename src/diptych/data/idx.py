@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from torch import Tensor
 
-from diptych.data import pictures
+from diptych.images.files import Array, Pixels, to_bytes
 
 SPLITS = "train|training|val|valid|validation|t10k|test|testing"
 NAMES = re.compile(rf"(?:.*[-_. ])?({SPLITS})[-_. ](images|labels)[-_. ]idx[13](?:-ubyte)?(?:\.gz)?", re.IGNORECASE)
@@ -29,7 +29,7 @@ UINT8 = 8
 GZIP = b"\x1f\x8b"
 
 
-def read(file: Path, dimensions: int) -> pictures.Array:
+def read(file: Path, dimensions: int) -> Array:
     """The uint8 numbers of an idx file with so many dimensions, 3 for pictures and 1 for labels, gzip or not.
 
     Raises a `ValueError` that names the file when it holds anything else, or more or less than it says.
@@ -93,7 +93,7 @@ def _times(lengths: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True)
-class IdxPictures:
+class IdxDataset:
     """The pictures of an idx file, grey, each with the label that a second file gives it.
 
     Raises a `ValueError` that names the file when one of the two is not right, or has more than the other.
@@ -111,7 +111,7 @@ class IdxPictures:
             )
 
     @cached_property
-    def array(self) -> pictures.Array:
+    def array(self) -> Array:
         """All pictures, uint8 `[N, H, W]`."""
         return read(self.file, 3)
 
@@ -132,8 +132,8 @@ class IdxPictures:
     def files(self, index: int) -> str:  # noqa: D102
         return f"{self.file}, picture {index}"
 
-    def decode(self, index: int) -> pictures.Pixels:  # noqa: D102
-        return pictures.Pixels(np.array(self.array[index])[..., None])  # a copy: the array is read-only
+    def decode(self, index: int) -> Pixels:  # noqa: D102
+        return Pixels(np.array(self.array[index])[..., None])  # a copy: the array is read-only
 
     def load(self, index: int) -> tuple[Tensor]:  # noqa: D102
-        return (pictures.to_bytes(self.decode(index), self.channels[0]),)
+        return (to_bytes(self.decode(index), self.channels[0]),)

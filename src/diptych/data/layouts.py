@@ -8,20 +8,21 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, Self
 
-from diptych.data import idx, pictures, tfrecords
-from diptych.data.idx import IdxPictures
-from diptych.data.sources import (
-    Half,
-    Labelled,
-    PackedPictures,
-    PictureFiles,
-    PictureRecords,
+from diptych.data import idx, tfrecords
+from diptych.data.datasets import (
+    ArrayDataset,
+    Dataset,
+    FileDataset,
+    ImageDataset,
+    LabelledDataset,
+    PairSide,
+    RecordDataset,
     SideBySide,
-    Singles,
-    Source,
     TwoFolders,
     stem,
 )
+from diptych.data.idx import IdxDataset
+from diptych.images.files import SUFFIXES
 
 Split = Literal["train", "val", "test"]
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
@@ -49,14 +50,14 @@ OTHER = {"images": "labels", "labels": "images"}
 
 
 @dataclass(frozen=True)
-class Place:
+class DataPaths:
     """Where a person's pictures lie: one folder or array, or one for A and one for B."""
 
     folder: Path
     folder_b: Path | None = None
 
     @classmethod
-    def given(cls, data: Path | str | None, data_a: Path | str | None, data_b: Path | str | None) -> Self:
+    def from_flags(cls, data: Path | str | None, data_a: Path | str | None, data_b: Path | str | None) -> Self:
         """From the flags of a command; a `ValueError` when they say too little or too much."""
         if data is not None and data_a is None and data_b is None:
             return cls(Path(data))
@@ -85,7 +86,7 @@ class Place:
         return " and ".join(str(folder) for folder in self.flags.values())
 
 
-def find(needs: str, place: Place, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Source] | None:
+def find(needs: str, place: DataPaths, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Dataset] | None:
     """The samples of one split that a method needs, or None where there is no such split.
 
     "paired" pictures are one source of pairs, "unpaired" ones two sources, A and B; "images" are one source of single
@@ -106,7 +107,7 @@ def find(needs: str, place: Place, split: Split, channels: tuple[int, int] = (3,
     return find_unpaired(place, split, channels)
 
 
-def find_paired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)) -> SideBySide | TwoFolders | None:
+def find_paired(place: DataPaths, split: Split, channels: tuple[int, int] = (3, 3)) -> SideBySide | TwoFolders | None:
     """The pairs of one split, as `find` finds them."""
     sides = _two_sides(place, split)
     if sides is not None:
@@ -114,7 +115,7 @@ def find_paired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)) 
     return find_side_by_side(place, split, channels)
 
 
-def find_side_by_side(place: Place, split: Split, channels: tuple[int, int] = (3, 3)) -> SideBySide | None:
+def find_side_by_side(place: DataPaths, split: Split, channels: tuple[int, int] = (3, 3)) -> SideBySide | None:
     """The side-by-side pictures of one split of a folder that is not divided into A and B."""
     if place.folder_b is not None:
         return None
@@ -122,7 +123,7 @@ def find_side_by_side(place: Place, split: Split, channels: tuple[int, int] = (3
     return SideBySide(folder, list(_by_stem(folder).values()), channels) if folder else None
 
 
-def find_unpaired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Source] | None:
+def find_unpaired(place: DataPaths, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Dataset] | None:
     """A and B of one split, as `find` finds them; side-by-side pairs are taken apart."""
     sides, remark = _sides(place, split)
     if sides is not None:
@@ -134,10 +135,12 @@ def find_unpaired(place: Place, split: Split, channels: tuple[int, int] = (3, 3)
     if split != "train" and (_two_sides(place, "train") or (has_train and _first_two_by_name(place.folder, "train"))):
         raise ValueError(f"{pairs.folder}: holds no A and B as train does; the layouts are: {LAYOUTS}")
     pairs = replace(pairs, taken_apart=True)
-    return [Half(pairs, 0), Half(pairs, 1)]
+    return [PairSide(pairs, 0), PairSide(pairs, 1)]
 
 
-def find_images(place: Place, split: Split, channels: int = 3, layouts: str = SINGLE_LAYOUTS) -> Singles | None:
+def find_images(
+    place: DataPaths, split: Split, channels: int = 3, layouts: str = SINGLE_LAYOUTS
+) -> ImageDataset | None:
     """The single pictures of one split, as `find` finds them; `layouts` are those that a message lists."""
     if place.folder_b is not None:
         raise ValueError(f"{place.arguments}: single pictures are learnt from, not an A and a B; give one --data DIR")
@@ -145,7 +148,7 @@ def find_images(place: Place, split: Split, channels: int = 3, layouts: str = SI
     return find_singles(folder, channels) if folder else None
 
 
-def find_labelled(place: Place, split: Split, channels: int = 3) -> Labelled | Singles | None:
+def find_labelled(place: DataPaths, split: Split, channels: int = 3) -> LabelledDataset | ImageDataset | None:
     """The pictures of one split with their labels, as `find` finds them: idx files, or a folder for each class.
 
     Pictures in no folders have no labels. Raises a `ValueError` for a picture that lies beside such folders.
@@ -156,11 +159,11 @@ def find_labelled(place: Place, split: Split, channels: int = 3) -> Labelled | S
             raise ValueError(f"{place}: has no train-images, only {listed}; the layouts are: {LABELLED_LAYOUTS}")
         if split not in files:
             return None
-        idx = IdxPictures(*files[split], (channels,))
-        return Labelled(idx, idx.labels)
+        idx = IdxDataset(*files[split], (channels,))
+        return LabelledDataset(idx, idx.labels)
     _require_no_class_beside_splits(place)
     singles = find_images(place, split, channels, LABELLED_LAYOUTS)
-    if not isinstance(singles, PictureFiles):
+    if not isinstance(singles, FileDataset):
         return singles
     names = [class_of(path, singles.folder) for path in singles.paths]
     if not any(names):
@@ -172,10 +175,10 @@ def find_labelled(place: Place, split: Split, channels: int = 3) -> Labelled | S
             f"{singles.paths[names.index('')]}: lies in no class, beside folders that are classes; move it into one of "
             f"them, or away; the layouts are: {LABELLED_LAYOUTS}"
         )
-    return Labelled(singles, names)
+    return LabelledDataset(singles, names)
 
 
-def _require_no_class_beside_splits(place: Place) -> None:
+def _require_no_class_beside_splits(place: DataPaths) -> None:
     """Raises a `ValueError` where a class may be called as a split is, and the others would be passed over."""
     if place.folder_b is not None or _is_array(place.folder):
         return
@@ -210,7 +213,7 @@ def class_of(path: Path, folder: Path) -> str:
     return "".join(path.parts[len(folder.parts) : -1][:1])
 
 
-def uniform(needs: str, place: Place) -> tuple[int, int, int] | None:
+def uniform(needs: str, place: DataPaths) -> tuple[int, int, int] | None:
     """Height, width and channels of all training pictures, where one file holds them all; None elsewhere."""
     if place.folder_b is not None:
         return None
@@ -218,7 +221,7 @@ def uniform(needs: str, place: Place) -> tuple[int, int, int] | None:
         _, height, width = idx.shape(files[0], 3)
         return height, width, 1
     array = place.folder if _is_array(place.folder) else _arrays(place.folder).get("train")
-    return PackedPictures(array, (3,)).uniform if array else None
+    return ArrayDataset(array, (3,)).uniform if array else None
 
 
 def idx_files(folder: Path) -> dict[Split, tuple[Path, Path]]:
@@ -257,28 +260,28 @@ def idx_files(folder: Path) -> dict[Split, tuple[Path, Path]]:
     return files
 
 
-def _sides(place: Place, split: Split) -> tuple[tuple[Path, Path] | None, str]:
+def _sides(place: DataPaths, split: Split) -> tuple[tuple[Path, Path] | None, str]:
     """Where A and B of this split lie, if they lie in two folders, and what to say of it."""
     if (sides := _two_sides(place, split)) or place.folder_b is not None:
         return sides, ""
     return _first_two_by_name(place.folder, split), " (A and B in the order of their names)"
 
 
-def held_out(needs: str, place: Place, channels: tuple[int, int] = (3, 3)) -> tuple[Split, list[Source]] | None:
+def held_out(needs: str, place: DataPaths, channels: tuple[int, int] = (3, 3)) -> tuple[Split, list[Dataset]] | None:
     """The split to measure on: val where there is one, else test, else None. Side-by-side pairs stay pairs for any needs."""
     for split in HELD_OUT:
         if found := find(needs, place, split, channels):
-            return split, [found[0].pairs] if isinstance(found[0], Half) else found
+            return split, [found[0].pairs] if isinstance(found[0], PairSide) else found
     return None
 
 
-def find_singles(folder: Path, channels: int = 3) -> Singles:
+def find_singles(folder: Path, channels: int = 3) -> ImageDataset:
     """The pictures of one folder, files or the records of TFRecord files, or of one array."""
     if _is_array(folder):
         return _singles(folder, channels)
     _folders(folder)
     if not any(_walk(folder, _is_single)):
-        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)}), and no TFRecord files")
+        raise ValueError(f"{folder}: no pictures found ({', '.join(SUFFIXES)}), and no TFRecord files")
     return _singles(folder, channels)
 
 
@@ -297,7 +300,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def _is_picture(name: str) -> bool:
-    return name.lower().endswith(pictures.SUFFIXES) and not name.startswith(".")
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def _is_tfrecord(name: str) -> bool:
@@ -384,7 +387,7 @@ def _arrays(data: Path) -> dict[Split, Path]:
     return arrays
 
 
-def _two_sides(place: Place, split: Split) -> tuple[Path, Path] | None:
+def _two_sides(place: DataPaths, split: Split) -> tuple[Path, Path] | None:
     """Where A and B of this split lie, if they lie in two folders of these names."""
     if place.folder_b is not None:
         return _both(place.folder, place.folder_b, split)
@@ -444,12 +447,12 @@ def _folders_of_pictures(folder: Path) -> list[Path]:
     return [entry for entry in below if not entry.name.startswith(".") and any(_walk(entry, _is_single))]
 
 
-def _singles(folder: Path, channels: int, remark: str = "") -> Singles:
+def _singles(folder: Path, channels: int, remark: str = "") -> ImageDataset:
     if _is_array(folder):
-        return PackedPictures(folder, (channels,))
+        return ArrayDataset(folder, (channels,))
     files = _list_files(folder, _is_tfrecord)
     if not files:
-        return PictureFiles(folder, list(_by_stem(folder).values()), (channels,), remark)
+        return FileDataset(folder, list(_by_stem(folder).values()), (channels,), remark)
     if found := list_pictures(folder):
         raise ValueError(
             f"{folder}: holds TFRecord files ({files[0].name}) and pictures ({found[0].name}), maybe the same ones twice; "
@@ -458,7 +461,7 @@ def _singles(folder: Path, channels: int, remark: str = "") -> Singles:
     records = [record for file in files for record in tfrecords.list_records(file)]
     if not records:
         raise ValueError(f"{folder}: its TFRecord files hold no records; copy them again")
-    return PictureRecords(folder, records, (channels,), remark)
+    return RecordDataset(folder, records, (channels,), remark)
 
 
 def match_stems(folder_a: Path, folder_b: Path, channels: tuple[int, int]) -> TwoFolders:
@@ -487,7 +490,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             )
         by_stem[name] = path
     if not by_stem:
-        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)}); the layouts are: {LAYOUTS}")
+        raise ValueError(f"{folder}: no pictures found ({', '.join(SUFFIXES)}); the layouts are: {LAYOUTS}")
     return by_stem
 
 

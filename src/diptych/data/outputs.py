@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from diptych.data import pictures
 from diptych.data.layouts import list_pictures
+from diptych.images.files import SUFFIXES, require_writable_suffix
 
 Job = tuple[Path, Path]
 
@@ -15,7 +15,7 @@ def plan(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[Job]:
     """One file to the file `out`, anything else into the folder `out`; a `ValueError` when something would be lost."""
     if len(inputs) == 1 and not inputs[0].is_dir() and not out.is_dir() and out.suffix:
         _require_there(inputs[0])
-        pictures.require_writable_suffix(out)
+        require_writable_suffix(out)
         jobs = [(inputs[0], out)]
     else:
         jobs = plan_folder(inputs, out)
@@ -35,7 +35,7 @@ def plan_folder(inputs: Sequence[Path], out: Path, suffix: str | None = None) ->
         if path.is_dir():
             jobs += [(file, out / file.relative_to(path)) for file in pictures_below(path)]
         else:
-            pictures.require_writable_suffix(path)
+            require_writable_suffix(path)
             jobs.append((path, out / path.name))
     if suffix:
         jobs = [(source, target.with_suffix(suffix)) for source, target in jobs]
@@ -74,7 +74,7 @@ def pictures_below(folder: Path) -> list[Path]:
     """The pictures in a folder; a `ValueError` when there are none."""
     found = list_pictures(folder)
     if not found:
-        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)})")
+        raise ValueError(f"{folder}: no pictures found ({', '.join(SUFFIXES)})")
     return found
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from diptych.data import layouts
-from diptych.data.batches import Direction
-from diptych.data.layouts import Place
-from diptych.data.sources import Source
+from diptych.data.datasets import Dataset
+from diptych.data.layouts import DataPaths
+from diptych.data.loaders import Direction
 from diptych.devices import Device
-from diptych.evaluate import folders, labels, targets
-from diptych.evaluate.asked import Asked
+from diptych.evaluate import folders, generation, translation
+from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Progress
 from diptych.methods import METHODS
 from diptych.methods.base import SINGLE
-from diptych.run import Run, command_line
+from diptych.training.run import Run, command_line
 
 __all__ = [
     "asked",
@@ -52,8 +52,8 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Measures the model of `run` on the held-out pictures of `data`, or the pictures in `fake` beside those in `real`.
 
-    What is translated is compared with targets (`targets.measure`), what is drawn out of noise is read by a classifier
-    (`labels.measure`), folders are taken as they are (`folders.measure`); `names` are metrics, without them all that the
+    What is translated is compared with targets (`translation.measure`), what is drawn out of noise is read by a classifier
+    (`generation.measure`), folders are taken as they are (`folders.measure`); `names` are metrics, without them all that the
     pictures allow. `results/` in the run gets single pictures, thumbnails and their numbers; `metrics.jsonl` in the run, or
     in the folder `out`, gets one line for the model and one for each answer without a model. Gives those lines.
 
@@ -62,7 +62,7 @@ def evaluate(
     are none, a line says so under "not-measured", and everything else is measured. Raises a `ValueError` when there is
     nothing to measure on.
     """
-    asked = Asked(
+    asked = EvalOptions(
         names=names,
         baselines=baselines,
         direction=direction,
@@ -85,7 +85,7 @@ def evaluate(
                 "give the folder of a run with its --data, or --real DIR and --fake DIR (with --out DIR to keep the numbers)"
             )
         folder = Path(run)
-        about, measured = _of_run(Run.open(folder), Place.given(data, data_a, data_b), asked)
+        about, measured = _of_run(Run.open(folder), DataPaths.from_flags(data, data_a, data_b), asked)
     lines = [
         {
             "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -103,14 +103,14 @@ def evaluate(
     return lines
 
 
-def _of_run(run: Run, place: Place, asked: Asked) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _of_run(run: Run, place: DataPaths, asked: EvalOptions) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What is the same in every line, and the lines."""
     split, sources = _held_out(run, place)
-    measure = labels.measure if METHODS[run.method].needs == "labelled" else targets.measure
+    measure = generation.measure if METHODS[run.method].needs == "labelled" else translation.measure
     return {"data": str(place), "split": split}, measure(run, place, split, sources, asked)
 
 
-def _held_out(run: Run, place: Place) -> tuple[str, list[Source]]:
+def _held_out(run: Run, place: DataPaths) -> tuple[str, list[Dataset]]:
     """The split to measure on."""
     needs, channels = METHODS[run.method].needs, (run.settings.channels_a, run.settings.channels_b)
     found = layouts.held_out(needs, place, channels)

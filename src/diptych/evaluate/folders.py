@@ -5,18 +5,19 @@ from typing import Any
 
 from torch import Tensor
 
-from diptych import features, metrics
+from diptych import metrics
 from diptych.data import layouts
-from diptych.data.pictures import from_bytes
-from diptych.data.sources import Singles
-from diptych.evaluate.asked import Asked
-from diptych.evaluate.measures import OF_SETS, Measure, OfPictures, Spread, open_sets
+from diptych.data.datasets import ImageDataset
+from diptych.evaluate.measures import OF_SETS, Measure, PerImage, Spread, open_sets
+from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import as_line
+from diptych.images.files import from_bytes
+from diptych.metrics import features
 
 SPECIFICATION = "8-bit/own-size"
 
 
-def measure(real: Path, fake: Path, asked: Asked) -> list[dict[str, Any]]:
+def measure(real: Path, fake: Path, asked: EvalOptions) -> list[dict[str, Any]]:
     """Measures the pictures in `fake` beside those in `real`, at their own sizes; gives the line for `metrics.jsonl`.
 
     Metrics of sets are there for any pictures. Where every picture in `fake` has one of the same name and size in `real`,
@@ -52,9 +53,11 @@ class _OtherSizeError(ValueError):
     """Two pictures of one name are not of one size."""
 
 
-def _compare(names: list[str], real: Singles, fake: Singles, partners: list[int], asked: Asked) -> OfPictures:
+def _compare(
+    names: list[str], real: ImageDataset, fake: ImageDataset, partners: list[int], asked: EvalOptions
+) -> PerImage:
     """Each picture beside the real one that is its partner."""
-    measure = OfPictures(names, SPECIFICATION, asked)
+    measure = PerImage(names, SPECIFICATION, asked)
     for number, partner in enumerate(partners):
         [output], [target] = fake.load(number), real.load(partner)
         if output.shape != target.shape:
@@ -68,7 +71,7 @@ def _compare(names: list[str], real: Singles, fake: Singles, partners: list[int]
     return measure
 
 
-def _partners(real: Singles, fake: Singles) -> tuple[list[int], str]:
+def _partners(real: ImageDataset, fake: ImageDataset) -> tuple[list[int], str]:
     """Which real picture has the name of each fake one; and in words which has none."""
     places = {real.name(number): number for number in range(len(real))}
     names = [fake.name(number) for number in range(len(fake))]
@@ -78,7 +81,7 @@ def _partners(real: Singles, fake: Singles) -> tuple[list[int], str]:
     return [places[name] for name in names], ""
 
 
-def _pictures(source: Singles) -> Spread:
+def _pictures(source: ImageDataset) -> Spread:
     return Spread(lambda place: source.load(place)[0], len(source))
 
 

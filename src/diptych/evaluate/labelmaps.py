@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from diptych.data.palettes import classes_of, palette_of
-from diptych.data.pictures import as_bytes
 from diptych.evaluate import segmentation
-from diptych.evaluate.asked import Asked
-from diptych.evaluate.results import Number
+from diptych.evaluate.options import EvalOptions
+from diptych.evaluate.results import Score
+from diptych.images.files import as_bytes
+from diptych.images.label_maps import classes_of, palette_of
 from diptych.metrics.segmentation import confusion, per_pixel_accuracy, score
 
 OF_LABEL_MAPS = ("per-pixel-accuracy", "per-class-accuracy", "class-iou")
@@ -21,7 +21,7 @@ LEARNT_FROM = 2000  # pairs at most, spread over all
 LOOKED_AT = 200  # of them at most, to tell whether there are label maps at all
 
 
-class OfLabelMaps:
+class LabelMapScore:
     """How many pixels are read as what the labels say they are."""
 
     def __init__(
@@ -46,17 +46,17 @@ class OfLabelMaps:
         name = "per-pixel-accuracy"
         return {f"{name}/{self.specification}": list(map(per_pixel_accuracy, of_each))} if name in self.names else {}
 
-    def numbers(self, who: str) -> list[Number]:
+    def numbers(self, who: str) -> list[Score]:
         """Of all pixels together."""
         if who not in self.matrices:
             return []
         found = score(self.matrices[who].long())
-        return [Number(f"{name}/{self.specification}", found[name]) for name in OF_LABEL_MAPS if name in self.names]
+        return [Score(f"{name}/{self.specification}", found[name]) for name in OF_LABEL_MAPS if name in self.names]
 
 
 def open_label_maps(
-    names: Sequence[str], training: Callable[[int], tuple[Tensor, Tensor]], behind: str, asked: Asked
-) -> list[OfLabelMaps]:
+    names: Sequence[str], training: Callable[[int], tuple[Tensor, Tensor]], behind: str, asked: EvalOptions
+) -> list[LabelMapScore]:
     """What measures these metrics on pairs like those of the training; none where neither side is a label map.
 
     `training` gives x and y, uint8 `[N, C, S, S]`, of so many of its pairs at most. Most pairs have no label map, which a
@@ -68,7 +68,7 @@ def open_label_maps(
     if (palette := palette_of(y)) is not None:
         colours = palette
         return [
-            OfLabelMaps(
+            LabelMapScore(
                 names,
                 lambda pictures: classes_of(pictures, colours),
                 lambda batch: classes_of(as_bytes(batch["y"]), colours),
@@ -82,7 +82,7 @@ def open_label_maps(
             y, x, colours, asked.where, asked.counted("a segmenter learns from the training pairs")
         )
         return [
-            OfLabelMaps(
+            LabelMapScore(
                 names,
                 lambda pictures: segmentation.read(segmenter, pictures),
                 lambda batch: classes_of(as_bytes(batch["x"]), colours),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from diptych.data.batches import Progress
+from diptych.data.loaders import Progress
 
 
 def learn(

@@ -8,13 +8,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from diptych import features, metrics
-from diptych.data.batches import spread
-from diptych.data.pictures import as_bytes
-from diptych.evaluate.asked import Asked
-from diptych.evaluate.results import Number
-from diptych.features import Features, Pictures
-from diptych.weights import MissingWeightsError
+from diptych import metrics
+from diptych.data.loaders import spread
+from diptych.evaluate.options import EvalOptions
+from diptych.evaluate.results import Score
+from diptych.images.files import as_bytes
+from diptych.metrics import features
+from diptych.metrics.features import Features, Pictures
+from diptych.metrics.weights import MissingWeightsError
 
 OF_SETS = {"fid": 2, "kid": 3, "mifid": 2, "precision": 4, "recall": 4}
 """Metrics of a set of pictures beside a set of real ones, and how many each takes of both."""
@@ -45,14 +46,14 @@ class Measure(Protocol):
     def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
         """Takes in what someone made of a batch, `[B, C, H, W]`; gives the numbers of each picture, where it has such."""
 
-    def numbers(self, who: str) -> list[Number]:
+    def numbers(self, who: str) -> list[Score]:
         """What came of all that someone made."""
 
 
-class OfPictures:
+class PerImage:
     """Each picture against its target, and the mean over all."""
 
-    def __init__(self, names: Sequence[str], specification: str, asked: Asked) -> None:
+    def __init__(self, names: Sequence[str], specification: str, asked: EvalOptions) -> None:
         self.asked = asked
         self.measured: dict[str, Callable[[Tensor, dict[str, Tensor]], Tensor]] = {}
         for name in names:
@@ -72,9 +73,9 @@ class OfPictures:
             self.values.setdefault(who, {}).setdefault(name, []).extend(values)
         return of_each
 
-    def numbers(self, who: str) -> list[Number]:
+    def numbers(self, who: str) -> list[Score]:
         """The means; none where a picture has no such number."""
-        means = [Number(name, sum(values) / len(values)) for name, values in self.values.get(who, {}).items()]
+        means = [Score(name, sum(values) / len(values)) for name, values in self.values.get(who, {}).items()]
         for mean in means:
             if math.isnan(mean.value):
                 self.asked.miss([mean.name.partition("/")[0]], "is not defined for pictures as small as some of these")
@@ -85,10 +86,10 @@ def _compared(name: str) -> Callable[[Tensor, dict[str, Tensor]], Tensor]:
     return lambda outputs, batch: metrics.compare(name, outputs, batch)
 
 
-class OfSets:
+class SetDistance:
     """All pictures together beside real ones, by what a network sees in them."""
 
-    def __init__(self, names: Sequence[str], reader: Features, real: Tensor, against: str, asked: Asked) -> None:
+    def __init__(self, names: Sequence[str], reader: Features, real: Tensor, against: str, asked: EvalOptions) -> None:
         """`real` are the features of the real pictures, and `against` says what these are, and how they were read."""
         self.names, self.reader, self.real, self.against, self.asked = names, reader, real, against, asked
         self.seen: dict[str, list[Tensor]] = {}
@@ -109,7 +110,7 @@ class OfSets:
         """Takes in what was seen before, `[N, D]`."""
         self.seen.setdefault(who, []).append(seen)
 
-    def numbers(self, who: str) -> list[Number]:
+    def numbers(self, who: str) -> list[Score]:
         """The distances to the real pictures."""
         if who not in self.seen:
             return []
@@ -120,7 +121,7 @@ class OfSets:
             self.asked.miss([name], f"takes {OF_SETS[name]} pictures or more, of {who} and of real ones")
         behind = f"{self.reader.protocol}/{len(seen)}-{self.against}"
         return [
-            Number(f"{name}/{behind}", *found)
+            Score(f"{name}/{behind}", *found)
             for name, found in distances([name for name in self.names if name not in few], seen, self.real).items()
         ]
 
@@ -142,8 +143,8 @@ def distances(names: Iterable[str], seen: Tensor, real: Tensor) -> dict[str, tup
 
 
 def open_sets(
-    names: Sequence[str], real: Callable[[], Pictures], which: str, behind: str, asked: Asked
-) -> list[OfSets]:
+    names: Sequence[str], real: Callable[[], Pictures], which: str, behind: str, asked: EvalOptions
+) -> list[SetDistance]:
     """The measure of these metrics beside real pictures; none where there is no network to see them.
 
     `which` says what the real pictures are ("-training"), and `behind` how large all pictures are.
@@ -156,4 +157,4 @@ def open_sets(
         asked.miss(names, error)
         return []
     of_real = features.of_set(reader, real(), keep=True, progress=asked.counted("reading real pictures"))
-    return [OfSets(names, reader, of_real, f"vs-{len(of_real)}{which}/{behind}", asked)]
+    return [SetDistance(names, reader, of_real, f"vs-{len(of_real)}{which}/{behind}", asked)]

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from diptych.data import pictures
-from diptych.data.geometry import resize
+from diptych.images.files import encode, from_tensor, merge
+from diptych.images.geometry import resize
 
 THUMBNAIL_HEIGHT = 96
 
@@ -17,7 +17,7 @@ Progress = Callable[[str, int, int], None]
 """Told who or what is being measured, how much of it is done, and how much there is."""
 
 
-class Number(NamedTuple):
+class Score(NamedTuple):
     """One result: its specification, its value, and the standard error where it has one."""
 
     name: str
@@ -25,7 +25,7 @@ class Number(NamedTuple):
     error: float | None = None
 
 
-def as_line(numbers: Sequence[Number]) -> dict[str, Any]:
+def as_line(numbers: Sequence[Score]) -> dict[str, Any]:
     """Numbers as they stand in a line of `metrics.jsonl`."""
     errors = {number.name: number.error for number in numbers if number.error is not None}
     values = {number.name: number.value for number in numbers}
@@ -47,12 +47,12 @@ class Results:
         for panel, picture in panels.items():
             path = self.beside / panel / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            pictures.encode(pictures.from_tensor(picture), path)
-        strip = pictures.merge(list(panels.values()), columns=len(panels), gap=0)
+            encode(from_tensor(picture), path)
+        strip = merge(list(panels.values()), columns=len(panels), gap=0)
         width = round(strip.shape[2] * THUMBNAIL_HEIGHT / strip.shape[1])
         path = self.beside / "thumbnails" / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pictures.encode(pictures.from_tensor(resize(strip, THUMBNAIL_HEIGHT, width)), path)
+        encode(from_tensor(resize(strip, THUMBNAIL_HEIGHT, width)), path)
         self.entries.append({"name": name, "metrics": numbers, "panels": list(panels)})
 
     def finish(self) -> None:

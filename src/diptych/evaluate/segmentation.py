@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diptych import cache
-from diptych.data.batches import Progress
-from diptych.data.palettes import classes_of
-from diptych.data.pictures import from_bytes
+from diptych.data.loaders import Progress
 from diptych.evaluate.learning import learn
-from diptych.networks.segmenter import WIDTHS, Segmenter
+from diptych.images.files import from_bytes
+from diptych.images.label_maps import classes_of
+from diptych.metrics.networks.segmenter import WIDTHS, Segmenter
 
 VERSION = 1  # of what is not among the constants: other segmenters have other names in the cache
 STEPS, BATCH, LR = 1600, 8, 6e-3

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor, nn
 
-from diptych.holes import Holes
+from diptych.images.masks import MaskSpec
 from diptych.losses import Adversarial
 
 
@@ -82,7 +82,7 @@ class Shape(StrictModel):
         return classes
 
 
-Answer = Callable[[dict[str, Tensor]], Tensor]
+Predictor = Callable[[dict[str, Tensor]], Tensor]
 """From the tensors named in `inputs` to what comes out."""
 
 
@@ -148,7 +148,7 @@ class Method(nn.Module, ABC):
     """Height and width that `translate` can take are multiples of this."""
     working_size: int | None = None
     """What the shorter side of a larger picture is shrunk to before `translate` sees it; None leaves it as it is."""
-    holes: Holes | None = None
+    holes: MaskSpec | None = None
     """What holes are learnt from, where one of the `inputs` is a "mask"; None for all other methods."""
     reach: int = 0
     """Where there are holes: pixels beyond which nothing counts for what one is filled with."""
@@ -239,7 +239,7 @@ class Method(nn.Module, ABC):
         return None
 
     @classmethod
-    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Answer]:
+    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Predictor]:
         """Answers without a model, by name; `training` are batches of y. For methods that need "images"."""
         return {}
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diptych import color
-from diptych.methods.base import Answer, Shape, Update
+from diptych.images import color
+from diptych.methods.base import Predictor, Shape, Update
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 
 ROWS = 256  # of a large picture at a time, so that its colours in all their forms need not lie in memory at once
@@ -71,7 +71,7 @@ class Colorize(Pix2Pix):
         return torch.cat(strips, dim=-2)
 
     @classmethod
-    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Answer]:
+    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Predictor]:
         """No colour at all, and one for everything: the mean ab of the training pictures."""
         means = torch.stack([ab for y in training for ab in color.to_lab(y)[1].mean(dim=(2, 3))])
         mean_ab = means.mean(dim=0).view(2, 1, 1)

@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from diptych import losses
-from diptych.augment import augment
 from diptych.methods.base import Game, Method, MethodSettings, Shape, Update, frozen
 from diptych.networks import patchgan, resnet, unet
+from diptych.networks.augment import augment
 from diptych.networks.image_pool import ImagePool
 from diptych.networks.layers import Upsampling, initialise
 from diptych.networks.patchgan import PatchGAN

@@ -12,8 +12,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from diptych import losses
-from diptych.holes import Holes, Kind, cut, window
-from diptych.methods.base import Answer, Game, Method, MethodSettings, Shape, Uniform, Update, frozen
+from diptych.images.masks import Kind, MaskSpec, cut, window
+from diptych.methods.base import Game, Method, MethodSettings, Predictor, Shape, Uniform, Update, frozen
 from diptych.networks import completion, context_discriminator
 from diptych.networks.completion import CompletionNetwork
 from diptych.networks.context_discriminator import ContextDiscriminator
@@ -88,7 +88,7 @@ class GLCICSettings(MethodSettings):
         holes = self.drawn(size)
         return self.model_copy(update={"t_c": t_c, "t_d": t_d, "hole_min": holes.smallest, "hole_max": holes.largest})
 
-    def drawn(self, size: int) -> Holes:
+    def drawn(self, size: int) -> MaskSpec:
         """The holes in pictures of `size` x `size`; a `ValueError` for those that a picture cannot have."""
         smallest = self.hole_min or round(size * 3 / 8)
         largest = self.hole_max or max(size // 2, smallest)
@@ -97,7 +97,7 @@ class GLCICSettings(MethodSettings):
                 f"--method.hole-min {smallest} --method.hole-max {largest}: sides of holes in pixels, the smaller first "
                 f"and both below --size {size}, are expected"
             )
-        return Holes(self.holes, smallest, largest)
+        return MaskSpec(self.holes, smallest, largest)
 
 
 class GLCIC(Method):
@@ -245,11 +245,11 @@ class GLCIC(Method):
         return _composite(self.C(x, mask), x, mask)
 
     @classmethod
-    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Answer]:
+    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Predictor]:
         """OpenCV's two ways to fill a hole from its border, at their radius of 5 pixels."""
         import cv2
 
-        def inpaint(flag: int) -> Answer:
+        def inpaint(flag: int) -> Predictor:
             def answer(batch: dict[str, Tensor]) -> Tensor:
                 filled = []
                 for x, mask in zip(batch["x"], batch["mask"], strict=True):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diptych import color
+from diptych.images import color
 
 REACH = 5  # pixels from the middle of a window of SSIM to its border
 LEAST_OF_SSIM = 2 * REACH + 1  # pixels of a side that one window takes

@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 from rich.console import Console
 
-from diptych.data.pictures import Pixels
+from diptych.images.files import Pixels
 from diptych.prepare.folders import convert
 from diptych.prepare.resize import in_kind, middle, parse_colour
 
 Hole = Literal["centre", "random"]
-Place = tuple[slice, slice]
+Box = tuple[slice, slice]
 
 
 def blank(
@@ -69,13 +69,13 @@ def blank(
     return convert("blank", inputs, Path(out), change, settings, suffix=".png", workers=workers, console=console)
 
 
-def centre(size: tuple[int, int], share: float) -> Place:
+def centre(size: tuple[int, int], share: float) -> Box:
     """The rows and columns in the middle of a picture of `size` (height, width)."""
     height, width = (max(1, int(side * share)) for side in size)
     return middle((height, width), size)
 
 
-def anywhere(size: tuple[int, int], least: float, most: float, generator: Random) -> Place:
+def anywhere(size: tuple[int, int], least: float, most: float, generator: Random) -> Box:
     """The rows and columns of a rectangle; every offset that fits is as likely as another."""
     lengths = [max(1, int(side * generator.uniform(least, most))) for side in size]
     first = [generator.randint(0, side - length) for side, length in zip(size, lengths, strict=True)]

@@ -14,7 +14,7 @@ from rich.console import Console
 from diptych.progress import say
 
 
-class Dataset(BaseModel):
+class CatalogueEntry(BaseModel):
     """One data set: what it is, where its archive lies, and what is known of it. `None` is what nobody recorded."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -44,17 +44,17 @@ class Dataset(BaseModel):
 
 
 @cache
-def catalogue() -> dict[str, Dataset]:
+def catalogue() -> dict[str, CatalogueEntry]:
     """Every data set by its name, in the order of the file.
 
     >>> catalogue()["horse2zebra"].b
     'zebras'
     """
     text = (files("diptych.prepare") / "datasets.toml").read_text(encoding="utf-8")
-    return {name: Dataset.model_validate(entry) for name, entry in tomllib.loads(text).items()}
+    return {name: CatalogueEntry.model_validate(entry) for name, entry in tomllib.loads(text).items()}
 
 
-def find(name: str) -> Dataset:
+def find(name: str) -> CatalogueEntry:
     """The data set called `name`; a `ValueError` with the nearest name and all of them when there is none."""
     known = catalogue()
     if name in known:

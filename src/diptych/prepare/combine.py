@@ -5,10 +5,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from diptych.data import pictures
 from diptych.data.layouts import match_stems
 from diptych.data.outputs import Job
-from diptych.data.pictures import Pixels
+from diptych.images.files import Pixels, decode, encode, from_tensor, to_tensor
 from diptych.prepare.folders import claim, each_missing
 
 
@@ -34,7 +33,7 @@ def combine(
     ...     Image.new("RGB", (20, 10), colour).save(folder / side / "one.png")
     >>> combine(folder / "a", folder / "b", out=folder / "pairs")
     []
-    >>> pictures.decode(folder / "pairs/one.png").size
+    >>> decode(folder / "pairs/one.png").size
     (10, 40)
     """
     a, b, out = Path(a), Path(b), Path(out)
@@ -47,13 +46,13 @@ def combine(
         left, target = job
         joined = _side_by_side(left, partner[left])
         target.parent.mkdir(parents=True, exist_ok=True)
-        pictures.encode(joined, target)
+        encode(joined, target)
 
     return each_missing(jobs, work, "combine", workers, console)
 
 
 def _side_by_side(a: Path, b: Path) -> Pixels:
-    left, right = pictures.decode(a), pictures.decode(b)
+    left, right = decode(a), decode(b)
     if left.size != right.size:
         (height, width), (other_height, other_width) = left.size, right.size
         raise ValueError(
@@ -61,5 +60,5 @@ def _side_by_side(a: Path, b: Path) -> Pixels:
             "same size, which `diptych data resize` gives them"
         )
     channels = max(left.values.shape[-1], right.values.shape[-1])
-    sides = [pictures.to_tensor(side, channels) for side in (left, right)]
-    return pictures.from_tensor(torch.cat(sides, dim=-1), max(left.bits, right.bits))
+    sides = [to_tensor(side, channels) for side in (left, right)]
+    return from_tensor(torch.cat(sides, dim=-1), max(left.bits, right.bits))

@@ -7,9 +7,9 @@ from typing import Literal
 
 from rich.console import Console
 
-from diptych.data import facades, shapes
-from diptych.data.batches import Direction
-from diptych.data.layouts import Place
+from diptych.data.builtin import facades, shapes
+from diptych.data.layouts import DataPaths
+from diptych.data.loaders import Direction
 from diptych.prepare.folders import claim
 from diptych.prepare.inspect import methods_for, train_command
 from diptych.progress import say
@@ -68,5 +68,5 @@ def demo(
     say(console, f"{out}: drawing {numbers['train']} + {numbers['val']} pictures of {name}, from nothing but a seed")
     built_in.write(out, **numbers, seed=seed)
     method = methods_for(built_in.needs)[0]
-    say(console, f"next: {train_command(method, Place(out), built_in.direction, numbers['size'])}")
+    say(console, f"next: {train_command(method, DataPaths(out), built_in.direction, numbers['size'])}")
     return out

@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from diptych.atomic import atomic_file
-from diptych.prepare.catalogue import Dataset, find, megabytes
+from diptych.files import atomic_file
+from diptych.prepare.catalogue import CatalogueEntry, find, megabytes
 from diptych.prepare.folders import locked
 from diptych.prepare.unpack import unpack
 from diptych.progress import counting, say
@@ -79,7 +79,7 @@ def download(name: str, *, out: Path | str, mirror: str | None = None, console: 
     return out
 
 
-def _choose_address(name: str, data: Dataset, mirror: str | None) -> str:
+def _choose_address(name: str, data: CatalogueEntry, mirror: str | None) -> str:
     if mirror is not None and not mirror.isdecimal():
         if not ADDRESS.fullmatch(mirror):
             raise ValueError(f"--mirror {mirror}: a number, or an address (http://, https://, file:///) is expected")
@@ -92,7 +92,7 @@ def _choose_address(name: str, data: Dataset, mirror: str | None) -> str:
     return data.addresses[number - 1]
 
 
-def _others(data: Dataset, tried: str = "") -> str:
+def _others(data: CatalogueEntry, tried: str = "") -> str:
     """What else to try, as the end of a message."""
     others = [f"--mirror {number} ({it})" for number, it in enumerate(data.addresses, start=1) if it != tried]
     return f"; try {', '.join([*others, '--mirror URL with one of your own'])}"
@@ -139,7 +139,7 @@ class _Job:
     """What is fetched from where."""
 
     address: str
-    data: Dataset
+    data: CatalogueEntry
     partial: _Partial
     console: Console
 

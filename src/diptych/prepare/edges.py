@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from diptych.data.pictures import Array, Pixels, to_bytes
+from diptych.images.files import Array, Pixels, to_bytes
 from diptych.prepare.folders import convert
 
 WIDEST = 100  # pixels

@@ -12,10 +12,9 @@ from typing import Any, TypeVar
 import torch
 from rich.console import Console
 
-from diptych.atomic import alone, atomic_file
-from diptych.data import pictures
 from diptych.data.outputs import Job, plan_folder
-from diptych.data.pictures import Pixels
+from diptych.files import alone, atomic_file
+from diptych.images.files import Pixels, decode, encode
 from diptych.progress import counting
 
 Item = TypeVar("Item")
@@ -51,9 +50,9 @@ def convert(
 
     def work(job: Job) -> None:
         source, target = job
-        changed = change(pictures.decode(source), target.relative_to(out).as_posix())
+        changed = change(decode(source), target.relative_to(out).as_posix())
         target.parent.mkdir(parents=True, exist_ok=True)
-        pictures.encode(changed, target)
+        encode(changed, target)
 
     return each_missing(jobs, work, tool, workers, console)
 

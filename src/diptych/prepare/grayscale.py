@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from diptych.data.pictures import Pixels, to_channels
+from diptych.images.files import Pixels, to_channels
 from diptych.prepare.folders import convert
 
 

@@ -15,26 +15,17 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from diptych.atomic import atomic_file
-from diptych.data import layouts, pictures, tfrecords
-from diptych.data.batches import Direction
-from diptych.data.idx import IdxPictures
-from diptych.data.layouts import Place
-from diptych.data.sources import Labelled, PictureFiles, PictureRecords, stem
+from diptych.data import layouts, tfrecords
+from diptych.data.datasets import FileDataset, LabelledDataset, RecordDataset, stem
+from diptych.data.idx import IdxDataset
+from diptych.data.layouts import DataPaths
+from diptych.data.loaders import Direction
+from diptych.files import atomic_file
+from diptych.images.files import SUFFIXES, encode, from_bytes, from_tensor, merge
 from diptych.methods import METHODS
 from diptych.methods.base import SINGLE
 from diptych.prepare.folders import claim
-from diptych.prepare.look import (
-    Look,
-    Sample,
-    alike,
-    counted,
-    look_at,
-    other_files,
-    partners,
-    samples,
-    split_of,
-)
+from diptych.prepare.scan import ImageInfo, Sample, alike, counted, look_at, other_files, partners, samples, split_of
 from diptych.progress import say
 
 MONTAGE, COLUMNS = 64, 8  # pictures in all, pictures in a row
@@ -104,7 +95,7 @@ def inspect(
     record_files = [file for file in others if tfrecords.NAMES.fullmatch(file.name)]
     idx_files = [] if paths or record_files else list(layouts.idx_files(folder).values())
     if not paths and not record_files and not idx_files:
-        raise ValueError(f"{folder}: no pictures found ({', '.join(pictures.SUFFIXES)}), and no TFRecord or idx files")
+        raise ValueError(f"{folder}: no pictures found ({', '.join(SUFFIXES)}), and no TFRecord or idx files")
     if out is not None:
         claim(Path(out), "inspect", {}, [folder])
     looks, problems = look_at(paths, workers, console, _spread(paths))
@@ -160,7 +151,7 @@ def inspect(
 def _count_records(record_files: Iterable[Path], idx_files: Iterable[tuple[Path, Path]]) -> tuple[int, list[str]]:
     """How many pictures lie in files that hold many, and a line for each that cannot be read."""
     reads: list[Callable[[], Sized]] = [partial(tfrecords.list_records, file) for file in record_files]
-    reads += [partial(IdxPictures, *files, (3,)) for files in idx_files]
+    reads += [partial(IdxDataset, *files, (3,)) for files in idx_files]
     count, problems = 0, list[str]()
     for read in reads:
         try:
@@ -170,15 +161,15 @@ def _count_records(record_files: Iterable[Path], idx_files: Iterable[tuple[Path,
     return count, problems
 
 
-def _usual_side(looks: Mapping[Path, Look]) -> int | None:
+def _usual_side(looks: Mapping[Path, ImageInfo]) -> int | None:
     """The shorter side of a typical picture."""
     return sorted(min(look.width, look.height) for look in looks.values())[len(looks) // 2] if looks else None
 
 
 def _write(out: Path, findings: Findings, cells: Sequence[Tensor]) -> None:
     if cells:
-        sheet = pictures.merge([pictures.from_bytes(cell) for cell in cells], columns=min(COLUMNS, len(cells)))
-        pictures.encode(pictures.from_tensor(sheet), out / "montage.png")
+        sheet = merge([from_bytes(cell) for cell in cells], columns=min(COLUMNS, len(cells)))
+        encode(from_tensor(sheet), out / "montage.png")
     with atomic_file(out / "inspect.json") as beside:
         beside.write_text(json.dumps(asdict(findings), indent=2) + "\n", encoding="utf-8")
 
@@ -201,12 +192,12 @@ def _same_stems(folder: Path, paths: Iterable[Path]) -> list[list[Path]]:
 
 def _fit(
     folder: Path,
-    looks: dict[Path, Look],
-    place: Place,
+    looks: dict[Path, ImageInfo],
+    place: DataPaths,
     pairs: Sequence[Sample],
     record_files: Sequence[Path],
     has_same_stems: bool,
-) -> tuple[str, Place, str, list[str]]:
+) -> tuple[str, DataPaths, str, list[str]]:
     """Which kind of data it is (a method's `needs`), how a command calls its place, why, and what is to be chosen."""
     if has_same_stems:
         return "", place, "names that differ in their suffixes only are refused: rename one of each", []
@@ -231,32 +222,32 @@ def _fit(
     return "images", place, f"{reason}: too few to learn colours from" if _only_grey(looks) else reason, []
 
 
-def _only_grey(looks: dict[Path, Look]) -> bool:
+def _only_grey(looks: dict[Path, ImageInfo]) -> bool:
     """Whether most pictures have no colour to learn from."""
     return 2 * sum(look.coloured for look in looks.values()) <= len(looks)
 
 
-def _unpaired(folder: Path, record_files: Sequence[Path]) -> tuple[Place, list[PictureFiles | PictureRecords]] | None:
+def _unpaired(folder: Path, record_files: Sequence[Path]) -> tuple[DataPaths, list[FileDataset | RecordDataset]] | None:
     """A and B, where training without pairs finds them in the folder, or in its two folders of TFRecord files."""
     record_folders = sorted({file.parent for file in record_files})
-    for place in [Place(folder), *([Place(*record_folders)] if len(record_folders) == 2 else [])]:
+    for place in [DataPaths(folder), *([DataPaths(*record_folders)] if len(record_folders) == 2 else [])]:
         try:
             found = layouts.find_unpaired(place, "train") or []
         except ValueError:  # another layout, or none
             continue
-        sides = [side for side in found if isinstance(side, PictureFiles | PictureRecords)]
+        sides = [side for side in found if isinstance(side, FileDataset | RecordDataset)]
         if sides:
             return place, sides
     return None
 
 
-def _classes(place: Place, looks: Mapping[Path, Look], least: int) -> list[str]:
+def _classes(place: DataPaths, looks: Mapping[Path, ImageInfo], least: int) -> list[str]:
     """Folders that may be classes are worth a note, where there are at least so many."""
     try:
         found = layouts.find_labelled(place, "train")
     except ValueError:  # another layout, or none
         return []
-    if not isinstance(found, Labelled) or len(found.classes) < least:
+    if not isinstance(found, LabelledDataset) or len(found.classes) < least:
         return []
     method, *_ = methods_for("labelled")
     command = train_command(method, place, side=_usual_side(looks))
@@ -272,12 +263,12 @@ def methods_for(needs: str) -> list[str]:
     return [name for name, method in METHODS.items() if method.needs == needs]
 
 
-def train_command(method: str, place: Place, direction: Direction | None = None, side: int | None = None) -> str:
+def train_command(method: str, place: DataPaths, direction: Direction | None = None, side: int | None = None) -> str:
     """The command that trains a method on a place, in a run of its name.
 
     `side` is how many pixels a typical picture has on its shorter side: small pictures are not blown up to 256.
 
-    >>> train_command("pix2pix", Place(Path("my pairs")), "AtoB", side=100)
+    >>> train_command("pix2pix", DataPaths(Path("my pairs")), "AtoB", side=100)
     "diptych train pix2pix --data 'my pairs' --direction AtoB --size 64 --out 'runs/my pairs'"
     """
     words = [f"diptych train {method} {place.arguments}"]

@@ -12,21 +12,21 @@ from typing import Any, BinaryIO
 import numpy as np
 from rich.console import Console
 
-from diptych.atomic import atomic_file
-from diptych.data import pictures
-from diptych.data.layouts import ARRAY, SPLIT_FOLDERS, Place, Split, array_of, find_images
-from diptych.data.sources import PictureFiles, Singles
+from diptych.data.datasets import FileDataset, ImageDataset
+from diptych.data.layouts import ARRAY, SPLIT_FOLDERS, DataPaths, Split, array_of, find_images
+from diptych.files import atomic_file
+from diptych.images.files import to_bytes
 from diptych.prepare.catalogue import megabytes
 from diptych.prepare.folders import KEPT, LABEL, each, locked, made_with, others, read_label, require_outside
-from diptych.prepare.look import alike, counted, look_at, samples
 from diptych.prepare.resize import fill, require_size
+from diptych.prepare.scan import alike, counted, look_at, samples
 from diptych.prepare.split import divide, say_alike, undivided
 from diptych.progress import say
 
 KEEP_EVERY = 500
 """Pictures after which it is noted how far the work is: a killed process loses no more."""
 
-Share = tuple[Singles, Sequence[int]]
+Share = tuple[ImageDataset, Sequence[int]]
 """What becomes one array: a source, and which of its pictures."""
 
 
@@ -54,7 +54,7 @@ def pack(
     read. Raises a `ValueError` for what concerns them all: no pictures, too few, an array that is there already.
 
     >>> import tempfile
-    >>> from diptych.data import facades
+    >>> from diptych.data.builtin import facades
     >>> facades.write(folder := Path(tempfile.mkdtemp()), size=32, train=5, val=2)
     >>> pack(folder, out=folder.with_name(f"{folder.name}.npy"), size=(16, 8))
     []
@@ -94,7 +94,7 @@ def pack(
 
 def _find(folder: Path, count: int, val: float, seed: int) -> dict[Split, Share]:
     """The pictures of each split that there is, or so many of them; a `ValueError` when they cannot be had."""
-    found = {split: source for split in SPLIT_FOLDERS if (source := find_images(Place(folder), split))}
+    found = {split: source for split in SPLIT_FOLDERS if (source := find_images(DataPaths(folder), split))}
     if val:
         undivided(folder)
     if not count:
@@ -113,7 +113,7 @@ def _find(folder: Path, count: int, val: float, seed: int) -> dict[Split, Share]
 
 def _divide(
     folder: Path,
-    source: Singles,
+    source: ImageDataset,
     numbers: Sequence[int],
     val: float,
     seed: int,
@@ -121,7 +121,7 @@ def _divide(
     console: Console,
 ) -> dict[Split, Share]:
     """Train and val, near-duplicates on one side."""
-    assert isinstance(source, PictureFiles)
+    assert isinstance(source, FileDataset)
     paths = {source.paths[number]: number for number in numbers}
     looks, _ = look_at([*paths], workers, console)
     groups = alike(samples(paths, []), looks)
@@ -176,7 +176,7 @@ class _Array:
         there = read_label(self.label) if self.label.is_file() else {}
         return _Note() if others(self.about, there) else _Note(there["pictures"], there["left-out"])
 
-    def make(self, source: Singles, numbers: Sequence[int], workers: int | None, console: Console) -> list[str]:
+    def make(self, source: ImageDataset, numbers: Sequence[int], workers: int | None, console: Console) -> list[str]:
         """Writes what is not there yet; gives one line for each picture that was left out."""
         note, names = self.read_note(), [source.name(number) for number in numbers]
         if self.file.exists():
@@ -212,7 +212,7 @@ class _Array:
         self,
         file: BinaryIO,
         note: _Note,
-        source: Singles,
+        source: ImageDataset,
         numbers: Sequence[int],
         workers: int | None,
         console: Console,
@@ -222,7 +222,7 @@ class _Array:
                 pixels = fill(source.decode(number), self.height, self.width)
             except ValueError as error:
                 return error
-            return pictures.to_bytes(pixels, 3).permute(1, 2, 0).numpy().tobytes()
+            return to_bytes(pixels, 3).permute(1, 2, 0).numpy().tobytes()
 
         left = numbers[note.done :]
         rows = each(left, row, f"packing {self.file.name}", workers, console, note.done)

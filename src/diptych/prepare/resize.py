@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from diptych.data import geometry, pictures
-from diptych.data.pictures import Array, Pixels
+from diptych.images import geometry
+from diptych.images.files import Array, Pixels, from_image, from_tensor, to_bytes, to_tensor
 from diptych.prepare.folders import convert
 
 Fit = Literal["fit", "fill", "pad"]
@@ -42,7 +42,8 @@ def resize(
     >>> Image.new("RGB", (40, 20)).save(folder / "wide.png")
     >>> resize(folder / "wide.png", out=folder / "small", size=(16, 16), fit="fit")
     []
-    >>> pictures.decode(folder / "small/wide.png").size
+    >>> from diptych.images.files import decode
+    >>> decode(folder / "small/wide.png").size
     (8, 16)
     """
     width, height = size
@@ -80,14 +81,14 @@ def require_size(width: int, height: int) -> None:
 def parse_colour(text: str, flag: str) -> Pixels:
     """One pixel of a colour; a `ValueError` that names the flag when there is no such colour."""
     try:
-        return pictures.from_image(Image.new("RGB", (1, 1), text))
+        return from_image(Image.new("RGB", (1, 1), text))
     except ValueError as error:
         raise ValueError(f"{flag} {text}: is no colour; give a name such as white, or #rrggbb") from error
 
 
 def in_kind(colour: Pixels, pixels: Pixels) -> Array:
     """The colour as one pixel `[1, 1, C]` among others: grey or RGB, of 8 or 16 bits."""
-    return pictures.from_tensor(pictures.to_tensor(colour, pixels.values.shape[-1]), pixels.bits).values
+    return from_tensor(to_tensor(colour, pixels.values.shape[-1]), pixels.bits).values
 
 
 def fill(pixels: Pixels, height: int, width: int) -> Pixels:
@@ -102,15 +103,15 @@ def scale(pixels: Pixels, height: int, width: int) -> Pixels:
     channels, bits = pixels.values.shape[-1], pixels.bits
     values = Pixels(pixels.values)
     if pixels.alpha is None and bits == 8:
-        levels = geometry.resize(pictures.to_bytes(values, channels), height, width)
+        levels = geometry.resize(to_bytes(values, channels), height, width)
         return Pixels(levels.permute(1, 2, 0).numpy())
-    x = pictures.to_tensor(values, channels)
+    x = to_tensor(values, channels)
     if pixels.alpha is None:
-        return pictures.from_tensor(geometry.resize(x, height, width), bits)
-    opacity = (pictures.to_tensor(Pixels(pixels.alpha[..., None]), 1) + 1) / 2
+        return from_tensor(geometry.resize(x, height, width), bits)
+    opacity = (to_tensor(Pixels(pixels.alpha[..., None]), 1) + 1) / 2
     weighed = geometry.resize(torch.cat([x * opacity, opacity]), height, width)
-    alpha = pictures.from_tensor(weighed[-1:] * 2 - 1, bits).values[..., 0]
-    return pictures.from_tensor(weighed[:-1] / weighed[-1:].clamp(min=1e-6), bits, alpha)
+    alpha = from_tensor(weighed[-1:] * 2 - 1, bits).values[..., 0]
+    return from_tensor(weighed[:-1] / weighed[-1:].clamp(min=1e-6), bits, alpha)
 
 
 def middle(inner: Sides, outer: Sides) -> tuple[slice, slice]:

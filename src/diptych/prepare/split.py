@@ -10,22 +10,12 @@ from typing import Literal
 
 from rich.console import Console
 
-from diptych.atomic import atomic_file
+from diptych.data.datasets import FileDataset
 from diptych.data.layouts import Split, find_singles, idx_files
 from diptych.data.outputs import Job
-from diptych.data.sources import PictureFiles
+from diptych.files import atomic_file
 from diptych.prepare.folders import claim, each_missing
-from diptych.prepare.look import (
-    Sample,
-    alike,
-    counted,
-    look_at,
-    other_files,
-    partners,
-    samples,
-    split_of,
-    two_folders,
-)
+from diptych.prepare.scan import Sample, alike, counted, look_at, other_files, partners, samples, split_of, two_folders
 from diptych.progress import say
 
 Group = list[Sample]
@@ -54,7 +44,7 @@ def split(
     for what concerns them all: shares, a folder that has splits, too few pictures, a target in the folder or of another.
 
     >>> import tempfile
-    >>> from diptych.data import facades
+    >>> from diptych.data.builtin import facades
     >>> facades.write(folder := Path(tempfile.mkdtemp()), size=32, train=10, val=0)
     >>> split(folder / "train", out=folder / "divided", val=0.2)
     []
@@ -119,7 +109,7 @@ def undivided(folder: Path) -> Sequence[Path]:
             f"{folder}: holds idx files, which are not divided; the published sets are, t10k is their test split"
         )
     source = find_singles(folder)
-    if not isinstance(source, PictureFiles):
+    if not isinstance(source, FileDataset):
         if not folder.is_dir():
             raise ValueError(f"{folder}: is an array, which is not divided; give the folder that it was packed from")
         raise ValueError(f"{folder}: holds TFRecord files, which are not divided; two folders of them can be A and B")

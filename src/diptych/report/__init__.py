@@ -7,7 +7,7 @@ be moved, zipped and sent.
 from pathlib import Path
 
 from diptych.report import comparison, contents, page, templates
-from diptych.run import Run
+from diptych.training.run import Run
 
 __all__ = ["comparison", "contents", "page", "report", "templates"]
 

@@ -7,10 +7,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diptych.atomic import atomic_file
+from diptych.files import atomic_file
 from diptych.report import contents, page
 from diptych.report.templates import draw as draw_template
-from diptych.run import Run
+from diptych.training.run import Run
 
 MARKER = "diptych-comparison.json"
 """Says of a folder that it is a comparison, which may be drawn again."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from diptych.methods.base import kebab
 from diptych.metrics import better
-from diptych.run import Run, read_json_lines
+from diptych.training.run import Run, read_json_lines
 
 POINTS = 2000  # of a curve that the page holds; a chart shows some 300, and more of them when it is zoomed
 GROUPS = VALIDATION, _, _ = "Validation", "Losses and learning rate", "Gradient norms"

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from diptych import checkpoint
 from diptych.methods import METHODS
 from diptych.methods.base import SINGLE, Method
 from diptych.report import contents
 from diptych.report.templates import draw as draw_template
-from diptych.run import Run
+from diptych.training import checkpoint
+from diptych.training.run import Run
 
 
 def draw(run: Run) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from diptych.atomic import atomic_file
+from diptych.files import atomic_file
 from diptych.metrics import better
 from diptych.report.contents import metrics_of
 

@@ -1,0 +1,1 @@
+"""What a picture is: files, levels, geometry, colour, masks. Nothing of data sets."""

@@ -1,0 +1,1 @@
+"""Everything that a run of training needs: settings, folder, checkpoints, loop."""

@@ -1,0 +1,175 @@
+"""Training state (whole or not at all) and the deployed model cut from it. Safetensors and JSON; no pickle anywhere."""
+
+import json
+import re
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from diptych.files import atomic_file, atomic_folder
+from diptych.methods import METHODS
+from diptych.methods.base import Method, MethodSettings, Shape, StrictModel
+
+KEPT = 3
+BEST = "best"  # the model that did best on held-out pictures
+
+
+# ---- training state
+
+
+def save_training(
+    folder: Path, step: int, method: Method, optimizers: dict[str, torch.optim.Optimizer], ema: dict[str, Tensor]
+) -> None:
+    """Writes `folder/step-00012000/`, then drops all but the newest `KEPT`.
+
+    Only what training changed is written: networks and buffers, the optimisers' moments, the moving average. Learning
+    rate, order of the data and random numbers are functions of the step. A `ValueError` says that the disk is full;
+    the checkpoints before it are whole.
+    """
+    tensors = {f"method/{name}": value for name, value in method.state_dict().items()}
+    tensors |= {f"ema/{name}": value for name, value in ema.items()}
+    for player, optimizer in optimizers.items():
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{player}/{index}/{name}": value for name, value in state.items()}
+    try:
+        target = folder / f"step-{step:08d}"
+        if target.exists():
+            return
+        with atomic_folder(target) as beside:
+            save_file({name: value.contiguous() for name, value in tensors.items()}, beside / "training.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{folder}: the checkpoint of step {step} could not be written ({error}); the ones before it are whole: "
+            "free some disk space and give the same command again"
+        ) from error
+    for _, old in list_checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """All whole checkpoints, oldest first."""
+    found = []
+    for path in folder.glob("step-*"):
+        if match := re.fullmatch(r"step-(\d+)", path.name):
+            found.append((int(match[1]), path))
+    return sorted(found)
+
+
+def load_training(
+    checkpoint: Path, method: Method, optimizers: dict[str, torch.optim.Optimizer], ema: dict[str, Tensor]
+) -> None:
+    """Puts method, optimisers and moving average back to where they were."""
+    file = checkpoint / "training.safetensors"
+    device = next(method.parameters()).device
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{file}: is damaged ({error}); remove {checkpoint} to continue from the one before it"
+        ) from error
+    try:
+        method.load_state_dict(_below("method/", tensors))
+    except RuntimeError as error:
+        raise ValueError(
+            f"{file}: does not fit the networks, so another version of diptych made it; continue with that one, or add "
+            "--fresh to set the run aside and start anew"
+        ) from error
+    for name, value in _below("ema/", tensors).items():
+        ema[name].copy_(value)
+    for player, optimizer in optimizers.items():
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in _below(f"optimizer/{player}/", tensors).items():
+            index, name = key.split("/")
+            state.setdefault(int(index), {})[name] = value.to(device)
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+# ---- the deployed model
+
+
+class ModelConfig(StrictModel):
+    """config.json: a model describes itself, so nobody retypes a width, a size or a direction at test time."""
+
+    format: Literal[1] = 1
+    method: str
+    direction: Literal["AtoB", "BtoA"]
+    shape: Shape
+    settings: dict[str, Any]
+    diptych: str = Field(default_factory=lambda: version("diptych"))
+
+
+def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema: dict[str, Tensor]) -> None:
+    """Writes model.safetensors and config.json: the deployed networks alone, from the moving average if there is one."""
+    weights = {
+        name: ema.get(name, value).contiguous()
+        for name, value in method.state_dict().items()
+        if name.split(".")[0] in method.deployed
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / "config.json") as beside:
+            beside.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        with atomic_file(folder / "model.safetensors") as beside:
+            save_file(weights, beside, metadata={"step": str(step)})
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{folder}: the model of step {step} could not be written ({error}); free some disk space and give the same "
+            "command again"
+        ) from error
+
+
+def kept(run: Path, name: str = "") -> Path:
+    """The folder of a model in a run: the last one, or one that was kept on the way under this name."""
+    return run / (f"model-{name}" if name else "model")
+
+
+def model_step(folder: Path) -> int | None:
+    """The step at which the model in this folder was cut, or None where there is none."""
+    try:
+        with safe_open(folder / "model.safetensors", framework="pt") as file:
+            return int(file.metadata()["step"])
+    except (OSError, SafetensorError):
+        return None
+
+
+def load_model(folder: Path, device: torch.device) -> tuple[Method, ModelConfig, int]:
+    """The method with its deployed networks alone, in eval mode; its description; the step that it was cut at.
+
+    `folder` is a run or its model folder. Raises a `ValueError` when there is no whole model in it.
+    """
+    if (folder / "model").is_dir():
+        folder = folder / "model"
+    config_file, weights_file = folder / "config.json", folder / "model.safetensors"
+    if not weights_file.is_file():
+        trained = (folder / "settings.toml").is_file()
+        remedy = "wait for its first checkpoint" if trained else "give the folder that `diptych train` wrote"
+        raise ValueError(f"{folder}: holds no trained model (model/model.safetensors); {remedy}")
+    try:
+        config = ModelConfig.model_validate_json(config_file.read_text(encoding="utf-8"))
+        method_class = METHODS[config.method]
+        settings: MethodSettings = method_class.Settings.model_validate(config.settings)
+        with safe_open(weights_file, framework="pt", device=str(device)) as file:
+            step = int((file.metadata() or {}).get("step", 0))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
+    except (OSError, SafetensorError, ValidationError, json.JSONDecodeError, KeyError) as error:
+        raise ValueError(f"{folder}: the model is damaged or from another version of diptych ({error})") from error
+    try:
+        with torch.device("meta"):  # nothing is allocated for what is not deployed
+            method = method_class(settings, config.shape)
+        for name in method.deployed:
+            network = method.get_submodule(name)
+            network.load_state_dict(_below(f"{name}.", weights), assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"{folder}: config.json and model.safetensors do not belong together ({error})") from error
+    return method.eval(), config, step

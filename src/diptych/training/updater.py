@@ -1,0 +1,107 @@
+"""What every optimiser step does, once for all methods: the learning rate, the gradients, the moving average."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from diptych.methods.base import Method
+from diptych.training.doctor import OF_GRADIENTS, remedies
+from diptych.training.run import Settings
+
+
+def learning_rate(step: int, settings: Settings) -> float:
+    """Constant until `decay_start`, then linear to 0 at the end of the run (CycleGAN, section 4).
+
+    >>> settings = Settings(steps=200, lr=1.0)
+    >>> [learning_rate(step, settings) for step in (0, 99, 100, 150, 199)]
+    [1.0, 1.0, 1.0, 0.5, 0.01]
+    """
+    decay_steps = settings.steps * (1 - settings.decay_start)
+    return settings.lr * min(1.0, (settings.steps - step) / decay_steps) if decay_steps else settings.lr
+
+
+class Updater:
+    """What every paper repeats at an optimiser step, once: `update(player, loss)`.
+
+    Nothing here waits for the device. A loss or gradient that is not finite makes this step and all later ones leave
+    the weights alone, on the device; `require_finite` asks, now and then, whether that has happened.
+    """
+
+    def __init__(self, method: Method, settings: Settings, device: torch.device) -> None:
+        self.settings = settings
+        self.step = 0
+        self.optimizers = {p: method.optimizer(p, settings.lr, settings.beta1) for p in method.players}
+        self.deployed_by = {p: set(networks) & set(method.deployed) for p, networks in method.players.items()}
+        self.weights = {
+            name: p for name, p in method.named_parameters() if name.split(".")[0] in method.deployed and settings.ema
+        }
+        self.ema = {name: p.detach().clone() for name, p in self.weights.items()}
+        self.norms: dict[str, list[Tensor]] = {}
+        """Of the players' gradients, since they were last asked for."""
+        self.broken = torch.zeros((), device=device)
+        self.broken_step = torch.zeros((), dtype=torch.long, device=device)
+
+    def begin(self, step: int) -> None:
+        """Sets the learning rate of a step."""
+        self.step = step
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, self.settings)
+
+    def __call__(self, player: str, loss: Tensor) -> None:
+        """Moves `player` down the gradient of `loss`."""
+        optimizer = self.optimizers[player]
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(loss.device.type, enabled=False):
+            loss.float().backward()  # type: ignore[no-untyped-call]
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self.norms.setdefault(player, []).append(norm)
+        if self.settings.clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.settings.clip, norm)
+        finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
+        self.broken_step = torch.where((self.broken == 0) & ~finite, self.step, self.broken_step)
+        self.broken = torch.maximum(self.broken, (~finite).float())
+        if optimizer.defaults.get("fused"):  # skips the step where this is 1: a check without waiting for the device
+            optimizer.found_inf = self.broken  # type: ignore[attr-defined]
+        else:  # no gradient moves no weight; its own state is spoilt, and no checkpoint is written any more
+            for p in parameters:
+                p.grad = torch.where(self.broken > 0, 0.0, p.grad)
+        optimizer.step()
+        if self.ema and self.deployed_by[player]:
+            self._average(player)
+
+    @torch.no_grad()
+    def _average(self, player: str) -> None:
+        names = [name for name in self.ema if name.split(".")[0] in self.deployed_by[player]]
+        torch._foreach_lerp_(
+            [self.ema[name] for name in names], [self.weights[name] for name in names], 1 - self.settings.ema
+        )
+
+    def mean_norms(self) -> dict[str, float]:
+        """The mean norm of each player's gradient since the last call."""
+        means = {player: torch.stack(norms).mean() for player, norms in self.norms.items()}
+        self.norms.clear()
+        return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
+
+    def require_finite(self, kept: str) -> None:
+        """Raises a `ValueError` that names the step when something was not finite."""
+        if self.broken.item():
+            raise ValueError(
+                f"training stopped before step {int(self.broken_step.item()) + 1}: a loss or gradient is not finite "
+                f"(NaN or infinite); {kept}; try {', '.join([*remedies(self.settings, OF_GRADIENTS), 'a lower --lr'])}"
+            )
+
+    @contextmanager
+    def deployed_weights(self) -> Iterator[None]:
+        """Inside, the method has the weights that are deployed: the moving average, if there is one."""
+        own = {name: self.weights[name].data for name in self.ema}
+        for name, average in self.ema.items():
+            self.weights[name].data = average
+        try:
+            yield
+        finally:
+            for name, value in own.items():
+                self.weights[name].data = value

@@ -1,0 +1,1 @@
+"""A trained model: networks, and how to use them."""

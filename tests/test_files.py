@@ -1,0 +1,146 @@
+"""Whole or not at all: what is left on the disk when writing goes wrong."""
+
+import os
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from diptych.data.layouts import list_pictures
+from diptych.files import atomic_file, atomic_folder
+
+FAILURES = [OSError(28, "No space left on device"), ValueError("bad picture"), KeyboardInterrupt(), SystemExit(1)]
+
+
+def fail(writer: AbstractContextManager[Path], name: str, failure: BaseException) -> None:
+    with writer as beside:
+        (beside / name).write_text("half of the new")
+        raise failure
+
+
+def killed(code: str, folder: Path) -> None:
+    """Runs `code` in a process that ends in kill -9."""
+    lines = "import os\nfrom pathlib import Path\nfrom diptych.files import atomic_file, atomic_folder\n" + code
+    ended = subprocess.run([sys.executable, "-c", lines], cwd=folder, check=False)
+    assert ended.returncode == -9
+
+
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+def test_a_writer_that_fails_leaves_the_old_file(tmp_path: Path, failure: BaseException, durable: bool) -> None:
+    target = tmp_path / "model.bin"
+    target.write_text("old")
+    with pytest.raises(type(failure)):
+        fail(atomic_file(target, durable), ".", failure)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("old", [None, "a longer old text"])
+def test_a_writer_that_succeeds_replaces_the_file(tmp_path: Path, old: str | None, durable: bool) -> None:
+    target = tmp_path / "model.bin"
+    if old:
+        target.write_text(old)
+    with atomic_file(target, durable) as beside:
+        beside.write_text("new")
+        assert (target.read_text() if target.exists() else None) == old  # nobody reads half a file
+    assert target.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failed_first_write_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space"):
+        fail(atomic_file(tmp_path / "a.png"), ".", FAILURES[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_half_written_has_the_suffix_and_is_no_picture_yet(tmp_path: Path) -> None:
+    # Writers choose the format by the suffix; whoever lists the folder meanwhile must not see the file.
+    with atomic_file(tmp_path / "a.png", durable=False) as beside:
+        beside.write_text("half")
+        assert (beside.parent, beside.suffix) == (tmp_path, ".png")
+        assert list_pictures(tmp_path) == []
+    assert list_pictures(tmp_path) == [tmp_path / "a.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder cannot be flushed there")
+def test_the_disk_has_the_numbers_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Against a power cut: flush the file, rename it, flush the folder, in this order.
+    flushed: list[tuple[str, bool]] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        kind = "folder" if os.path.isdir(f"/dev/fd/{descriptor}") else "file"  # noqa: PTH112
+        flushed.append((kind, target.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    target = tmp_path / "model.bin"
+    with atomic_file(target) as beside:
+        beside.write_text("new")
+    assert flushed == [("file", False), ("folder", True)]
+    flushed.clear()
+    target = tmp_path / "step-1"
+    with atomic_folder(target) as beside:
+        (beside / "a").write_text("a")
+        (beside / "b").write_text("b")
+    assert flushed == [("file", False), ("file", False), ("folder", False), ("folder", True)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9")
+def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    target.write_text("old")
+    killed(
+        "with atomic_file(Path('a.png')) as beside:\n  beside.write_text('half')\n  os.kill(os.getpid(), 9)", tmp_path
+    )
+    assert target.read_text() == "old"
+    assert list_pictures(tmp_path) == [target]
+    with atomic_file(target) as beside:
+        beside.write_text("new")
+    assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+def test_a_folder_that_fails_is_not_there(tmp_path: Path, failure: BaseException) -> None:
+    (tmp_path / "step-1").mkdir()
+    with pytest.raises(type(failure)):
+        fail(atomic_folder(tmp_path / "step-2"), "state", failure)
+    assert list(tmp_path.iterdir()) == [tmp_path / "step-1"]
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "checkpoints" / "step-1"  # its parent does not exist yet
+    with atomic_folder(target) as beside:
+        for name in ("model", "state"):
+            (beside / name).write_text(name)
+            assert not target.exists()
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"model": "model", "state": "state"}
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9")
+def test_what_a_killed_process_left_does_not_get_into_the_next_folder(tmp_path: Path) -> None:
+    killed(
+        "with atomic_folder(Path('step-1')) as b:\n  (b / 'old').write_text('half')\n  os.kill(os.getpid(), 9)",
+        tmp_path,
+    )
+    assert not (tmp_path / "step-1").exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_folder(tmp_path / "step-1") as beside:
+        (beside / "new").write_text("whole")
+    assert list(tmp_path.iterdir()) == [tmp_path / "step-1"]
+    assert [path.name for path in (tmp_path / "step-1").iterdir()] == ["new"]
+
+
+def test_a_folder_that_is_there_is_never_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "step-1"
+    target.mkdir()
+    (target / "good").write_text("good")
+    with pytest.raises(OSError, match=r"step-1"), atomic_folder(target) as beside:
+        (beside / "other").write_text("other")
+    assert [path.name for path in target.iterdir()] == ["good"]
+    assert list(tmp_path.iterdir()) == [target]
