@@ -20,8 +20,8 @@ import diptych
 from diptych.data import mask_files
 from diptych.images import files
 from diptych.images.files import Pixels
-from diptych.methods.base import Shape
 from diptych.methods.glcic import GLCIC, GLCICSettings
+from diptych.methods.settings import Shape
 from diptych.training import checkpoint
 from interleave import provenance
 

@@ -18,7 +18,7 @@ import diptych
 from diptych.data.builtin import facades, shapes
 from diptych.evaluate import segmentation
 from diptych.methods import METHODS
-from diptych.methods.base import SINGLE, Method
+from diptych.methods.base import Method
 from diptych.model import Model
 from diptych.train import train
 from diptych.training.run import Run
@@ -92,8 +92,8 @@ def train_tiny(tiny_pairs: Path, tiny_photos: Path, tiny_classes: Path) -> Train
 
     def call(out: Path, name: str = "pix2pix", **changes: Any) -> Run:
         quiet = Console(file=open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-        needs = METHODS[name].needs
-        given = {**TINY, **({"direction": "AtoB"} if needs in SINGLE else {}), **changes}
+        needs = METHODS[name].data
+        given = {**TINY, **({"direction": "AtoB"} if not needs.has_sides else {}), **changes}
         if "data_a" not in given:
             given.setdefault("data", {"images": tiny_photos, "labelled": tiny_classes}.get(needs, tiny_pairs))
         if name == "cyclegan":

@@ -160,7 +160,7 @@ def test_train_step_and_update_never_wait_for_the_device(
 ) -> None:
     """On the meta device there are no values: whatever asks for one raises."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
-    from diptych.methods.base import Shape
+    from diptych.methods.settings import Shape
     from diptych.training.run import Settings
     from diptych.training.updater import Updater
 
@@ -179,7 +179,7 @@ def test_train_step_and_update_never_wait_for_the_device(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU; the meta device stands in for it elsewhere")
 @pytest.mark.parametrize(("name", "own"), EVERY_BRANCH, ids=str)
 def test_a_step_on_a_gpu_does_not_synchronise(name: str, own: dict[str, Any]) -> None:
-    from diptych.methods.base import Shape
+    from diptych.methods.settings import Shape
     from diptych.training.run import Settings
     from diptych.training.updater import Updater
 

@@ -228,8 +228,8 @@ def test_not_finite_stops_before_the_optimiser_step(train_tiny: Train, tmp_path:
 
 @pytest.mark.parametrize("poison", ["loss", "gradient"])
 def test_a_step_that_is_not_finite_moves_nothing(poison: str) -> None:
-    from diptych.methods.base import Shape
     from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+    from diptych.methods.settings import Shape
 
     method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
     updater = Updater(method, Settings(steps=10), torch.device("cpu"))
@@ -248,8 +248,8 @@ def test_a_step_that_is_not_finite_moves_nothing(poison: str) -> None:
 
 
 def test_clip_bounds_the_gradient() -> None:
-    from diptych.methods.base import Shape
     from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+    from diptych.methods.settings import Shape
 
     method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
     updater = Updater(method, Settings(steps=10, clip=0.5), torch.device("cpu"))
@@ -260,8 +260,8 @@ def test_clip_bounds_the_gradient() -> None:
 
 
 def test_norms_are_means_since_they_were_asked_for() -> None:
-    from diptych.methods.base import Shape
     from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+    from diptych.methods.settings import Shape
 
     method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
     updater = Updater(method, Settings(steps=10, clip=0.5), torch.device("cpu"))
@@ -274,8 +274,8 @@ def test_norms_are_means_since_they_were_asked_for() -> None:
 
 
 def test_moving_average_by_hand() -> None:
-    from diptych.methods.base import Shape
     from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+    from diptych.methods.settings import Shape
 
     method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
     updater = Updater(method, Settings(steps=10, ema=0.9), torch.device("cpu"))

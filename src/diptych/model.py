@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from diptych.data import mask_files
-from diptych.data.loaders import Direction
 from diptych.data.outputs import plan, require_no_input
 from diptych.devices import Device, Precision, autocast, choose_device, choose_precision, memory_format
 from diptych.images import blend as blending
@@ -19,6 +18,7 @@ from diptych.images import files, geometry
 from diptych.images.blend import Blend
 from diptych.images.files import Array, Pixels
 from diptych.images.masks import Mask
+from diptych.kinds import Direction
 from diptych.training import checkpoint
 from diptych.translators import completion
 

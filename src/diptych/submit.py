@@ -14,10 +14,11 @@ from rich.console import Console
 
 from diptych.data import layouts
 from diptych.data.datasets import Dataset
-from diptych.data.loaders import CachedDataset, Direction
+from diptych.data.loaders import CachedDataset
 from diptych.devices import Device, Precision
 from diptych.files import atomic_file
 from diptych.images.files import Pixels, decode_bytes, encode, from_bytes, from_tensor, to_channels
+from diptych.kinds import Direction
 from diptych.model import Model, load
 from diptych.progress import counting, say
 from diptych.training.run import names_digest

@@ -50,11 +50,11 @@ def train(
     require_method(method)
     place, out = DataPaths.from_flags(data, data_a, data_b), Path(out)
     asked = settings_from(
-        method, settings, Path(recipe) if recipe else None, layouts.uniform(METHODS[method].needs, place)
+        method, settings, Path(recipe) if recipe else None, layouts.uniform(METHODS[method].data, place)
     )
     device = choose_device(asked.device)
     precision = choose_precision(asked.precision, device)
-    sources = layouts.find(METHODS[method].needs, place, "train", (asked.channels_a, asked.channels_b))
+    sources = layouts.find(METHODS[method].data, place, "train", (asked.channels_a, asked.channels_b))
     assert sources is not None
     classes = classes_of(sources)
     run = Run(out, method, asked.resolved(max(map(len, sources))), place, classes)
@@ -195,7 +195,7 @@ def _held_out_stores(
     settings = run.settings
     kept = sum(store.bytes for store in training if store.kept is not None) / 2**30
     room = settings.memory_gib - kept if settings.validate_every else 0
-    found = layouts.held_out(METHODS[run.method].needs, run.place, (settings.channels_a, settings.channels_b))
+    found = layouts.held_out(METHODS[run.method].data, run.place, (settings.channels_a, settings.channels_b))
     stores = open_cached(found[1] if found else [], settings.size, settings.fit, room, MOST)
     for store in stores:
         strange = set(classes_of([store.source])) - set(classes)

@@ -8,11 +8,11 @@ import torch
 
 from diptych.data import mask_files
 from diptych.data.datasets import stem
-from diptych.data.loaders import Direction
 from diptych.data.outputs import Job, plan, require_no_input
 from diptych.devices import Device, Precision
 from diptych.images.blend import Blend
 from diptych.images.files import decode, encode
+from diptych.kinds import Direction
 from diptych.model import load, require_working_size
 
 

@@ -17,6 +17,7 @@ from diptych.data import idx
 from diptych.data.datasets import LabelledDataset
 from diptych.data.layouts import DataPaths, find, find_labelled, held_out, idx_files, uniform
 from diptych.images.files import Array
+from diptych.kinds import DataKind
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9))
@@ -54,7 +55,7 @@ def labelled(folder: Path, channels: int = 1) -> LabelledDataset:
 def refused(folder: Path, named: Path, *parts: str) -> None:
     """One line that begins with what is wrong and says what to do."""
     with pytest.raises(ValueError, match=r".") as caught:
-        find("labelled", DataPaths(folder), "train")
+        find(DataKind.LABELLED, DataPaths(folder), "train")
     message = str(caught.value)
     assert message.startswith(f"{named}: ")
     assert "\n" not in message
@@ -82,7 +83,7 @@ def test_what_was_written_is_read(
         assert torch.equal(picture, torch.from_numpy(values[number]).expand(channels, *shape[1:]))
         assert np.array_equal(found.decode(number).values[..., 0], values[number])
         assert found.classes[found.label(number)] == str(labels[number])
-    assert uniform("labelled", DataPaths(folder)) == (*shape[1:], 1)
+    assert uniform(DataKind.LABELLED, DataPaths(folder)) == (*shape[1:], 1)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_other_files_are_no_idx_files(tmp_path: Path) -> None:
     for name in ("train-images.idx3-ubyte.zip", "train-images", "mytrain-images-idx3-ubyte", "other-images-idx3-ubyte"):
         put(tmp_path / name, b"other")
     assert idx_files(tmp_path) == {}
-    assert uniform("labelled", DataPaths(tmp_path)) is None
+    assert uniform(DataKind.LABELLED, DataPaths(tmp_path)) is None
 
 
 def test_a_plain_file_comes_before_the_same_one_packed(tmp_path: Path) -> None:
@@ -149,8 +150,8 @@ def test_any_labels_are_classes_counted_up(tmp_path: Path, labels: list[int], cl
 def test_splits_are_told_apart_and_the_test_files_are_held_out(tmp_path: Path) -> None:
     write_set(tmp_path, labels=[1, 2, 3])
     write_set(tmp_path, labels=[1, 2], word="t10k", seed=7)
-    assert [len(labelled(tmp_path)), find("labelled", DataPaths(tmp_path), "val")] == [3, None]
-    held = held_out("labelled", DataPaths(tmp_path), (1, 3))
+    assert [len(labelled(tmp_path)), find(DataKind.LABELLED, DataPaths(tmp_path), "val")] == [3, None]
+    held = held_out(DataKind.LABELLED, DataPaths(tmp_path), (1, 3))
     assert held is not None
     split, [source] = held
     assert (split, len(source)) == ("test", 2)
@@ -177,7 +178,7 @@ def test_what_was_found_is_said_with_the_classes(tmp_path: Path) -> None:
 def test_the_size_is_known_without_a_look_at_the_numbers(tmp_path: Path, end: str) -> None:
     put(tmp_path / f"{IMAGES}{end}", packed(noise(9, 28, 20))[:16])
     put(tmp_path / f"{LABELS}{end}", b"")
-    assert uniform("labelled", DataPaths(tmp_path)) == (28, 20, 1)
+    assert uniform(DataKind.LABELLED, DataPaths(tmp_path)) == (28, 20, 1)
 
 
 def test_arrays_know_their_size_and_pictures_do_not(tmp_path: Path) -> None:
@@ -187,11 +188,11 @@ def test_arrays_know_their_size_and_pictures_do_not(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "pictures/1.png")
     write_set(tmp_path / "only t10k", word="t10k")
-    assert uniform("labelled", DataPaths(tmp_path / "arrays")) == (10, 12, 3)
-    assert uniform("labelled", DataPaths(tmp_path / "grey.npy")) == (10, 12, 1)
-    assert uniform("labelled", DataPaths(tmp_path / "pictures")) is None
-    assert uniform("labelled", DataPaths(tmp_path / "only t10k")) is None
-    assert uniform("labelled", DataPaths(tmp_path / "arrays", tmp_path / "arrays")) is None
+    assert uniform(DataKind.LABELLED, DataPaths(tmp_path / "arrays")) == (10, 12, 3)
+    assert uniform(DataKind.LABELLED, DataPaths(tmp_path / "grey.npy")) == (10, 12, 1)
+    assert uniform(DataKind.LABELLED, DataPaths(tmp_path / "pictures")) is None
+    assert uniform(DataKind.LABELLED, DataPaths(tmp_path / "only t10k")) is None
+    assert uniform(DataKind.LABELLED, DataPaths(tmp_path / "arrays", tmp_path / "arrays")) is None
 
 
 # ---- what is refused
@@ -327,7 +328,7 @@ def test_idx_files_are_no_a_beside_a_b(tmp_path: Path) -> None:
     for side in "ab":
         write_set(tmp_path / side)
     with pytest.raises(ValueError, match=r"single pictures are learnt from.*--data DIR"):
-        find("labelled", DataPaths(tmp_path / "a", tmp_path / "b"), "train")
+        find(DataKind.LABELLED, DataPaths(tmp_path / "a", tmp_path / "b"), "train")
 
 
 # ---- the real ones
@@ -336,7 +337,7 @@ def test_idx_files_are_no_a_beside_a_b(tmp_path: Path) -> None:
 def test_mnist_is_what_its_page_says(research_pictures: Path) -> None:
     """60,000 and 10,000 pictures of 28 x 28; the first of them show 5, 0, 4, 1, 9, and 7, 2, 1, 0, 4."""
     folder = research_pictures / "mnist"
-    assert uniform("labelled", DataPaths(folder)) == (28, 28, 1)
+    assert uniform(DataKind.LABELLED, DataPaths(folder)) == (28, 28, 1)
     begins = {"train": [5, 0, 4, 1, 9], "test": [7, 2, 1, 0, 4]}
     counts = {"train": 60_000, "test": 10_000}
     for split in ("train", "test"):
@@ -371,11 +372,11 @@ def test_idx_files_beside_arrays_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "train.npy", noise(2, 8, 8, 3))
     refused(tmp_path, tmp_path, "idx files and pictures (train.npy)", "a folder of its own")
     with pytest.raises(ValueError, match="idx files and pictures"):
-        uniform("labelled", DataPaths(tmp_path))
+        uniform(DataKind.LABELLED, DataPaths(tmp_path))
 
 
 def test_stray_idx_files_are_nothing_to_other_methods(tmp_path: Path) -> None:
     put(tmp_path / IMAGES, packed(noise(2, 4, 4)))
     Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
-    assert uniform("images", DataPaths(tmp_path)) is None
-    assert find("images", DataPaths(tmp_path), "train") is not None
+    assert uniform(DataKind.IMAGES, DataPaths(tmp_path)) is None
+    assert find(DataKind.IMAGES, DataPaths(tmp_path), "train") is not None

@@ -21,6 +21,7 @@ from diptych import cli
 from diptych.data.datasets import Dataset, FileDataset, LabelledDataset, classes_of
 from diptych.data.layouts import DataPaths, class_of, find, find_labelled
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
+from diptych.kinds import DataKind
 from diptych.training.run import Run
 
 Train = Callable[..., Run]
@@ -46,7 +47,7 @@ def found_in(folder: Path, split: Any = "train") -> dict[str, str]:
 
 def refused(folder: Path, *parts: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        find("labelled", DataPaths(folder), "train")
+        find(DataKind.LABELLED, DataPaths(folder), "train")
     assert "\n" not in str(caught.value)
     for part in parts:
         assert part in str(caught.value)
@@ -65,7 +66,7 @@ def test_a_folder_for_each_class_in_each_split(tmp_path: Path) -> None:
     paint(tmp_path / "val", {"dog": [4]})
     assert found_in(tmp_path) == {"cat/0": "cat", "cat/1": "cat", "dog/0": "dog"}
     assert found_in(tmp_path, "val") == {"dog/0": "dog"}
-    assert find("labelled", DataPaths(tmp_path), "test") is None
+    assert find(DataKind.LABELLED, DataPaths(tmp_path), "test") is None
 
 
 def test_folders_in_a_class_belong_to_it(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_hidden_folders_and_runs_are_no_classes(tmp_path: Path) -> None:
 
 def test_classes_are_in_the_order_of_their_names_and_numbers_are_counted_up(tmp_path: Path) -> None:
     paint(tmp_path, {name: [1] for name in ("zebra", "10", "9", "Ant", "1b", "100", "日本")})
-    [source] = find("labelled", DataPaths(tmp_path), "train") or []
+    [source] = find(DataKind.LABELLED, DataPaths(tmp_path), "train") or []
     assert classes_of([source]) == ("9", "10", "100", "1b", "Ant", "zebra", "日本")
 
 
@@ -102,8 +103,8 @@ def test_a_label_is_the_place_of_its_class(names: list[str]) -> None:
 
 def test_a_labelled_picture_is_the_same_picture(tmp_path: Path) -> None:
     paint(tmp_path, {"cat": [10], "dog": [20]})
-    [source] = find("labelled", DataPaths(tmp_path), "train", (1, 3)) or []
-    [plain] = find("images", DataPaths(tmp_path), "train", (1, 3)) or []
+    [source] = find(DataKind.LABELLED, DataPaths(tmp_path), "train", (1, 3)) or []
+    [plain] = find(DataKind.IMAGES, DataPaths(tmp_path), "train", (1, 3)) or []
     assert isinstance(source, LabelledDataset)
     assert (len(source), source.channels) == (2, (1,))
     assert torch.equal(source.load(1)[0], torch.full((1, 16, 16), 20, dtype=torch.uint8))
@@ -134,14 +135,14 @@ def test_pictures_in_no_folders_and_arrays_have_no_classes(tmp_path: Path) -> No
     paint(tmp_path / "flat", {".": [1, 2]})
     np.save(tmp_path / "faces.npy", np.zeros((2, 16, 16, 3), np.uint8))
     for place in ("flat", "faces.npy"):
-        [source] = find("labelled", DataPaths(tmp_path / place), "train") or []
+        [source] = find(DataKind.LABELLED, DataPaths(tmp_path / place), "train") or []
         assert (len(source), classes_of([source])) == (2, ())
 
 
 def test_records_have_no_classes(tmp_path: Path, write_tfrecord: Callable[..., Path]) -> None:
     picture = paint(tmp_path / "flat", {".": [1]}) / "0.png"
     write_tfrecord(tmp_path / "records/a.tfrec", [{"image": picture.read_bytes()}])
-    [source] = find("labelled", DataPaths(tmp_path / "records"), "train") or []
+    [source] = find(DataKind.LABELLED, DataPaths(tmp_path / "records"), "train") or []
     assert (len(source), classes_of([source])) == (1, ())
 
 
@@ -150,7 +151,7 @@ def test_nothing_there_is_said_as_ever(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "empty: no pictures found")
     with pytest.raises(ValueError, match=r"single pictures are learnt from.*--data DIR"):
-        find("labelled", DataPaths(tmp_path, tmp_path), "train")
+        find(DataKind.LABELLED, DataPaths(tmp_path, tmp_path), "train")
 
 
 # ---- batches: every sample with its own label
@@ -169,7 +170,7 @@ def levels(batch: dict[str, torch.Tensor]) -> list[int]:
 def greys(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Seven pictures in three classes: 10 to 12 are of the first, 20 of the second, 30 to 32 of the third."""
     folder = paint(tmp_path_factory.mktemp("greys"), {"a": [10, 11, 12], "b": [20], "c": [30, 31, 32]})
-    [source] = find("labelled", DataPaths(folder), "train") or []
+    [source] = find(DataKind.LABELLED, DataPaths(folder), "train") or []
     return source
 
 
@@ -218,7 +219,7 @@ def test_labels_are_where_the_pictures_are(greys: Dataset) -> None:
 
 
 def test_pictures_without_classes_come_without_labels(tmp_path: Path) -> None:
-    [source] = find("labelled", DataPaths(paint(tmp_path, {".": [1, 2]})), "train") or []
+    [source] = find(DataKind.LABELLED, DataPaths(paint(tmp_path, {".": [1, 2]})), "train") or []
     for batch in batches(CachedDataset(source, 8), batch_size=2).stream(0, 2, CPU, 0):
         assert sorted(batch) == ["y"]
 
@@ -301,14 +302,14 @@ def test_a_class_that_no_settings_file_can_hold_is_refused(tmp_path: Path) -> No
     folder.mkdir()
     Image.new("RGB", (8, 8)).save(folder / "1.png")
     with pytest.raises(ValueError, match=r"must be Unicode, and this one is not; rename the folder"):
-        find("labelled", DataPaths(tmp_path), "train")
+        find(DataKind.LABELLED, DataPaths(tmp_path), "train")
 
 
 def test_a_split_without_training_pictures_is_told_the_layouts_of_classes(tmp_path: Path) -> None:
     (tmp_path / "val/cat").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "val/cat/1.png")
     with pytest.raises(ValueError, match="has no train folder, only val; the layouts are: a folder for each class"):
-        find("labelled", DataPaths(tmp_path), "train")
+        find(DataKind.LABELLED, DataPaths(tmp_path), "train")
 
 
 def test_a_class_that_is_called_as_a_split_is_named(tmp_path: Path) -> None:
@@ -316,6 +317,6 @@ def test_a_class_that_is_called_as_a_split_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"vehicles/train: is taken for a split, and beside it are car, plane; rename it"
     ):
-        find("labelled", DataPaths(tmp_path / "vehicles"), "train")
+        find(DataKind.LABELLED, DataPaths(tmp_path / "vehicles"), "train")
     paint(tmp_path / "divided", {"train/car": [1], "train/train": [3], "val/car": [2]})
     assert found_in(tmp_path / "divided").keys() == {"car/0", "train/0"}

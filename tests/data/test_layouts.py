@@ -22,6 +22,7 @@ from diptych.data.layouts import (
     held_out,
     list_pictures,
 )
+from diptych.kinds import DataKind
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -86,13 +87,13 @@ def test_the_layouts_that_people_have_are_found(tmp_path: Path, layout: str, cas
 
 def test_measuring_prefers_val_then_test_then_nothing(tmp_path: Path) -> None:
     draw(tmp_path / "train" / "a.png", 1, 2)
-    assert held_out("paired", DataPaths(tmp_path)) is None
+    assert held_out(DataKind.PAIRED, DataPaths(tmp_path)) is None
     draw(tmp_path / "test" / "b.png", 3, 4)
-    found = held_out("paired", DataPaths(tmp_path))
+    found = held_out(DataKind.PAIRED, DataPaths(tmp_path))
     assert found is not None
     assert (found[0], levels(found[1][0])) == ("test", {"b": (3, 4)})
     draw(tmp_path / "val" / "c.png", 5, 6)
-    found = held_out("paired", DataPaths(tmp_path))
+    found = held_out(DataKind.PAIRED, DataPaths(tmp_path))
     assert found is not None
     assert (found[0], levels(found[1][0])) == ("val", {"c": (5, 6)})
 
@@ -352,7 +353,7 @@ def test_pairs_in_two_folders_may_have_splits(tmp_path: Path) -> None:
     place = DataPaths(tmp_path / "photos", tmp_path / "drawings")
     for level, split in enumerate(SPLITS):
         assert levels(find_paired(place, split)) == {"x": (level, 100 + level)}
-    found = held_out("paired", place)
+    found = held_out(DataKind.PAIRED, place)
     assert found is not None
     assert (found[0], levels(found[1][0])) == ("val", {"x": (1, 101)})
 
@@ -448,7 +449,7 @@ def test_two_unpaired_sides_are_found(
         for place in (DataPaths(tmp_path), _by_hand(tmp_path, layout, case)):
             if place is None:
                 continue
-            found = find("unpaired", place, split)
+            found = find(DataKind.UNPAIRED, place, split)
             if split in want:
                 assert sides(found) == want[split]
             else:
@@ -522,7 +523,7 @@ def test_each_unpaired_side_is_read_in_the_channels_asked_for(tmp_path: Path, wr
     draw(tmp_path / "A" / "1.png", 1)
     write_tfrecord(tmp_path / "B" / "1.tfrec", [{"image": png(2)}])
     for channels in [(1, 3), (3, 1)]:
-        found = find("unpaired", DataPaths(tmp_path), "train", channels)
+        found = find(DataKind.UNPAIRED, DataPaths(tmp_path), "train", channels)
         assert sides(found) == ({"1": 1}, {"1.tfrec/00000": 2})
         assert found is not None
         assert [tuple(source.load(0)[0].shape) for source in found] == [(c, 4, 6) for c in channels]
@@ -538,7 +539,7 @@ def test_side_by_side_pairs_are_taken_apart(tmp_path: Path, folder: str) -> None
         draw(data / folder / f"{level}.png", level, 100 + level)
     extra = {"0": 0} if folder == "train" else {}
     want = {**extra, "1": 1, "2": 2}
-    found = find("unpaired", DataPaths(data), split, (1, 3))
+    found = find(DataKind.UNPAIRED, DataPaths(data), split, (1, 3))
     assert sides(found) == (want, {name: 100 + level for name, level in want.items()})
     assert found is not None
     assert [source.channels for source in found] == [(1,), (3,)]
@@ -587,13 +588,13 @@ def test_measuring_unpaired_prefers_val_then_test_then_nothing(tmp_path: Path) -
     draw(tmp_path / "horse" / "train" / "1.png", 1)
     draw(tmp_path / "zebra" / "train" / "1.png", 2)
     place, by_hand = DataPaths(tmp_path), DataPaths(tmp_path / "horse", tmp_path / "zebra")
-    assert held_out("unpaired", place) is None
-    assert held_out("unpaired", by_hand) is None
+    assert held_out(DataKind.UNPAIRED, place) is None
+    assert held_out(DataKind.UNPAIRED, by_hand) is None
     for level, split in [(10, "test"), (20, "val")]:
         draw(tmp_path / "horse" / split / "x.png", level)
         draw(tmp_path / "zebra" / split / "y.png", level + 1)
         for one in (place, by_hand):
-            found = held_out("unpaired", one, (1, 1))
+            found = held_out(DataKind.UNPAIRED, one, (1, 1))
             assert found is not None
             assert (found[0], sides(found[1])) == (split, ({"x": level}, {"y": level + 1}))
             assert [source.channels for source in found[1]] == [(1,), (1,)]
@@ -603,12 +604,12 @@ def test_find_gives_one_source_of_pairs_or_two_sides(tmp_path: Path) -> None:
     for level in (1, 2):
         draw(tmp_path / "trainA" / f"{level}.png", level)
         draw(tmp_path / "trainB" / f"{level}.png", 100 + level)
-    pairs = find("paired", DataPaths(tmp_path), "train")
+    pairs = find(DataKind.PAIRED, DataPaths(tmp_path), "train")
     assert pairs is not None
     assert [levels(source) for source in pairs] == [{"1": (1, 101), "2": (2, 102)}]
-    assert sides(find("unpaired", DataPaths(tmp_path), "train")) == ({"1": 1, "2": 2}, {"1": 101, "2": 102})
-    assert find("paired", DataPaths(tmp_path), "val") is None
-    assert find("unpaired", DataPaths(tmp_path), "val") is None
+    assert sides(find(DataKind.UNPAIRED, DataPaths(tmp_path), "train")) == ({"1": 1, "2": 2}, {"1": 101, "2": 102})
+    assert find(DataKind.PAIRED, DataPaths(tmp_path), "val") is None
+    assert find(DataKind.UNPAIRED, DataPaths(tmp_path), "val") is None
 
 
 # ---- what is wrong with unpaired pictures is named
@@ -844,14 +845,14 @@ def test_single_pictures(tmp_path: Path) -> None:
         draw(tmp_path / "split/train" / name, level)
     draw(tmp_path / "split/validation/z.png", 3)
     for folder in ("flat", "split"):
-        found = find("images", DataPaths(tmp_path / folder), "train")
+        found = find(DataKind.IMAGES, DataPaths(tmp_path / folder), "train")
         assert found is not None
         assert [flats(source) for source in found] == [{"x": 1, "deep/y": 2}]
-    assert find("images", DataPaths(tmp_path / "flat"), "val") is None
-    assert held_out("images", DataPaths(tmp_path / "flat")) is None
-    split, [source] = held_out("images", DataPaths(tmp_path / "split")) or ("train", [])
+    assert find(DataKind.IMAGES, DataPaths(tmp_path / "flat"), "val") is None
+    assert held_out(DataKind.IMAGES, DataPaths(tmp_path / "flat")) is None
+    split, [source] = held_out(DataKind.IMAGES, DataPaths(tmp_path / "split")) or ("train", [])
     assert (split, flats(source)) == ("val", {"z": 3})
-    [grey] = find("images", DataPaths(tmp_path / "flat"), "train", (1, 3)) or []
+    [grey] = find(DataKind.IMAGES, DataPaths(tmp_path / "flat"), "train", (1, 3)) or []
     assert grey.load(0)[0].shape[0] == 1
 
 
@@ -860,11 +861,11 @@ def test_single_pictures_without_a_train_folder(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"has no train folder, only val; the layouts are: pictures, or TFRecord files"
     ):
-        find("images", DataPaths(tmp_path), "train")
+        find(DataKind.IMAGES, DataPaths(tmp_path), "train")
 
 
-@pytest.mark.parametrize("needs", ["images", "unpaired"])
-def test_a_link_that_leads_in_circles_is_a_picture_like_any_other(tmp_path: Path, needs: str) -> None:
+@pytest.mark.parametrize("needs", [DataKind.IMAGES, DataKind.UNPAIRED])
+def test_a_link_that_leads_in_circles_is_a_picture_like_any_other(tmp_path: Path, needs: DataKind) -> None:
     """It is named as unreadable when its turn comes, and what lies beside it is found."""
     draw(tmp_path / "x.png", 1, 2)
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")

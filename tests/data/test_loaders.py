@@ -14,8 +14,9 @@ from torch import Tensor
 
 from diptych.data.datasets import Dataset
 from diptych.data.layouts import DataPaths, find_paired, find_unpaired
-from diptych.data.loaders import CachedDataset, Direction, Fit, TrainLoader, open_cached, split_sides
+from diptych.data.loaders import CachedDataset, Fit, TrainLoader, open_cached, split_sides
 from diptych.images import geometry
+from diptych.kinds import Direction
 
 CPU = torch.device("cpu")
 

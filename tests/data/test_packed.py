@@ -16,6 +16,7 @@ from PIL import Image
 from diptych.data.datasets import ArrayDataset, Dataset
 from diptych.data.layouts import DataPaths, find, find_singles, held_out
 from diptych.images.files import Array
+from diptych.kinds import DataKind
 from diptych.prepare.inspect import inspect
 
 
@@ -107,7 +108,7 @@ def test_threads_read_at_once_and_a_pickle_holds_no_pictures(tmp_path: Path) -> 
 
 def refused(file: Path) -> str:
     with pytest.raises(ValueError, match=r".") as caught:
-        find("images", DataPaths(file), "train")
+        find(DataKind.IMAGES, DataPaths(file), "train")
     message = str(caught.value)
     assert message.startswith(f"{file}: ")
     assert "\n" not in message
@@ -186,18 +187,18 @@ def test_what_cannot_be_read_or_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_val_and_test_lie_beside_it(tmp_path: Path) -> None:
     place = DataPaths(flat(tmp_path / "all faces.npy", 1, 2))
-    assert levels(find("images", place, "train")) == [[1, 2]]
-    assert find("images", place, "val") is None
-    assert held_out("images", place) is None
+    assert levels(find(DataKind.IMAGES, place, "train")) == [[1, 2]]
+    assert find(DataKind.IMAGES, place, "val") is None
+    assert held_out(DataKind.IMAGES, place) is None
     flat(tmp_path / "all faces-test.npy", 5)
-    assert [(split, levels(found)) for split, found in [held_out("images", place) or ("train", [])]] == [
+    assert [(split, levels(found)) for split, found in [held_out(DataKind.IMAGES, place) or ("train", [])]] == [
         ("test", [[5]])
     ]
     flat(tmp_path / "all faces-val.npy", 3, 4)
-    assert [(split, levels(found)) for split, found in [held_out("images", place) or ("train", [])]] == [
+    assert [(split, levels(found)) for split, found in [held_out(DataKind.IMAGES, place) or ("train", [])]] == [
         ("val", [[3, 4]])
     ]
-    [grey] = find("images", place, "train", (1, 3)) or []
+    [grey] = find(DataKind.IMAGES, place, "train", (1, 3)) or []
     assert grey.load(0)[0].shape == (1, 4, 6)
 
 
@@ -206,14 +207,14 @@ def test_a_folder_may_hold_arrays(tmp_path: Path, names: tuple[str, ...]) -> Non
     for level, name in enumerate(names):
         flat(tmp_path / f"{name}.npy", level)
     flat(tmp_path / "labels.npy", 9)
-    found = [levels(find("images", DataPaths(tmp_path), split)) for split in ("train", "val", "test")]
+    found = [levels(find(DataKind.IMAGES, DataPaths(tmp_path), split)) for split in ("train", "val", "test")]
     assert found == [[[0]], [[1]], [[2]]]
 
 
 def test_arrays_of_what_is_held_out_are_not_trained_on(tmp_path: Path) -> None:
     flat(tmp_path / "val.npy", 1)
     with pytest.raises(ValueError, match=r"has no train.npy, only val.npy; the layouts are: .*DIR/train.npy"):
-        find("images", DataPaths(tmp_path), "train")
+        find(DataKind.IMAGES, DataPaths(tmp_path), "train")
 
 
 @pytest.mark.parametrize("picture", ["1.png", "train/1.png"])
@@ -224,20 +225,20 @@ def test_arrays_beside_pictures_are_refused(tmp_path: Path, picture: str) -> Non
     with pytest.raises(
         ValueError, match=r"holds arrays \(train.npy\) and pictures \(1.png\), maybe the same ones twice"
     ):
-        find("images", DataPaths(tmp_path), "train")
+        find(DataKind.IMAGES, DataPaths(tmp_path), "train")
     (tmp_path / "train.npy").rename(tmp_path / "other.npy")  # an array of no split is no matter of ours
-    assert find("images", DataPaths(tmp_path), "train")
+    assert find(DataKind.IMAGES, DataPaths(tmp_path), "train")
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_arrays_are_no_pairs(tmp_path: Path, split: str) -> None:
     a, b = flat(tmp_path / "in/train.npy", 1), flat(tmp_path / "b.npy", 2)
     for needs, place in (
-        ("paired", DataPaths(a)),
-        ("unpaired", DataPaths(a)),
-        ("paired", DataPaths(a.parent)),
-        ("unpaired", DataPaths(a.parent)),
-        ("paired", DataPaths(a, b)),
+        (DataKind.PAIRED, DataPaths(a)),
+        (DataKind.UNPAIRED, DataPaths(a)),
+        (DataKind.PAIRED, DataPaths(a.parent)),
+        (DataKind.UNPAIRED, DataPaths(a.parent)),
+        (DataKind.PAIRED, DataPaths(a, b)),
     ):
         if split == "val" and (place.folder.is_dir() or place.folder_b):
             assert find(needs, place, "val") is None
@@ -250,16 +251,16 @@ def test_arrays_are_no_pairs(tmp_path: Path, split: str) -> None:
 
 def test_two_arrays_are_a_and_b(tmp_path: Path) -> None:
     a, b = flat(tmp_path / "a.npy", 1, 2), flat(tmp_path / "b.npy", 3)
-    assert levels(find("unpaired", DataPaths(a, b), "train")) == [[1, 2], [3]]
-    assert find("unpaired", DataPaths(a, b), "val") is None
+    assert levels(find(DataKind.UNPAIRED, DataPaths(a, b), "train")) == [[1, 2], [3]]
+    assert find(DataKind.UNPAIRED, DataPaths(a, b), "val") is None
     flat(tmp_path / "a-val.npy", 4)
     with pytest.raises(ValueError, match=r"a-val.npy: the other side is missing in .*b.npy"):
-        find("unpaired", DataPaths(a, b), "val")
+        find(DataKind.UNPAIRED, DataPaths(a, b), "val")
     flat(tmp_path / "b-val.npy", 5)
-    assert levels(find("unpaired", DataPaths(a, b), "val")) == [[4], [5]]
+    assert levels(find(DataKind.UNPAIRED, DataPaths(a, b), "val")) == [[4], [5]]
     (tmp_path / "folder").mkdir()
     Image.new("RGB", (4, 4), (7, 7, 7)).save(tmp_path / "folder/1.png")
-    assert levels(find("unpaired", DataPaths(a, tmp_path / "folder"), "train")) == [[1, 2], [7]]
+    assert levels(find(DataKind.UNPAIRED, DataPaths(a, tmp_path / "folder"), "train")) == [[1, 2], [7]]
 
 
 def test_an_array_is_a_list_of_single_pictures(tmp_path: Path) -> None:

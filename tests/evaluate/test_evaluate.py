@@ -12,8 +12,8 @@ from PIL import Image
 
 from diptych import metrics
 from diptych.data.builtin import facades
-from diptych.data.loaders import BACK, Direction
 from diptych.evaluate import evaluate
+from diptych.kinds import REVERSE, Direction
 from diptych.model import Model, load
 from diptych.training.run import Run, read_json_lines
 
@@ -142,7 +142,7 @@ def test_side_by_side_pairs_measure_both_ways(two_ways: Path, tiny_pairs: Path) 
         [entry, _] = read_json_lines(folder / "results.jsonl")
         assert entry["panels"] == ["input", "output", "target", "reconstructed", "identity"]
         shown = {panel: picture(folder / panel / "facade-0006.png") for panel in entry["panels"]}
-        there, back = (load(two_ways, direction=d, device="cpu") for d in (way, BACK[way]))
+        there, back = (load(two_ways, direction=d, device="cpu") for d in (way, REVERSE[way]))
         output = there.batch({"x": real})
         want = {
             "input": real,

@@ -16,8 +16,8 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import diptych
-from diptych.methods.base import Shape
 from diptych.methods.cgan import CGAN, CGANSettings
+from diptych.methods.settings import Shape
 from diptych.training.run import Run, settings_from
 
 Train = Callable[..., Run]

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from diptych.images import color, files
 from diptych.images.files import Array
-from diptych.methods.base import Shape
 from diptych.methods.colorize import Colorize
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+from diptych.methods.settings import Shape
 from diptych.model import Model
 
 SETTINGS = Pix2PixSettings(width=2, patch=16, dropout=False)

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diptych.methods.base import Shape
 from diptych.methods.cyclegan import CycleGAN, CycleGANSettings
+from diptych.methods.settings import Shape
 from diptych.networks.resnet import ResidualBlock
 
 SHAPE = Shape(size=32)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diptych.methods.base import Shape
 from diptych.methods.glcic import GLCIC, GLCICSettings
+from diptych.methods.settings import Shape
 from diptych.training.run import settings_from
 from diptych.training.updater import Updater
 

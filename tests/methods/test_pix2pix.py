@@ -8,8 +8,8 @@ from torch import Tensor
 
 from diptych import losses
 from diptych.methods import METHODS
-from diptych.methods.base import Shape
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+from diptych.methods.settings import Shape
 
 SHAPE = Shape(size=32)
 
@@ -123,7 +123,7 @@ def test_every_method_says_what_it_is(name: str) -> None:
     method = METHODS[name]
     assert method.paper
     assert method.summary
-    assert method.needs in ("paired", "unpaired", "images", "labelled")
+    assert method.data in ("paired", "unpaired", "images", "labelled")
     owned = [network for networks in method.players.values() for network in networks]
     assert set(method.deployed) <= set(owned)
     assert len(owned) == len(set(owned))

@@ -20,6 +20,7 @@ from diptych.cli import run
 from diptych.data.builtin import facades, shapes
 from diptych.images import files
 from diptych.images.files import Array
+from diptych.kinds import DataKind
 from diptych.methods import METHODS
 from diptych.methods.pix2pix import Pix2Pix
 from diptych.prepare import scan
@@ -320,7 +321,7 @@ def test_grey_pictures_alone_have_no_colours_to_teach(tmp_path: Path) -> None:
 
 def test_new_methods_are_named_by_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_all(tmp_path, "train/cat/1.png", "train/dog/2.png", "train/owl/3.png")
-    monkeypatch.setitem(METHODS, "inpaint", type("Inpaint", (Pix2Pix,), {"needs": "images"}))
+    monkeypatch.setitem(METHODS, "inpaint", type("Inpaint", (Pix2Pix,), {"data": DataKind.IMAGES}))
     findings = inspect(tmp_path)
     assert findings.methods == ["colorize", "glcic", "inpaint"]
     [note] = findings.notes

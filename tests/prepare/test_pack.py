@@ -26,6 +26,7 @@ from diptych.data.layouts import DataPaths, find, list_pictures
 from diptych.data.loaders import CachedDataset, TrainLoader
 from diptych.images import files
 from diptych.images.files import Array, Pixels
+from diptych.kinds import DataKind
 from diptych.prepare import pack as module
 from diptych.prepare.inspect import inspect
 from diptych.prepare.pack import pack
@@ -116,7 +117,7 @@ def test_batches_are_those_of_the_folder(source: Path, tmp_path: Path) -> None:
     pack(source, out=tmp_path / "faces.npy", size=(18, 18))
     batches = []
     for data in (tmp_path / "small", tmp_path / "faces.npy"):
-        [found] = find("images", DataPaths(data), "train") or []
+        [found] = find(DataKind.IMAGES, DataPaths(data), "train") or []
         store = CachedDataset(found, 18)
         batches.append(TrainLoader([store], size=16, batch_size=5, flip=True, seed=3, direction="AtoB"))
     for step in range(6):

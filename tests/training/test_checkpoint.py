@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diptych.methods.base import Shape
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+from diptych.methods.settings import Shape
 from diptych.training import checkpoint
 
 

@@ -20,9 +20,10 @@ from torch import Tensor
 
 import diptych
 from diptych.methods import METHODS
-from diptych.methods.base import Game, MethodSettings, Outcome
+from diptych.methods.base import Game, Outcome
 from diptych.methods.cyclegan import CycleGANSettings
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+from diptych.methods.settings import MethodSettings
 from diptych.networks.unet import UNet
 from diptych.training import doctor
 from diptych.training.run import Run, Settings, read_json_lines

@@ -18,8 +18,8 @@ import diptych
 from diptych import metrics
 from diptych.data.builtin import facades
 from diptych.data.datasets import SideBySide
-from diptych.data.loaders import Direction
 from diptych.images.files import from_bytes
+from diptych.kinds import Direction
 from diptych.methods.cgan import CGAN
 from diptych.methods.pix2pix import Pix2Pix
 from diptych.metrics.features import Features

@@ -17,7 +17,7 @@ def methods() -> None:
 
     table = Table("method", "what it learns", "data", "paper", box=None)
     for name, method in METHODS.items():
-        table.add_row(name, method.summary, method.needs, method.paper)
+        table.add_row(name, method.summary, method.data, method.paper)
     Console().print(table)
 
 

@@ -23,6 +23,7 @@ from diptych.data.datasets import (
 )
 from diptych.data.idx import IdxDataset
 from diptych.images.files import SUFFIXES
+from diptych.kinds import DataKind
 
 Split = Literal["train", "val", "test"]
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
@@ -86,7 +87,7 @@ class DataPaths:
         return " and ".join(str(folder) for folder in self.flags.values())
 
 
-def find(needs: str, place: DataPaths, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Dataset] | None:
+def find(needs: DataKind, place: DataPaths, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Dataset] | None:
     """The samples of one split that a method needs, or None where there is no such split.
 
     "paired" pictures are one source of pairs, "unpaired" ones two sources, A and B; "images" are one source of single
@@ -213,7 +214,7 @@ def class_of(path: Path, folder: Path) -> str:
     return "".join(path.parts[len(folder.parts) : -1][:1])
 
 
-def uniform(needs: str, place: DataPaths) -> tuple[int, int, int] | None:
+def uniform(needs: DataKind, place: DataPaths) -> tuple[int, int, int] | None:
     """Height, width and channels of all training pictures, where one file holds them all; None elsewhere."""
     if place.folder_b is not None:
         return None
@@ -267,7 +268,9 @@ def _sides(place: DataPaths, split: Split) -> tuple[tuple[Path, Path] | None, st
     return _first_two_by_name(place.folder, split), " (A and B in the order of their names)"
 
 
-def held_out(needs: str, place: DataPaths, channels: tuple[int, int] = (3, 3)) -> tuple[Split, list[Dataset]] | None:
+def held_out(
+    needs: DataKind, place: DataPaths, channels: tuple[int, int] = (3, 3)
+) -> tuple[Split, list[Dataset]] | None:
     """The split to measure on: val where there is one, else test, else None. Side-by-side pairs stay pairs for any needs."""
     for split in HELD_OUT:
         if found := find(needs, place, split, channels):

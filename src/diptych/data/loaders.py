@@ -20,9 +20,8 @@ from diptych.data.datasets import Dataset, LabelledDataset
 from diptych.images import geometry
 from diptych.images.files import from_bytes
 from diptych.images.masks import MaskSpec
+from diptych.kinds import Direction
 
-Direction = Literal["AtoB", "BtoA"]
-BACK: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 Fit = Literal["stretch", "crop"]
 Progress = Callable[[int, int], None]
 

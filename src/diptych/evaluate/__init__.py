@@ -9,13 +9,12 @@ from typing import Any
 from diptych.data import layouts
 from diptych.data.datasets import Dataset
 from diptych.data.layouts import DataPaths
-from diptych.data.loaders import Direction
 from diptych.devices import Device
 from diptych.evaluate import folders, generation, translation
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Progress
+from diptych.kinds import Direction
 from diptych.methods import METHODS
-from diptych.methods.base import SINGLE
 from diptych.training.run import Run, command_line
 
 __all__ = [
@@ -106,17 +105,17 @@ def evaluate(
 def _of_run(run: Run, place: DataPaths, asked: EvalOptions) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What is the same in every line, and the lines."""
     split, sources = _held_out(run, place)
-    measure = generation.measure if METHODS[run.method].needs == "labelled" else translation.measure
+    measure = generation.measure if METHODS[run.method].data == "labelled" else translation.measure
     return {"data": str(place), "split": split}, measure(run, place, split, sources, asked)
 
 
 def _held_out(run: Run, place: DataPaths) -> tuple[str, list[Dataset]]:
     """The split to measure on."""
-    needs, channels = METHODS[run.method].needs, (run.settings.channels_a, run.settings.channels_b)
+    needs, channels = METHODS[run.method].data, (run.settings.channels_a, run.settings.channels_b)
     found = layouts.held_out(needs, place, channels)
     if found is None:
         sides = " (val/A + val/B, or a val in each of two folders)"
-        if needs in SINGLE:
+        if not needs.has_sides:
             sides = " (or beside NAME.npy in NAME-val.npy)"
         if needs == "labelled":
             sides = ", a folder for each class (beside idx files: t10k-images-idx3-ubyte and its labels)"

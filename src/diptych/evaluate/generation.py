@@ -98,7 +98,7 @@ def measure(run: Run, place: DataPaths, split: str, sources: list[Dataset], aske
 def _sources(run: Run, place: DataPaths, sources: list[Dataset]) -> tuple[Dataset, Dataset]:
     """The training pictures and the held-out ones."""
     channels = (run.settings.channels_a, run.settings.channels_b)
-    training = layouts.find(METHODS[run.method].needs, place, "train", channels)
+    training = layouts.find(METHODS[run.method].data, place, "train", channels)
     if not training:
         raise ValueError(f"{place}: has no training pictures to compare with; give the data that the run learnt from")
     return training[0], sources[0]

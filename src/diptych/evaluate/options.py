@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from diptych import metrics
-from diptych.data.loaders import Direction
 from diptych.devices import Device, choose_device
 from diptych.evaluate.results import Progress
+from diptych.kinds import Direction
 from diptych.metrics import features, weights
 from diptych.metrics.features import Features
 from diptych.metrics.networks import lpips

@@ -11,12 +11,13 @@ from diptych import metrics
 from diptych.data import layouts
 from diptych.data.datasets import Dataset, PairSide
 from diptych.data.layouts import DataPaths
-from diptych.data.loaders import BACK, Direction, EvalLoader, open_cached, spread
+from diptych.data.loaders import EvalLoader, open_cached, spread
 from diptych.evaluate.labelmaps import OF_LABEL_MAPS, LabelMapScore, open_label_maps
 from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, Measure, PerImage, Spread, open_sets
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Progress, Results, as_line
 from diptych.images.files import as_bytes
+from diptych.kinds import REVERSE, Direction
 from diptych.methods import METHODS
 from diptych.methods.base import Method, Predictor
 from diptych.metrics import features
@@ -48,11 +49,11 @@ def measure(run: Run, place: DataPaths, split: str, sources: list[Dataset], aske
     chosen = _chosen(run, place, sources, asked)
     directions = [asked.direction or settings.direction]
     if method.two_way and asked.direction is None:
-        directions.append(BACK[settings.direction])
+        directions.append(REVERSE[settings.direction])
 
     kept = {name: checkpoint.kept(run.path, name) for name in (*method.kept, checkpoint.BEST)}
     kept = {name: path for name, path in kept.items() if path.exists()}
-    ways = list(BACK) if method.two_way else directions
+    ways = list(REVERSE) if method.two_way else directions
     models = {way: load(run.path, direction=way, device=asked.device) for way in ways}
     training, chosen = _training(run, place, chosen, asked)
     lines = []
@@ -63,14 +64,14 @@ def measure(run: Run, place: DataPaths, split: str, sources: list[Dataset], aske
         left_out = held_out.check(f"{split} pictures", f"{place}: ", "nothing to measure on", asked)
         others = held_out  # the real pictures of the kind that comes out
         if len(sources) > 1:
-            others = _Pictures(_inputs(sources, BACK[way]), settings, way, model.method)
+            others = _Pictures(_inputs(sources, REVERSE[way]), settings, way, model.method)
             others.check(f"{split} pictures", f"{place}: ", "nothing to compare with", asked)
         judges: dict[str, Predictor] = {"model": model.batch, **{name: one.batch for name, one in earlier.items()}}
         if asked.baselines:
             judges |= _baselines(training, settings, way, model.method, asked)
         measures = _measures(chosen, held_out, others, training, way, asked)
         part = f"{split}-{way}" if method.two_way else split
-        back = models[BACK[way]] if method.two_way else None
+        back = models[REVERSE[way]] if method.two_way else None
         results = Results(run.path / "results" / part)
         for indices, batch, outputs in _answers(judges, held_out, asked.progress):
             of_each = {who: _fed(measures, who, output, batch) for who, output in outputs.items()}
@@ -91,7 +92,7 @@ def measure(run: Run, place: DataPaths, split: str, sources: list[Dataset], aske
             if found or who in judges:
                 count = len(others if who == HELD_OUT else held_out)
                 line: dict[str, Any] = {"step": earlier.get(who, model).step, "count": count}
-                if method.needs != "images":  # what goes in is made from what comes out
+                if method.data != "images":  # what goes in is made from what comes out
                     line["direction"] = way
                 if left_out:
                     line["left-out"] = len(left_out)
@@ -103,11 +104,11 @@ def _chosen(run: Run, place: DataPaths, sources: list[Dataset], asked: EvalOptio
     """The names of the metrics to measure; a `ValueError` for those that these pictures do not allow."""
     settings, method = run.settings, METHODS[run.method]
     with_targets = [*metrics.PAIRED, *(metrics.IN_HOLES if "mask" in method.inputs else ()), "lpips"]
-    there = [*with_targets, *OF_SETS, *(OF_LABEL_MAPS if method.needs != "images" else ())]
+    there = [*with_targets, *OF_SETS, *(OF_LABEL_MAPS if method.data != "images" else ())]
     usual = [*method.metrics, "lpips"] if len(sources) == 1 else []
-    if len(sources) == 1 and method.needs != "images":
+    if len(sources) == 1 and method.data != "images":
         usual += OF_LABEL_MAPS
-    if method.needs == "unpaired":
+    if method.data == "unpaired":
         usual += OF_SETS
     chosen = asked.chosen(there, usual, run.path)
     of_colour = set(asked.names or ()) & set(metrics.OF_COLOUR)
@@ -128,7 +129,7 @@ def _training(run: Run, place: DataPaths, chosen: list[str], asked: EvalOptions)
         return [], chosen
     try:
         found = layouts.find(
-            METHODS[run.method].needs, place, "train", (run.settings.channels_a, run.settings.channels_b)
+            METHODS[run.method].data, place, "train", (run.settings.channels_a, run.settings.channels_b)
         )
         assert found is not None
     except ValueError as error:
@@ -154,7 +155,7 @@ def _measures(
     measures: list[Measure] = [PerImage(of_pictures, behind, asked)] if of_pictures else []
 
     def learnt_from() -> Spread:
-        real = _Pictures(_inputs(training, BACK[way]), settings, way, method, READ)
+        real = _Pictures(_inputs(training, REVERSE[way]), settings, way, method, READ)
         real.check("training pictures", "", "nothing to compare with", asked)
         return real.real(READ)
 
@@ -207,7 +208,7 @@ class _Pictures:
     def batches(self, most: int | None = None) -> Iterator[tuple[range, dict[str, Tensor]]]:
         """All of them, or so many at most, spread over all."""
         for indices, batch in self.plain.batches(min(len(self), most or len(self)), AT_ONCE):
-            if self.method.needs == "unpaired" and "x" not in batch:
+            if self.method.data == "unpaired" and "x" not in batch:
                 batch = {"x": batch["y"]}
             yield indices, self.method.whole(batch)
 
@@ -234,7 +235,7 @@ def _baselines(
     training: list[Dataset], settings: Settings, direction: Direction, method: Method, asked: EvalOptions
 ) -> dict[str, Predictor]:
     """What anybody could answer who has the training pictures, as pairs, as two sets, or as single pictures."""
-    if method.needs == "images":
+    if method.data == "images":
         singles = _Pictures(training[0], settings, direction, method)
         singles.check("training pictures", "--baselines: ", "leave it out, or give others", asked)
         return method.baselines(batch["y"] for _, batch in singles.batches())
@@ -244,7 +245,7 @@ def _baselines(
             "mean training target": _always_the_mean(pairs, "y", asked.progress),
             "target of the nearest training input": _nearest(pairs),
         }
-    targets = _Pictures(_inputs(training, BACK[direction]), settings, direction, method)
+    targets = _Pictures(_inputs(training, REVERSE[direction]), settings, direction, method)
     mean = _always_the_mean(targets, "x", asked.progress)
     if settings.channels_a != settings.channels_b:
         return {"mean training picture": mean}

@@ -4,83 +4,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor, nn
 
 from diptych.images.masks import MaskSpec
+from diptych.kinds import DataKind
 from diptych.losses import Adversarial
-
-
-def kebab(name: str) -> str:
-    """The spelling of a setting in flags, recipes and settings.toml.
-
-    >>> kebab("lambda_l1")
-    'lambda-l1'
-    """
-    return name.replace("_", "-")
-
-
-class StrictModel(BaseModel):
-    """Frozen, named as on the command line, and refusing every key that it does not know."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        alias_generator=kebab,
-        populate_by_name=True,
-        serialize_by_alias=True,
-        allow_inf_nan=False,
-    )
-
-
-SINGLE = ("images", "labelled")
-"""What methods need that learn from single pictures, with no A and B."""
+from diptych.methods.settings import MethodSettings, Shape
 
 TOGETHER = 16
 """Pictures that are drawn at a time; always as many, lest the last bits of one depend on how many are asked for."""
-
-Uniform = tuple[int, int, int]
-"""Height, width and channels."""
-
-
-class MethodSettings(StrictModel):
-    """A method's own settings; each paper's file extends it."""
-
-    def defaults(self, uniform: Uniform | None = None) -> dict[str, Any]:
-        """The settings of the run, by their flags' names, for which this paper has another default.
-
-        `uniform` is what all pictures are like, where their format knows of one size and kind alone.
-        """
-        return {}
-
-    def resolved(self, steps: int, size: int) -> Self:
-        """The same settings with what depends on the length of the run and the size of its pictures worked out."""
-        return self
-
-
-class Shape(StrictModel):
-    """What a method is built for: pictures of `size` x `size` at training, with so many channels in and out, in classes."""
-
-    size: int
-    x_channels: int = 3
-    y_channels: int = 3
-    classes: tuple[str, ...] = ()
-    """What the classes are called; a label is a place among them."""
-
-    @field_validator("classes")
-    @classmethod
-    def _are_names(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        """Pictures are kept in folders by these names, and a model may be anybody's."""
-        if strange := [name for name in classes if name in ("", ".", "..") or PurePath(name).name != name]:
-            raise ValueError(f"{strange[0]!r} is no name of a folder")
-        return classes
-
 
 Predictor = Callable[[dict[str, Tensor]], Tensor]
 """From the tensors named in `inputs` to what comes out."""
@@ -124,8 +60,8 @@ class Method(nn.Module, ABC):
 
     paper: ClassVar[str]
     summary: ClassVar[str]
-    needs: ClassVar[str]
-    """What the data must be: "paired", "unpaired", "images" or "labelled"."""
+    data: ClassVar[DataKind]
+    """What it learns from."""
     players: ClassVar[dict[str, tuple[str, ...]]]
     """Who moves together, and which networks each player owns."""
     inputs: ClassVar[tuple[str, ...]] = ("x",)
@@ -245,7 +181,7 @@ class Method(nn.Module, ABC):
 
     def whole(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A batch of the data with what goes in, where that is made from `y`."""
-        return {**batch, **self.inputs_from(batch)} if self.needs == "images" else batch
+        return {**batch, **self.inputs_from(batch)} if self.data == "images" else batch
 
     def outcomes(self, batch: dict[str, Tensor]) -> dict[str, Outcome]:
         """What each generator, by its name, makes of a batch of the data."""

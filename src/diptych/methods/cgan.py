@@ -14,7 +14,9 @@ from pydantic import Field
 from torch import Tensor
 
 from diptych import losses
-from diptych.methods.base import Game, Method, MethodSettings, Outcome, Shape, Uniform, Update, frozen
+from diptych.kinds import DataKind
+from diptych.methods.base import Game, Method, Outcome, Update, frozen
+from diptych.methods.settings import MethodSettings, Shape, Uniform
 from diptych.networks import dcgan
 
 ROWS, COLUMNS = 16, 10  # of a sample sheet: classes at most, pictures of each
@@ -58,7 +60,7 @@ class CGAN(Method):
 
     paper = "Mirza and Osindero 2014, Conditional Generative Adversarial Nets; Radford et al. 2016, DCGAN"
     summary = "pictures out of noise, of a class that you name, learnt from pictures in classes"
-    needs = "labelled"
+    data = DataKind.LABELLED
     players: ClassVar[dict[str, tuple[str, ...]]] = {"generator": ("G",), "discriminator": ("D",)}
     inputs: ClassVar[tuple[str, ...]] = ("z", "label")
     columns: ClassVar[tuple[str, ...]] = ("",) * COLUMNS

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from diptych.images import color
-from diptych.methods.base import Predictor, Shape, Update
+from diptych.kinds import DataKind
+from diptych.methods.base import Predictor, Update
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+from diptych.methods.settings import Shape
 
 ROWS = 256  # of a large picture at a time, so that its colours in all their forms need not lie in memory at once
 
@@ -22,7 +24,7 @@ class Colorize(Pix2Pix):
 
     paper = "Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks, on CIE Lab"
     summary = "grey pictures into colour, learnt from colour pictures alone"
-    needs = "images"
+    data = DataKind.IMAGES
     best_by = "ab"
     metrics: ClassVar[tuple[str, ...]] = (*Pix2Pix.metrics, "ab", "colourfulness", "target-colourfulness")
 

@@ -12,7 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from diptych import losses
-from diptych.methods.base import Game, Method, MethodSettings, Shape, Update, frozen
+from diptych.kinds import DataKind
+from diptych.methods.base import Game, Method, Update, frozen
+from diptych.methods.settings import MethodSettings, Shape
 from diptych.networks import patchgan, resnet, unet
 from diptych.networks.augment import augment
 from diptych.networks.image_pool import ImagePool
@@ -68,7 +70,7 @@ class CycleGAN(Method):
 
     paper = "Zhu et al. 2017, Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks"
     summary = "two kinds of pictures into each other, learnt without pairs"
-    needs = "unpaired"
+    data = DataKind.UNPAIRED
     players: ClassVar[dict[str, tuple[str, ...]]] = {"generators": ("G", "F"), "discriminators": ("D_X", "D_Y")}
     deployed: ClassVar[tuple[str, ...]] = ("G", "F")
     two_way = True

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from diptych import losses
 from diptych.images.masks import Kind, MaskSpec, cut, window
-from diptych.methods.base import Game, Method, MethodSettings, Predictor, Shape, Uniform, Update, frozen
+from diptych.kinds import DataKind
+from diptych.methods.base import Game, Method, Predictor, Update, frozen
+from diptych.methods.settings import MethodSettings, Shape, Uniform
 from diptych.networks import completion, context_discriminator
 from diptych.networks.completion import CompletionNetwork
 from diptych.networks.context_discriminator import ContextDiscriminator
@@ -105,7 +107,7 @@ class GLCIC(Method):
 
     paper = "Iizuka et al. 2017, Globally and Locally Consistent Image Completion"
     summary = "holes in pictures filled, learnt from whole pictures alone"
-    needs = "images"
+    data = DataKind.IMAGES
     best_by = "hole-l1"
     players: ClassVar[dict[str, tuple[str, ...]]] = {"completion": ("C",), "discriminator": ("D",)}
     inputs: ClassVar[tuple[str, ...]] = ("x", "mask")

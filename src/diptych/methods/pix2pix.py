@@ -11,7 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 from diptych import losses
-from diptych.methods.base import Game, Method, MethodSettings, Shape, Update, frozen
+from diptych.kinds import DataKind
+from diptych.methods.base import Game, Method, Update, frozen
+from diptych.methods.settings import MethodSettings, Shape
 from diptych.networks import patchgan, unet
 from diptych.networks.layers import Norm, Upsampling, initialise
 
@@ -44,7 +46,7 @@ class Pix2Pix(Method):
 
     paper = "Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks"
     summary = "one picture into another, learnt from pairs"
-    needs = "paired"
+    data = DataKind.PAIRED
     best_by = "ssim"
     players: ClassVar[dict[str, tuple[str, ...]]] = {"generator": ("G",), "discriminator": ("D",)}
     Settings = Pix2PixSettings

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from diptych.data.builtin import facades, shapes
 from diptych.data.layouts import DataPaths
-from diptych.data.loaders import Direction
+from diptych.kinds import DataKind, Direction
 from diptych.prepare.folders import claim
 from diptych.prepare.inspect import methods_for, train_command
 from diptych.progress import say
@@ -23,13 +23,13 @@ class BuiltIn:
 
     write: Callable[..., None]
     numbers: dict[str, int]
-    needs: str
+    needs: DataKind
     direction: Direction | None = None
 
 
 SETS = {
-    "facades": BuiltIn(facades.write, {"size": 128, "train": 200, "val": 24}, "paired", "BtoA"),
-    "shapes": BuiltIn(shapes.write, {"size": 64, "train": 500, "val": 50}, "images"),
+    "facades": BuiltIn(facades.write, {"size": 128, "train": 200, "val": 24}, DataKind.PAIRED, "BtoA"),
+    "shapes": BuiltIn(shapes.write, {"size": 64, "train": 500, "val": 50}, DataKind.IMAGES),
 }
 
 

@@ -19,11 +19,10 @@ from diptych.data import layouts, tfrecords
 from diptych.data.datasets import FileDataset, LabelledDataset, RecordDataset, stem
 from diptych.data.idx import IdxDataset
 from diptych.data.layouts import DataPaths
-from diptych.data.loaders import Direction
 from diptych.files import atomic_file
 from diptych.images.files import SUFFIXES, encode, from_bytes, from_tensor, merge
+from diptych.kinds import DataKind, Direction
 from diptych.methods import METHODS
-from diptych.methods.base import SINGLE
 from diptych.prepare.folders import claim
 from diptych.prepare.scan import ImageInfo, Sample, alike, counted, look_at, other_files, partners, samples, split_of
 from diptych.progress import say
@@ -108,9 +107,12 @@ def inspect(
     same_stems = _same_stems(folder, paths)
     needs, place, reason, notes = _fit(folder, looks, place, pairs, record_files, bool(same_stems))
     if idx_files:
-        needs, reason = "labelled" if records else "", f"{counted(records, 'picture')} with labels in idx files"
+        needs, reason = (
+            DataKind.LABELLED if records else None,
+            f"{counted(records, 'picture')} with labels in idx files",
+        )
     else:
-        notes += _classes(place, looks, 2 if needs in SINGLE else 3)
+        notes += _classes(place, looks, 3 if needs is None or needs.has_sides else 2)
     if problems:
         notes.append(f"what cannot be read ({counted(len(problems), 'file')}) stops a training: repair or remove it")
     if leaks:
@@ -140,7 +142,9 @@ def inspect(
         other_files=names(file for file in others if file not in of_many),
         methods=methods,
         reason=reason,
-        command=train_command(methods[0], place, "AtoB" if needs == "paired" else None, side) if methods else None,
+        command=train_command(methods[0], place, "AtoB" if needs == DataKind.PAIRED else None, side)
+        if methods
+        else None,
         notes=notes,
     )
     if out is not None:
@@ -197,29 +201,29 @@ def _fit(
     pairs: Sequence[Sample],
     record_files: Sequence[Path],
     has_same_stems: bool,
-) -> tuple[str, DataPaths, str, list[str]]:
+) -> tuple[DataKind | None, DataPaths, str, list[str]]:
     """Which kind of data it is (a method's `needs`), how a command calls its place, why, and what is to be chosen."""
     if has_same_stems:
-        return "", place, "names that differ in their suffixes only are refused: rename one of each", []
+        return None, place, "names that differ in their suffixes only are refused: rename one of each", []
     count = len(looks)
     if pairs:
         direction = "AtoB makes B from A, BtoA makes A from B: choose the --direction that you need"
-        return "paired", place, f"{counted(len(pairs), 'pair')} of two files with the same stem", [direction]
+        return DataKind.PAIRED, place, f"{counted(len(pairs), 'pair')} of two files with the same stem", [direction]
     if sides := _unpaired(folder, record_files):
         place, (a, b) = sides
         reason = f"two sets without partners: A is {a.folder.name} ({len(a)}), B is {b.folder.name} ({len(b)})"
         shared = len({a.name(i) for i in range(len(a))} & {b.name(i) for i in range(len(b))})
         missing = f"{counted(shared, 'stem')} of A and B are the same: if they are pairs, add the missing partners"
-        return "unpaired", place, reason, [missing] if shared else []
+        return DataKind.UNPAIRED, place, reason, [missing] if shared else []
     if looks and all(look.width == 2 * look.height for look in looks.values()):
         direction = "AtoB makes the right half from the left one, BtoA the left from the right: choose the --direction"
         reason = f"{counted(count, 'picture')}, all twice as wide as tall: side-by-side pairs"
-        return "paired", place, reason, [direction]
+        return DataKind.PAIRED, place, reason, [direction]
     coloured = sum(look.coloured for look in looks.values())
     reason = f"{counted(count, 'single picture')}, {coloured} of them in colour"
     if not count:
-        return "", place, f"{reason}, and no second set to learn from", []
-    return "images", place, f"{reason}: too few to learn colours from" if _only_grey(looks) else reason, []
+        return None, place, f"{reason}, and no second set to learn from", []
+    return DataKind.IMAGES, place, f"{reason}: too few to learn colours from" if _only_grey(looks) else reason, []
 
 
 def _only_grey(looks: dict[Path, ImageInfo]) -> bool:
@@ -249,18 +253,18 @@ def _classes(place: DataPaths, looks: Mapping[Path, ImageInfo], least: int) -> l
         return []
     if not isinstance(found, LabelledDataset) or len(found.classes) < least:
         return []
-    method, *_ = methods_for("labelled")
+    method, *_ = methods_for(DataKind.LABELLED)
     command = train_command(method, place, side=_usual_side(looks))
     return [f"its {len(found.classes)} folders may be classes, of which {method} draws more: {command}"]
 
 
-def methods_for(needs: str) -> list[str]:
+def methods_for(kind: DataKind | None) -> list[str]:
     """The methods that learn from this kind of data.
 
-    >>> "cyclegan" in methods_for("unpaired")
+    >>> "cyclegan" in methods_for(DataKind.UNPAIRED)
     True
     """
-    return [name for name, method in METHODS.items() if method.needs == needs]
+    return [name for name, method in METHODS.items() if method.data == kind]
 
 
 def train_command(method: str, place: DataPaths, direction: Direction | None = None, side: int | None = None) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from diptych.methods.base import kebab
+from diptych.methods.settings import kebab
 from diptych.metrics import better
 from diptych.training.run import Run, read_json_lines
 

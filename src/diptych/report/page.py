@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from diptych.methods import METHODS
-from diptych.methods.base import SINGLE, Method
+from diptych.methods.base import Method
 from diptych.report import contents
 from diptych.report.templates import draw as draw_template
 from diptych.training import checkpoint
@@ -52,7 +52,7 @@ def about(run: Run, log: contents.Log) -> dict[str, Any]:
         "run": run,
         "name": run.path.resolve().name,
         "method": METHODS[run.method],
-        "single": METHODS[run.method].needs in SINGLE,
+        "single": not METHODS[run.method].data.has_sides,
         "step": step,
         "time": time,
         "best": checkpoint.model_step(checkpoint.kept(run.path, checkpoint.BEST)),

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from diptych.files import atomic_file, atomic_folder
 from diptych.methods import METHODS
-from diptych.methods.base import Method, MethodSettings, Shape, StrictModel
+from diptych.methods.base import Method
+from diptych.methods.settings import MethodSettings, Shape, StrictModel
 
 KEPT = 3
 BEST = "best"  # the model that did best on held-out pictures

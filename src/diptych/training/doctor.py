@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.methods.base import Game, Outcome, kebab
+from diptych.methods.base import Game, Outcome
+from diptych.methods.settings import kebab
 from diptych.training.run import Settings
 
 Finding = dict[str, str]

@@ -251,7 +251,7 @@ class Training:
             panels = self.method.panels(self._on_device(glimpses.samples))
             training, unseen = self._on_device(glimpses.training), self._on_device(glimpses.held_out or {})
             self.seen_in_pictures = doctor.in_pictures(
-                self.method.outcomes(unseen or training), self.method.needs == "unpaired", settings
+                self.method.outcomes(unseen or training), self.method.data == "unpaired", settings
             )
             if unseen:
                 known, new = self.method.judgements(training), self.method.judgements(unseen)

@@ -31,11 +31,12 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_va
 
 from diptych.data.datasets import Dataset
 from diptych.data.layouts import DataPaths
-from diptych.data.loaders import Direction, Fit
+from diptych.data.loaders import Fit
 from diptych.devices import Device, Precision
 from diptych.files import atomic_file
+from diptych.kinds import Direction
 from diptych.methods import METHODS
-from diptych.methods.base import SINGLE, MethodSettings, Shape, StrictModel, Uniform, kebab
+from diptych.methods.settings import MethodSettings, Shape, StrictModel, Uniform, kebab
 
 
 class Settings(StrictModel):
@@ -195,7 +196,7 @@ def parse_settings(method: str, values: Values, own: Values, uniform: Uniform | 
         settings = Settings.model_validate({**parsed.defaults(uniform), **values, "method": parsed})
     except ValidationError as error:
         raise ValueError(explain(error, Settings)) from error
-    if METHODS[method].needs in SINGLE and settings.direction != "AtoB":
+    if not METHODS[method].data.has_sides and settings.direction != "AtoB":
         raise ValueError(
             f"--direction {settings.direction}: {method} learns from single pictures, with no A and B; leave it out"
         )

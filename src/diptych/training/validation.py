@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from diptych import metrics
-from diptych.data.loaders import BACK, CachedDataset, EvalLoader
+from diptych.data.loaders import CachedDataset, EvalLoader
 from diptych.images.files import as_bytes
+from diptych.kinds import REVERSE
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.metrics import features
@@ -26,7 +27,7 @@ def specification(method: Method, size: int, seeded: bool = False) -> str:
     Pictures that are drawn out of noise have a seed, and so has a metric that is `seeded`.
     """
     parts = [str(method.holes)] if method.holes else []
-    if seeded or method.needs == "labelled":
+    if seeded or method.data == "labelled":
         parts.append("seed-0")
     return "/".join([*parts, "8-bit", f"{size}px"])
 
@@ -40,7 +41,7 @@ class Validation:
     def __init__(self, run: Run, stores: Sequence[CachedDataset], device: torch.device) -> None:
         settings, method = run.settings, METHODS[run.method]
         self.run, self.stores, self.device = run, stores, device
-        targets = method.needs in ("paired", "images") or len(stores[0].source.channels) == 2
+        targets = method.data in ("paired", "images") or len(stores[0].source.channels) == 2
         self.by = settings.validate_by or method.best_by
         without = {"ssim"} if settings.size < metrics.LEAST_OF_SSIM else set()
         there = [name for name in metrics.PAIRED if metrics.better(name) and name not in without] if targets else []
@@ -88,7 +89,7 @@ class Validation:
         for way, pictures in drawn.items():
             for name in self.of_sets:
                 told[name, way] = self._distance(name, way, pictures, real[way])
-        ways = (settings.direction, BACK[settings.direction])
+        ways = (settings.direction, REVERSE[settings.direction])
         of_way = {way: f"/{ways[method.deployed.index(way)]}" if method.two_way else "" for _, way in told}
         return {f"{name}{of_way[way]}/{self._protocol(name, method)}": value for (name, way), value in told.items()}
 
