@@ -1,46 +1,64 @@
-"""Losses: pure functions, tensors in, a scalar tensor out."""
+"""Losses: tensors in, a scalar tensor out. An adversarial loss is one object: both players' sides, and what chance gives."""
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Adversarial = Literal["vanilla", "lsgan", "hinge"]
 Pixelwise = Literal["l1", "l2"]
 
 
-def discriminator(logits: Tensor, real: bool, kind: Adversarial) -> Tensor:
-    """How far a discriminator's logits are from saying "real" (or "fake"), per patch, then averaged.
+@dataclass(frozen=True)
+class AdversarialLoss:
+    """What the discriminator and the generator of one adversarial game minimise. Logits are per patch, losses their mean.
 
-    vanilla: binary cross-entropy on logits (Goodfellow et al. 2014). lsgan: squared distance to 1 or 0 (Mao et al. 2017).
-    hinge: how far they are from 1 or -1, nothing beyond (Lim and Ye 2017).
-
-    >>> round(discriminator(torch.zeros(1, 1, 2, 2), real=True, kind="vanilla").item(), 4)  # ln 2: undecided
+    >>> round(ADVERSARIAL["vanilla"].discriminator(torch.zeros(1, 1, 2, 2), True).item(), 4)  # ln 2: undecided
     0.6931
     """
-    if kind == "hinge":
-        return F.relu(1 - logits if real else 1 + logits).mean()
-    target = torch.ones_like(logits) if real else torch.zeros_like(logits)
-    if kind == "vanilla":
-        return F.binary_cross_entropy_with_logits(logits, target)
-    return F.mse_loss(logits, target)
+
+    discriminator: Callable[[Tensor, bool], Tensor]
+    """How far logits are from saying "real" (True) or "fake" (False)."""
+    generator: Callable[[Tensor], Tensor]
+    """How far the logits of generated images are from saying "real"."""
+    chance_level: float
+    """The discriminator's loss where it tells nothing apart."""
+    generator_chance_level: float
+    """The generator's loss there."""
 
 
-def generator(logits: Tensor, kind: Adversarial) -> Tensor:
-    """How far a discriminator's logits for generated pictures are from saying "real", per patch, then averaged.
+def _cross_entropy(logits: Tensor, real: bool) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits) if real else torch.zeros_like(logits))
 
-    vanilla and lsgan: the discriminator's own loss for real pictures, for vanilla the non-saturating form of Goodfellow et
-    al. 2014. hinge: the logits' negative, without a bound.
 
-    >>> generator(torch.full((1, 1, 2, 2), 3.0), kind="hinge").item()
-    -3.0
-    """
-    return -logits.mean() if kind == "hinge" else discriminator(logits, True, kind)
+def _least_squares(logits: Tensor, real: bool) -> Tensor:
+    return F.mse_loss(logits, torch.ones_like(logits) if real else torch.zeros_like(logits))
+
+
+def _hinge(logits: Tensor, real: bool) -> Tensor:
+    return F.relu(1 - logits if real else 1 + logits).mean()
+
+
+ADVERSARIAL: dict[str, AdversarialLoss] = {
+    # Goodfellow et al. 2014; the generator's side is their non-saturating form
+    "vanilla": AdversarialLoss(
+        _cross_entropy, lambda logits: _cross_entropy(logits, True), math.log(2), generator_chance_level=math.log(2)
+    ),
+    # Mao et al. 2017
+    "lsgan": AdversarialLoss(
+        _least_squares, lambda logits: _least_squares(logits, True), 0.25, generator_chance_level=0.25
+    ),
+    # Lim and Ye 2017: nothing beyond 1 or -1 counts; the generator's side has no bound
+    "hinge": AdversarialLoss(_hinge, lambda logits: -logits.mean(), 1.0, generator_chance_level=0.0),
+}
+"""The adversarial losses by name: a new one is a line here."""
 
 
 def pixelwise(output: Tensor, target: Tensor, kind: Pixelwise) -> Tensor:
-    """Mean absolute (l1) or mean squared (l2) difference of pictures in [-1, 1].
+    """Mean absolute (l1) or mean squared (l2) difference of images in [-1, 1].
 
     >>> pixelwise(torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2), "l1").item()
     1.0

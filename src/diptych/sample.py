@@ -36,7 +36,7 @@ def sample(
     """
     model = load(run, device=device, precision=precision)
     named = label if isinstance(label, Iterable) and not isinstance(label, str) else [label]
-    asked = [str(one) for one in named if one is not None] or model.method.classes or (None,)
+    asked = [str(one) for one in named if one is not None] or model.translator.classes or (None,)
     drawn = {one: model.generate(one, count, seed) for one in asked}  # nothing is drawn before it is asked for
     if not Path(out).suffix or Path(out).is_dir() or str(out).endswith("/"):
         targets = [Path(out, one or "", f"{number:05d}.png") for one in drawn for number in range(count)]

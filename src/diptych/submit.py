@@ -18,6 +18,7 @@ from diptych.data.loaders import CachedDataset
 from diptych.devices import Device, Precision
 from diptych.files import atomic_file
 from diptych.images.files import Pixels, decode_bytes, encode, from_bytes, from_tensor, to_channels
+from diptych.images.spec import ImageSpec
 from diptych.kinds import Direction
 from diptych.model import Model, load
 from diptych.progress import counting, say
@@ -54,9 +55,10 @@ def submit(
     if out.resolve().is_relative_to(data.resolve()):
         raise ValueError(f"{out}: lies among the photographs, and would be taken for one; choose another --out")
     model = load(run, direction=direction, device=device, precision=precision)
-    if model.method.inputs != ("x",):
+    x_spec = model.translator.input_specs.get("x")
+    if not isinstance(x_spec, ImageSpec) or len(model.translator.input_specs) > 1:
         raise ValueError(f"{run}: {model.config.method} makes no picture out of a photograph alone; give another run")
-    photos = CachedDataset(layouts.find_singles(data, model.channels), SIZE, "crop")
+    photos = CachedDataset(layouts.find_singles(data, x_spec.channels), SIZE, "crop")
     if not COUNT[0] <= len(photos) <= COUNT[1]:
         raise ValueError(
             f"{data}: holds {len(photos)} pictures; Kaggle takes {COUNT[0]} to {COUNT[1]} in one submission"
@@ -132,8 +134,8 @@ def _require_own(paintings: Path, model: Model, photos: Dataset) -> dict[str, st
 def _fingerprint(model: Model) -> str:
     """Of the weights in use: the files of a run that is still training may be newer by now."""
     digest = hashlib.sha256()
-    for network in model.method.deployed:
-        for weights in model.method.get_submodule(network).state_dict().values():
+    for translator in model.translators.values():
+        for weights in translator.network.state_dict().values():
             digest.update(weights.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
@@ -147,7 +149,7 @@ def _paint_missing(model: Model, photos: CachedDataset, files: list[Path], conso
         for first in range(0, len(missing), AT_ONCE):
             indices = missing[first : first + AT_ONCE]
             x = from_bytes(torch.stack([photos.get(index) for index in indices]))
-            for painting, index in zip(model.batch({"x": x}), indices, strict=True):
+            for painting, index in zip(model.run(x), indices, strict=True):
                 in_colour = to_channels(from_tensor(painting), 3)
                 encode(Pixels(in_colour), files[index])
             progress(there + first + len(indices), len(files))

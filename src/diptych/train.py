@@ -1,4 +1,4 @@
-"""From pictures and settings to a trained run: all that can be wrong is found here, before the first step."""
+"""From pictures and settings to a trained run: every mistake that can be seen is reported before the first step."""
 
 import shlex
 from collections.abc import Sequence
@@ -16,12 +16,15 @@ from diptych.data.layouts import DataPaths
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
 from diptych.devices import choose_device, choose_precision
 from diptych.files import alone
-from diptych.methods import METHODS
+from diptych.methods import METHODS, sketch
 from diptych.progress import counting, say
 from diptych.training import checkpoint
-from diptych.training.loop import Interrupted, PreviewBatches, Training
-from diptych.training.run import Run, command_line, names_digest, require_method, set_aside, settings_from
+from diptych.training.loop import Interrupted, learn
+from diptych.training.run import Run, command_line, names_digest, set_aside
+from diptych.training.settings import Settings, require_method, settings_from
+from diptych.training.state import PreviewBatches, Training
 from diptych.training.validation import MOST, Validation, best_so_far, out_of_patience
+from diptych.translators.base import Translator
 
 SHOWN = 8  # names of pictures in a line
 
@@ -48,35 +51,32 @@ def train(
     """
     console = console or Console()
     require_method(method)
-    place, out = DataPaths.from_flags(data, data_a, data_b), Path(out)
-    asked = settings_from(
-        method, settings, Path(recipe) if recipe else None, layouts.uniform(METHODS[method].data, place)
-    )
-    device = choose_device(asked.device)
-    precision = choose_precision(asked.precision, device)
-    sources = layouts.find(METHODS[method].data, place, "train", (asked.channels_a, asked.channels_b))
-    assert sources is not None
-    classes = classes_of(sources)
-    run = Run(out, method, asked.resolved(max(map(len, sources))), place, classes)
-    with torch.device("meta"):  # can the networks take these settings? Costs nothing to ask
-        sketch = METHODS[method](asked.method, run.shape)
+    paths, out = DataPaths.from_flags(data, data_a, data_b), Path(out)
+    kind = METHODS[method].data
+    given = settings_from(method, settings, Path(recipe) if recipe else None, layouts.uniform(kind, paths))
+    device = choose_device(given.device)
+    precision = choose_precision(given.precision, device)
+    datasets = layouts.find(kind, paths, "train", (given.channels_a, given.channels_b))
+    assert datasets is not None
+    run = Run(out, method, given.resolved(max(map(len, datasets))), paths, classes_of(datasets))
+    translator = _translator(run)
     aside = fresh and (out / "settings.toml").exists()
-    may_be_finished = not aside and not dry_run
     if not aside:
-        _require_place(run, sources)
-        if may_be_finished and _is_finished(run):
+        _require_free_or_same(run, datasets)
+        if not dry_run and _is_finished(run):
             return _nothing_to_do(run, console)
-    stores = open_cached(sources, asked.load_size, asked.fit, asked.memory_gib)
-    left_out = _look_at_all(stores, run, console)
-    found = _describe(stores)
-    say(console, f"{place}: {found}")
-    run = Run(
-        out, method, asked.resolved(max(map(len, stores))), place, classes
-    )  # an epoch has only what was not left out
-    if may_be_finished and _is_finished(run):
+    cached = open_cached(datasets, given.load_size, given.fit, given.memory_gib)
+    left_out = _check_all(cached, run, translator, console)
+    found = _describe(cached)
+    say(console, f"{paths}: {found}")
+    run = _without_left_out(run, given, cached)
+    if not (aside or dry_run) and _is_finished(run):
         return _nothing_to_do(run, console)
-    held_out = _held_out_stores(run, sketch.classes, stores, console)
-    glimpses, validation = PreviewBatches(run, stores, held_out, sketch), _validation(run, held_out, device)
+    held_out = _held_out(run, translator, cached, console)
+    batches, validation = (
+        PreviewBatches(run, cached, held_out, translator),
+        _validation(run, held_out, translator, device),
+    )
     if dry_run:
         _print_settings(run, console)
         return run
@@ -87,24 +87,39 @@ def train(
         say(console, f"{out}: set aside as {set_aside(out)}")
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
-        _require_place(run, sources)
-        run.write_settings(command_line(), found, names_digest(sources), left_out)
-        batches = TrainLoader(
-            stores,
-            size=asked.size,
-            batch_size=asked.batch_size,
-            flip=asked.flip,
-            seed=asked.seed,
-            direction=asked.direction,
-            holes=sketch.holes,
-        )
+        _require_free_or_same(run, datasets)
+        run.write_settings(command_line(), found, names_digest(datasets), left_out)
+        training = Training(run, _loader(given, cached, translator), batches, device, precision, console)
         try:
-            last = Training(run, batches, glimpses, validation, device, precision, console).go()
+            last = learn(training, validation)
         except Interrupted as stopped:
             raise Interrupted(f"{stopped}{', without --fresh' if fresh else ''}") from None
-    verb = f"evaluate {shlex.quote(str(out))} {place.arguments}" if held_out else f"report {shlex.quote(str(out))}"
+    verb = f"evaluate {shlex.quote(str(out))} {paths.arguments}" if held_out else f"report {shlex.quote(str(out))}"
     say(console, f"{out}: finished at {last}; next: diptych {verb}")
     return run
+
+
+def _translator(run: Run) -> Translator:
+    """A translator of the run's kind without weights; a `ValueError` where the networks cannot take the settings."""
+    method = sketch(run.method, run.settings.method, run.shape)
+    return method.translators(run.settings.direction)[run.settings.direction]
+
+
+def _without_left_out(run: Run, given: Settings, cached: Sequence[CachedDataset]) -> Run:
+    """The same run, where an epoch has only what was not left out."""
+    return Run(run.path, run.method, given.resolved(max(map(len, cached))), run.place, run.classes)
+
+
+def _loader(settings: Settings, cached: Sequence[CachedDataset], translator: Translator) -> TrainLoader:
+    return TrainLoader(
+        cached,
+        size=settings.size,
+        batch_size=settings.batch_size,
+        flip=settings.flip,
+        seed=settings.seed,
+        direction=settings.direction,
+        holes=translator.mask_spec,
+    )
 
 
 def _nothing_to_do(run: Run, console: Console) -> Run:
@@ -113,43 +128,43 @@ def _nothing_to_do(run: Run, console: Console) -> Run:
     return run
 
 
-def _look_at_all(stores: list[CachedDataset], run: Run, console: Console) -> list[str]:
-    """The names of the pictures that are left out, because the method has no use for them."""
+def _check_all(datasets: Sequence[CachedDataset], run: Run, translator: Translator, console: Console) -> list[str]:
+    """Decodes every picture once; the names of those left out, because nothing can be learnt from them."""
     names = list[str]()
-    for store in stores:
+    for dataset in datasets:
         with counting(console, "looking at every picture") as progress:
-            left_out = store.check(run.settings.workers, progress, METHODS[run.method].of_no_use)
-        for word, group in _by_word(left_out).items():
+            left_out = dataset.check(run.settings.workers, progress, translator.reject_reason)
+        for reason, group in _by_reason(left_out).items():
             more = f" and {len(group) - SHOWN} more (settings.toml names them all)" if len(group) > SHOWN else ""
-            say(console, f"left out, {word}: {', '.join(group[:SHOWN])}{more}")
-            if not len(store):
+            say(console, f"left out, {reason}: {', '.join(group[:SHOWN])}{more}")
+            if not len(dataset):
                 raise ValueError(
-                    f"{run.place}: all {len(group)} pictures are {word}, and {run.method} learns nothing from them; "
+                    f"{run.place}: all {len(group)} pictures are {reason}, and {run.method} learns nothing from them; "
                     "give others"
                 )
         names += left_out
     return names
 
 
-def _by_word(left_out: dict[str, str]) -> dict[str, list[str]]:
+def _by_reason(left_out: dict[str, str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
-    for name, word in left_out.items():
-        groups.setdefault(word, []).append(name)
+    for name, reason in left_out.items():
+        groups.setdefault(reason, []).append(name)
     return groups
 
 
-def _describe(stores: list[CachedDataset]) -> str:
-    if len(stores) == 1:
-        return stores[0].describe()
-    return "; ".join(f"{side}: {store.describe()}" for side, store in zip("AB", stores, strict=True))
+def _describe(datasets: Sequence[CachedDataset]) -> str:
+    if len(datasets) == 1:
+        return datasets[0].describe()
+    return "; ".join(f"{side}: {dataset.describe()}" for side, dataset in zip("AB", datasets, strict=True))
 
 
-def _require_place(run: Run, sources: list[Dataset]) -> None:
+def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
     """Raises a `ValueError` when `run.path` holds anything but this very run."""
     if (run.path / "settings.toml").exists():
-        there = Run.open(run.path)
-        there.require_same(run)
-        if there.digest != names_digest(sources):
+        existing = Run.open(run.path)
+        existing.require_same(run)
+        if existing.digest != names_digest(datasets):
             raise ValueError(
                 f"{run.path}: was trained on other pictures (the names in {run.place} differ from those it began with); "
                 "give the same pictures, choose another --out, or add --fresh to set it aside and start anew"
@@ -184,36 +199,38 @@ def _print_settings(run: Run, console: Console) -> None:
     say(console, tomli_w.dumps({**values, "method": own}).rstrip())
 
 
-def _held_out_stores(
-    run: Run, classes: Sequence[str], training: list[CachedDataset], console: Console
+def _held_out(
+    run: Run, translator: Translator, training: Sequence[CachedDataset], console: Console
 ) -> list[CachedDataset]:
-    """Held-out pictures of any use at the training size, as many as a validation looks at; none where nothing is held out.
+    """Held-out data at the training size, at most MOST images; empty without a val or test split.
 
-    Those that are looked at again and again are kept in memory, where the pictures of the training leave room for them.
-    Raises a `ValueError` where one is in none of the `classes` that a method learns.
+    Cached, if validation will read it again and again, in the memory that the training set leaves. Raises a `ValueError`
+    for a class that the training set does not have.
     """
-    settings = run.settings
-    kept = sum(store.bytes for store in training if store.kept is not None) / 2**30
-    room = settings.memory_gib - kept if settings.validate_every else 0
-    found = layouts.held_out(METHODS[run.method].data, run.place, (settings.channels_a, settings.channels_b))
-    stores = open_cached(found[1] if found else [], settings.size, settings.fit, room, MOST)
-    for store in stores:
-        strange = set(classes_of([store.source])) - set(classes)
-        if classes and strange:
+    settings, kind = run.settings, METHODS[run.method].data
+    used = sum(dataset.bytes for dataset in training if dataset.kept is not None) / 2**30
+    memory_left = settings.memory_gib - used if settings.validate_every else 0
+    found = layouts.held_out(kind, run.place, (settings.channels_a, settings.channels_b))
+    held_out = open_cached(found[1] if found else [], settings.size, settings.fit, memory_left, MOST)
+    for dataset in held_out:
+        unknown = set(classes_of([dataset.source])) - set(translator.classes)
+        if translator.classes and unknown:
             raise ValueError(
-                f"{run.place}: {min(strange)} is a class of the held-out pictures and none of the training's, which are "
-                f"{', '.join(classes)}; add such pictures to those of the training, or move these away"
+                f"{run.place}: {min(unknown)} is a class of the held-out pictures and none of the training's, which are "
+                f"{', '.join(translator.classes)}; add such pictures to those of the training, or move these away"
             )
         with counting(console, "looking at held-out pictures") as progress:
-            store.check(settings.workers, progress, METHODS[run.method].of_no_use)
-    return stores if all(map(len, stores)) else []
+            dataset.check(settings.workers, progress, translator.reject_reason)
+    return held_out if all(map(len, held_out)) else []
 
 
-def _validation(run: Run, held_out: list[CachedDataset], device: torch.device) -> Validation | None:
+def _validation(
+    run: Run, held_out: list[CachedDataset], translator: Translator, device: torch.device
+) -> Validation | None:
     every = run.settings.validate_every
     if every and not held_out:
         raise ValueError(
             f"--validate-every {every}: {run.place} has no val or test split with pictures of any use; put pictures that "
             "training does not see in a folder val (`diptych data split` divides them), or leave it out"
         )
-    return Validation(run, held_out, device) if every else None
+    return Validation(run, held_out, translator, device) if every else None

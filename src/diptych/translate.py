@@ -13,7 +13,8 @@ from diptych.devices import Device, Precision
 from diptych.images.blend import Blend
 from diptych.images.files import decode, encode
 from diptych.kinds import Direction
-from diptych.model import load, require_working_size
+from diptych.model import load
+from diptych.translators.base import Request, require_working_size
 
 
 def translate(
@@ -43,7 +44,7 @@ def translate(
     model = load(run, direction=direction, device=device, precision=precision)
     given = [inputs] if isinstance(inputs, Path | str) else inputs
     jobs = plan([Path(path) for path in given], Path(out), overwrite)
-    model.require_inputs(mask is not None, blend)
+    model.translator.require_request(mask is not None, blend)
     masks = mask_files.match([_name(job, Path(out)) for job in jobs], Path(mask)) if mask is not None else []
     require_no_input([(file, target) for file, (_, target) in zip(masks, jobs, strict=False)])
     require_working_size(working_size)
@@ -54,10 +55,8 @@ def translate(
     for done, ((source, target), file) in enumerate(zip_longest(jobs, masks), start=1):
         try:
             pixels = decode(source)
-            if file:
-                translated = model.complete(pixels, mask_files.read(file, pixels.size), blend, working_size)
-            else:
-                translated = model.pixels(pixels, stochastic, working_size)
+            holes = mask_files.read(file, pixels.size) if file else None
+            translated = model.pixels(pixels, Request(holes, blend, working_size), stochastic)
             target.parent.mkdir(parents=True, exist_ok=True)
             encode(translated, target)
         except ValueError as error:

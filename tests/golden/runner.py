@@ -374,12 +374,28 @@ def read_log(run: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
+ADDED = {"bits-a": 8, "bits-b": 8}
+"""Settings that came after the record, with the values under which everything is as it was."""
+ADDED_TO = {"pix2pix": {"generator": "unet"}, "colorize": {"generator": "unet"}}
+"""The same for the settings of methods."""
+
+
+ADDED_FILES = {"samples/titles.json"}
+
+
+def without(added: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in added or value != added[name]}
+
+
 def of_run(run: Path) -> Hashes:
-    """Everything that a training leaves behind, but TensorBoard's files."""
+    """Everything that a training leaves behind, but TensorBoard's files and what came after the record."""
     settings = tomllib.loads((run / "settings.toml").read_text(encoding="utf-8"))
     about = settings.pop("run")
     config = json.loads((run / "model/config.json").read_text(encoding="utf-8"))
     del config["diptych"]  # the version
+    added = ADDED_TO.get(config["method"], {})
+    config["settings"] = without(added, config["settings"])
+    settings = without(ADDED, settings) | {"method": without(added, settings["method"])}
     log = read_log(run)
     state = last_checkpoint(run)
     files = [file.relative_to(run).as_posix() for file in _files(run)]
@@ -394,7 +410,9 @@ def of_run(run: Path) -> Hashes:
         "validation": of_values([line.get("validation") for line in log]),
         "doctor": of_values([line["doctor"] for line in log]),
         "sheet": of_array(read(max((run / "samples").glob("*.png")))),
-        "files": of_values(sorted(file for file in files if not file.startswith("tensorboard/"))),
+        "files": of_values(
+            sorted(file for file in files if not file.startswith("tensorboard/") and file not in ADDED_FILES)
+        ),
     }
     for model in sorted(run.glob("model*")):
         _, said = read_tensors(model / "model.safetensors")

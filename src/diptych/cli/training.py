@@ -97,7 +97,7 @@ def _train_command(name: str) -> Callable[..., None]:
 def add_commands() -> None:
     """Gives `diptych train` a command for each method. Called when needed: the settings' models import torch."""
     from diptych.methods import METHODS
-    from diptych.training.run import Settings
+    from diptych.training.settings import Settings
 
     for name, method in METHODS.items():
         command = _train_command(name)

@@ -18,16 +18,16 @@ from diptych.methods import METHODS
 from diptych.training.run import Run, command_line
 
 __all__ = [
-    "asked",
     "evaluate",
     "folders",
+    "generation",
     "labelmaps",
-    "labels",
     "learning",
     "measures",
+    "options",
     "results",
     "segmentation",
-    "targets",
+    "translation",
 ]
 
 
@@ -61,7 +61,7 @@ def evaluate(
     are none, a line says so under "not-measured", and everything else is measured. Raises a `ValueError` when there is
     nothing to measure on.
     """
-    asked = EvalOptions(
+    options = EvalOptions(
         names=names,
         baselines=baselines,
         direction=direction,
@@ -77,21 +77,21 @@ def evaluate(
         folder, about = Path(out) if out else None, dict[str, Any]()
         if folder and (folder / "settings.toml").exists():
             raise ValueError(f"--out {out}: is a run, whose metrics.jsonl is of its own model; give another folder")
-        measured = folders.measure(Path(real), Path(fake), asked)
+        measured = folders.measure(Path(real), Path(fake), options)
     else:
         if run is None or out is not None:
             raise ValueError(
                 "give the folder of a run with its --data, or --real DIR and --fake DIR (with --out DIR to keep the numbers)"
             )
         folder = Path(run)
-        about, measured = _of_run(Run.open(folder), DataPaths.from_flags(data, data_a, data_b), asked)
+        about, measured = _of_run(Run.open(folder), DataPaths.from_flags(data, data_a, data_b), options)
     lines = [
         {
             "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": command_line(),
             **about,
             **line,
-            **({"not-measured": asked.missing} if asked.missing else {}),
+            **({"not-measured": options.missing} if options.missing else {}),
         }
         for line in measured
     ]
@@ -102,11 +102,11 @@ def evaluate(
     return lines
 
 
-def _of_run(run: Run, place: DataPaths, asked: EvalOptions) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _of_run(run: Run, place: DataPaths, options: EvalOptions) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What is the same in every line, and the lines."""
     split, sources = _held_out(run, place)
     measure = generation.measure if METHODS[run.method].data == "labelled" else translation.measure
-    return {"data": str(place), "split": split}, measure(run, place, split, sources, asked)
+    return {"data": str(place), "split": split}, measure(run, place, split, sources, options)
 
 
 def _held_out(run: Run, place: DataPaths) -> tuple[str, list[Dataset]]:

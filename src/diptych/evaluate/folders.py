@@ -17,7 +17,7 @@ from diptych.metrics import features
 SPECIFICATION = "8-bit/own-size"
 
 
-def measure(real: Path, fake: Path, asked: EvalOptions) -> list[dict[str, Any]]:
+def measure(real: Path, fake: Path, options: EvalOptions) -> list[dict[str, Any]]:
     """Measures the pictures in `fake` beside those in `real`, at their own sizes; gives the line for `metrics.jsonl`.
 
     Metrics of sets are there for any pictures. Where every picture in `fake` has one of the same name and size in `real`,
@@ -26,7 +26,7 @@ def measure(real: Path, fake: Path, asked: EvalOptions) -> list[dict[str, Any]]:
     real_source, fake_source = layouts.find_singles(real), layouts.find_singles(fake)
     of_pairs = [*(name for name in metrics.PAIRED if metrics.better(name)), "lpips"]
     partners, alone = _partners(real_source, fake_source)
-    chosen = asked.chosen([*of_pairs, *OF_SETS], [*(of_pairs if not alone else ()), *OF_SETS], "two folders")
+    chosen = options.select_metrics([*of_pairs, *OF_SETS], [*(of_pairs if not alone else ()), *OF_SETS], "two folders")
     compared = [name for name in chosen if name in of_pairs]
     if compared and alone:
         raise ValueError(
@@ -35,14 +35,14 @@ def measure(real: Path, fake: Path, asked: EvalOptions) -> list[dict[str, Any]]:
     measures: list[Measure] = []
     if compared:
         try:
-            measures.append(_compare(compared, real_source, fake_source, partners, asked))
+            measures.append(_compare(compared, real_source, fake_source, partners, options))
         except _OtherSizeError as error:
-            if asked.names is not None:
+            if options.names is not None:
                 raise
-            asked.miss(compared, error)
+            options.note_missing(compared, error)
     of_sets = [name for name in chosen if name in OF_SETS]
-    for one in open_sets(of_sets, lambda: _pictures(real_source), "", SPECIFICATION, asked):
-        said = asked.counted(f"reading {fake}")
+    for one in open_sets(of_sets, lambda: _pictures(real_source), "", SPECIFICATION, options):
+        said = options.progress_of(f"reading {fake}")
         one.add_features("fake", features.of_set(one.reader, _pictures(fake_source), keep=True, progress=said))
         measures.append(one)
     numbers = [number for one in measures for number in one.numbers("fake")]
@@ -54,10 +54,10 @@ class _OtherSizeError(ValueError):
 
 
 def _compare(
-    names: list[str], real: ImageDataset, fake: ImageDataset, partners: list[int], asked: EvalOptions
+    names: list[str], real: ImageDataset, fake: ImageDataset, partners: list[int], options: EvalOptions
 ) -> PerImage:
     """Each picture beside the real one that is its partner."""
-    measure = PerImage(names, SPECIFICATION, asked)
+    measure = PerImage(names, SPECIFICATION, options)
     for number, partner in enumerate(partners):
         [output], [target] = fake.load(number), real.load(partner)
         if output.shape != target.shape:
@@ -66,8 +66,8 @@ def _compare(
                 "each with its partner, give pictures of the same size (`diptych data resize`)"
             )
         measure.add("fake", from_bytes(output)[None], {"y": from_bytes(target)[None]})
-        if asked.progress:
-            asked.progress("comparing", number + 1, len(partners))
+        if options.progress:
+            options.progress("comparing", number + 1, len(partners))
     return measure
 
 

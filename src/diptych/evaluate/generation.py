@@ -47,20 +47,22 @@ EPOCHS, LEAST_STEPS, BATCH, LR = 3, 400, 128, 2e-3  # of a classifier
 AT_ONCE = 512
 
 
-def measure(run: Run, place: DataPaths, split: str, sources: list[Dataset], asked: EvalOptions) -> list[dict[str, Any]]:
+def measure(
+    run: Run, place: DataPaths, split: str, sources: list[Dataset], options: EvalOptions
+) -> list[dict[str, Any]]:
     """Draws, reads and compares; gives the lines for `metrics.jsonl`: the model's and that of the held-out pictures.
 
     `results/drawn/` gets some of the pictures, each with the probability that the classifier gives to its label. A model
     without labels has no `OF_LABELS`, and where the pictures are in no classes there is nothing for a classifier to learn.
     """
-    model = load(run.path, direction=asked.direction, device=asked.device)
+    model = load(run.path, direction=options.direction, device=options.device)
     training, held_out_source = _sources(run, place, sources)
     classes = (
         training.classes
         if isinstance(training, LabelledDataset) and isinstance(held_out_source, LabelledDataset)
         else ()
     )
-    chosen = _chosen(run, place, model, bool(classes), asked)
+    chosen = _chosen(run, place, model, bool(classes), options)
     if classes:
         _require_classes(run, place, split, model, classes, held_out_source)
     if "frechet-distance" in chosen and min(len(held_out_source), len(training)) < 2:
@@ -68,22 +70,22 @@ def measure(run: Run, place: DataPaths, split: str, sources: list[Dataset], aske
             f"{place}: a Fréchet distance takes two pictures or more, here of train and of {split}; give more, or leave it "
             f"out by --metrics {','.join(OF_LABELS)}"
         )
-    real, held_out = (_looked_at(source, classes, run, asked) for source in (training, held_out_source))
-    drawn = _drawn(model, classes, _evenly(DRAWN, model.method.classes or (None,)), asked)
+    real, held_out = (_looked_at(source, classes, run, options) for source in (training, held_out_source))
+    drawn = _drawn(model, classes, _evenly(DRAWN, model.translator.classes or (None,)), options)
     as_many = min(len(held_out), len(real), DRAWN)
-    alike = _drawn(model, classes, _as(real.spread(as_many), model, classes), asked)
-    behind = specification(model.method, run.settings.size)
+    alike = _drawn(model, classes, _as(real.spread(as_many), model, classes), options)
+    behind = specification(model.translator, run.settings.size)
     of_model, of_held_out = list[Score](), list[Score]()
 
-    judge = _judge(real, len(classes), model.device, asked) if classes else None
+    judge = _judge(real, len(classes), model.device, options) if classes else None
     if judge:
         for name, of_drawn, of_real in _by_classifier(
-            chosen, judge, real, held_out, drawn, alike, model, classes, asked
+            chosen, judge, real, held_out, drawn, alike, model, classes, options
         ):
             of_model.append(Score(f"{name}/classifier/{behind}", of_drawn))
             of_held_out.append(Score(f"{name}/classifier/{behind}", of_real))
     names = [name for name in chosen if name in OF_SETS]
-    for of_sets in open_sets(names, lambda: real.spread(READ).pictures, "-training", behind, asked):
+    for of_sets in open_sets(names, lambda: real.spread(READ).pictures, "-training", behind, options):
         of_sets.add_features("model", features.of_set(of_sets.reader, alike.pictures, keep=False))
         of_sets.add_features(HELD_OUT, features.of_set(of_sets.reader, held_out.spread(as_many).pictures, keep=True))
         of_model += of_sets.numbers("model")
@@ -104,18 +106,18 @@ def _sources(run: Run, place: DataPaths, sources: list[Dataset]) -> tuple[Datase
     return training[0], sources[0]
 
 
-def _chosen(run: Run, place: DataPaths, model: Model, in_classes: bool, asked: EvalOptions) -> list[str]:
+def _chosen(run: Run, place: DataPaths, model: Model, in_classes: bool, options: EvalOptions) -> list[str]:
     """The names of the metrics to measure; a `ValueError` for those that these pictures or this model do not allow."""
-    if asked.baselines:
+    if options.baselines:
         raise ValueError("--baselines: the held-out pictures are always measured beside the drawn ones; leave it out")
-    if not in_classes and (read := [name for name in asked.names or () if name in METRICS]):
+    if not in_classes and (read := [name for name in options.names or () if name in METRICS]):
         raise ValueError(
             f"--metrics {read[0]}: the pictures in {place} are in no classes, and a classifier of them measures that; put "
             "those of each class into a folder of its own, or leave it out"
         )
-    by_classifier = METRICS if model.method.classes else METRICS[len(OF_LABELS) :]
+    by_classifier = METRICS if model.translator.classes else METRICS[len(OF_LABELS) :]
     there = [*(by_classifier if in_classes else ()), *OF_SETS]
-    return asked.chosen(there, there, run.path)
+    return options.select_metrics(there, there, run.path)
 
 
 def _require_classes(
@@ -124,7 +126,7 @@ def _require_classes(
     """Raises a `ValueError` when a classifier of these classes cannot read what is drawn or held out."""
     assert isinstance(held_out, LabelledDataset)
     for known, of, remedy in (
-        (model.method.classes, run.path, "give the pictures that the run learnt from"),
+        (model.translator.classes, run.path, "give the pictures that the run learnt from"),
         (held_out.classes, f"{place}, {split}", "add such pictures to those of the training, or move these away"),
     ):
         if strange := [name for name in known if name not in classes]:
@@ -162,19 +164,19 @@ def _evenly(count: int, labels: Sequence[str | None]) -> dict[str | None, int]:
 
 def _as(real: _Set, model: Model, classes: Sequence[str]) -> dict[str | None, int]:
     """As many pictures of each label as there are real ones."""
-    if not classes or not model.method.classes:
-        return _evenly(len(real), model.method.classes or (None,))
+    if not classes or not model.translator.classes:
+        return _evenly(len(real), model.translator.classes or (None,))
     counts = Counter(classes[number] for number in real.labels.tolist())
-    return {label: counts[label] for label in model.method.classes}
+    return {label: counts[label] for label in model.translator.classes}
 
 
-def _looked_at(source: Dataset, classes: Sequence[str], run: Run, asked: EvalOptions) -> _Set:
+def _looked_at(source: Dataset, classes: Sequence[str], run: Run, options: EvalOptions) -> _Set:
     """The pictures of a source at the training size, LEARNT_FROM of them at most; label 0 where there are no classes."""
     [store] = open_cached([source], run.settings.size, run.settings.fit, memory_gib=0)
     numbers = {name: number for number, name in enumerate(classes)}
     rows = spread(LEARNT_FROM, len(store))
     seen = []
-    said = asked.counted("looking at real pictures")
+    said = options.progress_of("looking at real pictures")
     for done, row in enumerate(rows, start=1):
         seen.append(store.get(row))
         if said:
@@ -183,10 +185,10 @@ def _looked_at(source: Dataset, classes: Sequence[str], run: Run, asked: EvalOpt
     return _Set(torch.stack(seen), torch.tensor(labels))
 
 
-def _drawn(model: Model, classes: Sequence[str], counts: Mapping[str | None, int], asked: EvalOptions) -> _Set:
+def _drawn(model: Model, classes: Sequence[str], counts: Mapping[str | None, int], options: EvalOptions) -> _Set:
     """So many pictures of each label, as a file would hold them."""
     drawn, labels = list[Tensor](), list[int]()
-    total, said = sum(counts.values()), asked.counted("drawing pictures")
+    total, said = sum(counts.values()), options.progress_of("drawing pictures")
     for label, count in counts.items():
         for y in model.generate(label, count) if count else ():
             drawn.append(as_bytes(y))
@@ -196,13 +198,13 @@ def _drawn(model: Model, classes: Sequence[str], counts: Mapping[str | None, int
     return _Set(torch.stack(drawn), torch.tensor(labels))
 
 
-def _judge(real: _Set, classes: int, device: torch.device, asked: EvalOptions) -> Classifier:
+def _judge(real: _Set, classes: int, device: torch.device, options: EvalOptions) -> Classifier:
     """The classifier that has learnt from these real pictures, now or at an earlier evaluation."""
     of_each = [real.pictures[real.labels == label] for label in range(classes)]
     name = f"classifier-{cache.digest(f'{EPOCHS} {LEAST_STEPS} {BATCH} {LR}', *of_each)}"
 
     def taught() -> dict[str, Tensor]:
-        said = asked.counted("the classifier learns from real pictures")
+        said = options.progress_of("the classifier learns from real pictures")
         return dict(_taught(real, classes, device, said).cpu().state_dict())
 
     _, channels, size, _ = real.pictures.shape
@@ -251,15 +253,15 @@ def _by_classifier(
     alike: _Set,
     model: Model,
     classes: Sequence[str],
-    asked: EvalOptions,
+    options: EvalOptions,
 ) -> Iterator[tuple[str, float, float]]:
     """Each metric that a classifier reads, of drawn pictures and of the held-out ones."""
     for name in chosen:
         if name == "label-accuracy":
             yield name, _accuracy(judge, drawn), _accuracy(judge, held_out)
         elif name == "classification-accuracy-score":
-            lessons = _drawn(model, classes, _as(real, model, classes), asked)
-            said = asked.counted("another one learns from drawn pictures")
+            lessons = _drawn(model, classes, _as(real, model, classes), options)
+            said = options.progress_of("another one learns from drawn pictures")
             pupil = _taught(lessons, len(classes), model.device, said)
             yield name, _accuracy(pupil, held_out), _accuracy(judge, held_out)
         elif name == "frechet-distance":
@@ -275,7 +277,7 @@ def _keep(
     run: Run, model: Model, judge: Classifier | None, drawn: _Set, real_classes: Sequence[str], specification: str
 ) -> None:
     """The first of the pictures of each class, with the probability of their label where there is a classifier."""
-    classes = model.method.classes
+    classes = model.translator.classes
     probabilities = _read(judge, drawn).softmax(dim=1) if judge else None
     most = KEPT // len(classes) or 1 if classes else KEPT
     numbers = Counter[int]()

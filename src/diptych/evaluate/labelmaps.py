@@ -55,7 +55,7 @@ class LabelMapScore:
 
 
 def open_label_maps(
-    names: Sequence[str], training: Callable[[int], tuple[Tensor, Tensor]], behind: str, asked: EvalOptions
+    names: Sequence[str], training: Callable[[int], tuple[Tensor, Tensor]], behind: str, options: EvalOptions
 ) -> list[LabelMapScore]:
     """What measures these metrics on pairs like those of the training; none where neither side is a label map.
 
@@ -79,7 +79,7 @@ def open_label_maps(
     if (palette := palette_of(x)) is not None:
         colours = palette
         segmenter = segmentation.taught(
-            y, x, colours, asked.where, asked.counted("a segmenter learns from the training pairs")
+            y, x, colours, options.torch_device, options.progress_of("a segmenter learns from the training pairs")
         )
         return [
             LabelMapScore(
@@ -90,6 +90,6 @@ def open_label_maps(
                 f"segmenter/{len(colours)}-classes/{behind}",
             )
         ]
-    if asked.names is not None:
-        asked.miss(names, "neither side of the training pairs is a label map of a few flat colours")
+    if options.names is not None:
+        options.note_missing(names, "neither side of the training pairs is a label map of a few flat colours")
     return []

@@ -53,15 +53,15 @@ class Measure(Protocol):
 class PerImage:
     """Each picture against its target, and the mean over all."""
 
-    def __init__(self, names: Sequence[str], specification: str, asked: EvalOptions) -> None:
-        self.asked = asked
+    def __init__(self, names: Sequence[str], specification: str, options: EvalOptions) -> None:
+        self.options = options
         self.measured: dict[str, Callable[[Tensor, dict[str, Tensor]], Tensor]] = {}
         for name in names:
             if name == "lpips":
                 try:
-                    self.measured[f"lpips/alexnet-0.1/{specification}"] = asked.perceptual
+                    self.measured[f"lpips/alexnet-0.1/{specification}"] = options.perceptual
                 except MissingWeightsError as error:
-                    asked.miss([name], error)
+                    options.note_missing([name], error)
             else:
                 self.measured[f"{name}/{specification}"] = _compared(name)
         self.values: dict[str, dict[str, list[float]]] = {}
@@ -78,7 +78,9 @@ class PerImage:
         means = [Score(name, sum(values) / len(values)) for name, values in self.values.get(who, {}).items()]
         for mean in means:
             if math.isnan(mean.value):
-                self.asked.miss([mean.name.partition("/")[0]], "is not defined for pictures as small as some of these")
+                self.options.note_missing(
+                    [mean.name.partition("/")[0]], "is not defined for pictures as small as some of these"
+                )
         return [mean for mean in means if not math.isnan(mean.value)]
 
 
@@ -89,19 +91,21 @@ def _compared(name: str) -> Callable[[Tensor, dict[str, Tensor]], Tensor]:
 class SetDistance:
     """All pictures together beside real ones, by what a network sees in them."""
 
-    def __init__(self, names: Sequence[str], reader: Features, real: Tensor, against: str, asked: EvalOptions) -> None:
+    def __init__(
+        self, names: Sequence[str], reader: Features, real: Tensor, against: str, options: EvalOptions
+    ) -> None:
         """`real` are the features of the real pictures, and `against` says what these are, and how they were read."""
-        self.names, self.reader, self.real, self.against, self.asked = names, reader, real, against, asked
+        self.names, self.reader, self.real, self.against, self.options = names, reader, real, against, options
         self.seen: dict[str, list[Tensor]] = {}
-        self.come = Counter[str]()
-        self.taken: Collection[int] | None = None
+        self.counts = Counter[str]()
+        self.selected: Collection[int] | None = None
         """The numbers of the pictures that are taken of everyone who answers; None takes all."""
 
     def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
         """Reads those that are taken as a file would hold them; a single picture has no number."""
-        first = self.come[who]
-        self.come[who] += len(outputs)
-        rows = [row for row in range(len(outputs)) if self.taken is None or first + row in self.taken]
+        first = self.counts[who]
+        self.counts[who] += len(outputs)
+        rows = [row for row in range(len(outputs)) if self.selected is None or first + row in self.selected]
         if rows:
             self.add_features(who, self.reader.read(as_bytes(outputs[rows])))
         return {}
@@ -118,7 +122,7 @@ class SetDistance:
         fewest = min(len(seen), len(self.real))
         few = [name for name in self.names if fewest < OF_SETS[name]]
         for name in few:
-            self.asked.miss([name], f"takes {OF_SETS[name]} pictures or more, of {who} and of real ones")
+            self.options.note_missing([name], f"takes {OF_SETS[name]} pictures or more, of {who} and of real ones")
         behind = f"{self.reader.protocol}/{len(seen)}-{self.against}"
         return [
             Score(f"{name}/{behind}", *found)
@@ -143,7 +147,7 @@ def distances(names: Iterable[str], seen: Tensor, real: Tensor) -> dict[str, tup
 
 
 def open_sets(
-    names: Sequence[str], real: Callable[[], Pictures], which: str, behind: str, asked: EvalOptions
+    names: Sequence[str], real: Callable[[], Pictures], which: str, behind: str, options: EvalOptions
 ) -> list[SetDistance]:
     """The measure of these metrics beside real pictures; none where there is no network to see them.
 
@@ -152,9 +156,9 @@ def open_sets(
     if not names:
         return []
     try:
-        reader = asked.reader
+        reader = options.reader
     except MissingWeightsError as error:
-        asked.miss(names, error)
+        options.note_missing(names, error)
         return []
-    of_real = features.of_set(reader, real(), keep=True, progress=asked.counted("reading real pictures"))
-    return [SetDistance(names, reader, of_real, f"vs-{len(of_real)}{which}/{behind}", asked)]
+    of_real = features.of_set(reader, real(), keep=True, progress=options.progress_of("reading real pictures"))
+    return [SetDistance(names, reader, of_real, f"vs-{len(of_real)}{which}/{behind}", options)]

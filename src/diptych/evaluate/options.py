@@ -1,4 +1,4 @@
-"""What a person asked to be measured, and the networks that it takes, where they are at hand."""
+"""What to measure and how, with the networks that it takes, where their weights are found."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ from diptych.metrics.networks import lpips
 
 @dataclass
 class EvalOptions:
-    """The metrics asked for, by name, and how to measure them; without `names`, all that the pictures allow.
+    """The metrics to measure by name (None: all that the data allows), and how to measure them.
 
-    A metric whose network is not at hand is not measured, and `missing` says why; all others are.
+    A metric whose network has no weights here is skipped, and `missing` says why; all others are measured.
     """
 
     names: Sequence[str] | None = None
@@ -34,25 +34,25 @@ class EvalOptions:
     progress: Progress | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
-    def chosen(self, there: Sequence[str], usual: Sequence[str], whom: object) -> list[str]:
-        """The names asked for, or the usual ones; a `ValueError` for one that is not there."""
-        if unknown := [name for name in self.names or () if name not in there]:
+    def select_metrics(self, available: Sequence[str], usual: Sequence[str], subject: object) -> list[str]:
+        """The names asked for, or the usual ones; a `ValueError` for one that is not available."""
+        if unknown := [name for name in self.names or () if name not in available]:
             raise ValueError(
-                f"--metrics {unknown[0]}: there is no such metric for {whom}; there are: {', '.join(there)}"
+                f"--metrics {unknown[0]}: there is no such metric for {subject}; there are: {', '.join(available)}"
             )
         return list(usual if self.names is None else self.names)
 
-    def miss(self, names: Sequence[str], why: object) -> None:
-        """Notes that these are not measured."""
-        self.missing.update(dict.fromkeys(names, str(why)))
+    def note_missing(self, names: Sequence[str], reason: object) -> None:
+        """Notes that these metrics are not measured."""
+        self.missing.update(dict.fromkeys(names, str(reason)))
 
-    def counted(self, what: str) -> Callable[[int, int], None] | None:
-        """The progress of one piece of work."""
+    def progress_of(self, task: str) -> Callable[[int, int], None] | None:
+        """The progress callback of one task."""
         progress = self.progress
-        return (lambda done, total: progress(what, done, total)) if progress else None
+        return (lambda done, total: progress(task, done, total)) if progress else None
 
     @cached_property
-    def where(self) -> torch.device:
+    def torch_device(self) -> torch.device:
         """The device that does the work."""
         return choose_device(self.device)
 
@@ -60,22 +60,23 @@ class EvalOptions:
     def reader(self) -> Features:
         """The network whose features are compared; raises `weights.MissingWeightsError`."""
         if self.features:
-            return features.exported(self.features, self.where)
-        return features.inception(self.weights, fetch=self.fetch_weights, device=self.where)
+            return features.exported(self.features, self.torch_device)
+        return features.inception(self.weights, fetch=self.fetch_weights, device=self.torch_device)
 
     @cached_property
     def perceptual(self) -> Callable[[Tensor, dict[str, Tensor]], Tensor]:
-        """LPIPS of each picture of a batch, seen as an 8-bit file would hold it; not a number for those that are too small.
+        """LPIPS of each image of a batch, rounded to 8 bits; NaN for images that are too small.
 
         Raises `weights.MissingWeightsError`.
         """
-        network = lpips.trained(weights.find(weights.ALEXNET, self.weights, self.fetch_weights)).to(self.where)
+        file = weights.find(weights.ALEXNET, self.weights, self.fetch_weights)
+        network = lpips.trained(file).to(self.torch_device)
 
         @torch.inference_mode()
         def measure(outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
             if min(outputs.shape[2:]) < lpips.SMALLEST:
                 return torch.full((len(outputs),), torch.nan)
-            output, target = (metrics.as_seen(some).to(self.where) * 2 - 1 for some in (outputs, batch["y"]))
+            output, target = (metrics.as_seen(images).to(self.torch_device) * 2 - 1 for images in (outputs, batch["y"]))
             distances: Tensor = network(output, target)
             return distances.cpu()
 

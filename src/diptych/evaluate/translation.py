@@ -1,7 +1,8 @@
-"""What a model translates, compared with targets, beside baselines that anybody can have."""
+"""Evaluation of a model that translates images, next to baselines that need no model."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,289 +18,335 @@ from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, Measure, PerImage
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Progress, Results, as_line
 from diptych.images.files import as_bytes
-from diptych.kinds import REVERSE, Direction
+from diptych.kinds import REVERSE, DataKind, Direction
 from diptych.methods import METHODS
-from diptych.methods.base import Method, Predictor
 from diptych.metrics import features
 from diptych.model import Model, load
 from diptych.training import checkpoint
-from diptych.training.run import Run, Settings
+from diptych.training.run import Run
+from diptych.training.settings import Settings
 from diptych.training.validation import specification
+from diptych.translators.base import Predictor, Translator
 
-AT_ONCE = 16
-TOGETHER = 3  # sets that may be open at the same time: what goes in, what should come out, and the training's
+BATCH_SIZE = 16
+OPEN_SETS = 3  # that may be in memory at the same time: inputs, targets, and the training set
 
 
-def measure(run: Run, place: DataPaths, split: str, sources: list[Dataset], asked: EvalOptions) -> list[dict[str, Any]]:
-    """Measures on the pictures of `sources`, which are those of `split`; gives the lines for `metrics.jsonl`.
+@dataclass(frozen=True)
+class _Models:
+    """The models of a run for one direction: the last one, snapshots by name, and the one that leads back."""
 
-    Pictures are resized to the training size, without crop or flip. `results/SPLIT/` gets the input, the output and the
-    target of each pair. There is one line for the model, one for each model that was kept on the way, and with `baselines`
-    one for each way to answer without a model: for a method that learns from pairs the mean training target, and the
-    target of the nearest training input (Euclidean, over all pixels); for unpaired pictures the input as it is, and the
-    mean training picture of the other side; for single pictures what the method knows. Metrics that have a number for real
-    pictures too have a line for the held-out ones.
+    last: Model
+    snapshots: dict[str, Model]
+    back: Model | None
 
-    A method that translates both ways is measured both ways, or in the `direction` given, in `results/SPLIT-AtoB/` and
-    `results/SPLIT-BtoA/`, with what came back and what became of pictures that needed no translation. Where no B belongs
-    to an A, there are no targets to compare with, and only the metrics of sets of pictures; side-by-side pairs have targets
-    also where the training took the sides apart.
+    def predictors(self) -> dict[str, Predictor]:
+        return {"model": self.last.predict, **{name: model.predict for name, model in self.snapshots.items()}}
+
+    def step_of(self, system: str) -> int:
+        return self.snapshots.get(system, self.last).step
+
+
+def measure(
+    run: Run, paths: DataPaths, split: str, datasets: list[Dataset], options: EvalOptions
+) -> list[dict[str, Any]]:
+    """Measures on `datasets`, which are the images of `split`; gives the lines for `metrics.jsonl`.
+
+    Images are resized to the training size, without crop or flip. `results/SPLIT/` gets input, output and target of each.
+    There is one line for the model, one for each snapshot, and with `baselines` one for each baseline: for pairs the mean
+    training target, and the target of the nearest training input (Euclidean, over all pixels); for unpaired images the
+    input as it is, and the mean training image of the other side; for single images what the method knows. Metrics that
+    real images have too get a line for the held-out ones.
+
+    A model that translates both ways is measured both ways, or in the `direction` given, in `results/SPLIT-AtoB/` and
+    `results/SPLIT-BtoA/`, with reconstructions and identities. Where no B belongs to an A, there are no targets to compare
+    with, and only distances of sets; side-by-side pairs have targets also where the training took them apart.
     """
-    settings, method = run.settings, METHODS[run.method]
-    chosen = _chosen(run, place, sources, asked)
-    directions = [asked.direction or settings.direction]
-    if method.two_way and asked.direction is None:
-        directions.append(REVERSE[settings.direction])
+    models = _open_models(run, options)
+    names = _select(run, paths, datasets, models[run.settings.direction].last.translator, options)
+    training, names = _training(run, paths, names, options)
+    directions = [options.direction] if options.direction else list(models)
+    return [
+        line
+        for direction in directions
+        for line in _measure_one_way(
+            run, paths, split, datasets, training, names, direction, models[direction], options
+        )
+    ]
 
-    kept = {name: checkpoint.kept(run.path, name) for name in (*method.kept, checkpoint.BEST)}
-    kept = {name: path for name, path in kept.items() if path.exists()}
-    ways = list(REVERSE) if method.two_way else directions
-    models = {way: load(run.path, direction=way, device=asked.device) for way in ways}
-    training, chosen = _training(run, place, chosen, asked)
+
+def _open_models(run: Run, options: EvalOptions) -> dict[Direction, _Models]:
+    """Models by direction, that of the training first; a `ValueError` for a direction that there is not."""
+    method = METHODS[run.method]
+    snapshots = {
+        name: folder
+        for name in (*getattr(method, "snapshots", ()), checkpoint.BEST)
+        if (folder := checkpoint.model_folder(run.path, name)).exists()
+    }
+    first = load(run.path, direction=options.direction, device=options.device)
+    by_direction = {way: load(run.path, direction=way, device=options.device) for way in first.translators}
+    return {
+        way: _Models(
+            model,
+            {name: load(folder, direction=way, device=options.device) for name, folder in snapshots.items()},
+            by_direction.get(REVERSE[way]),
+        )
+        for way, model in by_direction.items()
+    }
+
+
+def _measure_one_way(
+    run: Run,
+    paths: DataPaths,
+    split: str,
+    datasets: list[Dataset],
+    training: list[Dataset],
+    names: list[str],
+    direction: Direction,
+    models: _Models,
+    options: EvalOptions,
+) -> list[dict[str, Any]]:
+    settings, kind = run.settings, METHODS[run.method].data
+    translator = models.last.translator
+
+    def images(side: Direction) -> _Images:
+        return _Images(_side(datasets, side), settings, direction, kind, translator)
+
+    held_out = images(direction)
+    left_out = held_out.check(f"{split} pictures", f"{paths}: ", "nothing to measure on", options)
+    real = held_out  # the real images of the output's kind
+    if len(datasets) > 1:
+        real = images(REVERSE[direction])
+        real.check(f"{split} pictures", f"{paths}: ", "nothing to compare with", options)
+    predictors = models.predictors()
+    if options.baselines:
+        predictors |= _baselines(training, held_out, options)
+    measures = _measures(names, held_out, real, training, options)
+    results = Results(run.path / "results" / (f"{split}-{direction}" if models.back else split))
+    for indices, batch, outputs in _predictions(predictors, held_out, options.progress):
+        per_image = {system: _feed(measures, system, output, batch) for system, output in outputs.items()}
+        for one in measures:
+            if isinstance(one, LabelMapScore):
+                one.add(HELD_OUT, batch["y"], batch)
+        panels = _panels(batch, {name: outputs[name] for name in ("model", *models.snapshots)}, models.back)
+        for row, index in enumerate(indices):
+            values = {name: of_all[row] for name, of_all in per_image["model"].items() if not math.isnan(of_all[row])}
+            results.add(held_out.name(index), {panel: of_all[row] for panel, of_all in panels.items()}, values)
+    results.finish()
     lines = []
-    for way in directions:
-        model = models[way]
-        earlier = {name: load(path, direction=way, device=asked.device) for name, path in kept.items()}
-        held_out = _Pictures(_inputs(sources, way), settings, way, model.method)
-        left_out = held_out.check(f"{split} pictures", f"{place}: ", "nothing to measure on", asked)
-        others = held_out  # the real pictures of the kind that comes out
-        if len(sources) > 1:
-            others = _Pictures(_inputs(sources, REVERSE[way]), settings, way, model.method)
-            others.check(f"{split} pictures", f"{place}: ", "nothing to compare with", asked)
-        judges: dict[str, Predictor] = {"model": model.batch, **{name: one.batch for name, one in earlier.items()}}
-        if asked.baselines:
-            judges |= _baselines(training, settings, way, model.method, asked)
-        measures = _measures(chosen, held_out, others, training, way, asked)
-        part = f"{split}-{way}" if method.two_way else split
-        back = models[REVERSE[way]] if method.two_way else None
-        results = Results(run.path / "results" / part)
-        for indices, batch, outputs in _answers(judges, held_out, asked.progress):
-            of_each = {who: _fed(measures, who, output, batch) for who, output in outputs.items()}
-            for one in measures:
-                if isinstance(one, LabelMapScore):
-                    one.add(HELD_OUT, batch["y"], batch)
-            panels = _panels(batch, {who: outputs[who] for who in ("model", *earlier)}, back)
-            for row, index in enumerate(indices):
-                numbers = {
-                    name: values[row] for name, values in of_each["model"].items() if not math.isnan(values[row])
-                }
-                results.add(
-                    held_out.store.name(index), {panel: of_all[row] for panel, of_all in panels.items()}, numbers
-                )
-        results.finish()
-        for who in (*judges, HELD_OUT):
-            found = [number for one in measures for number in one.numbers(who)]
-            if found or who in judges:
-                count = len(others if who == HELD_OUT else held_out)
-                line: dict[str, Any] = {"step": earlier.get(who, model).step, "count": count}
-                if method.data != "images":  # what goes in is made from what comes out
-                    line["direction"] = way
-                if left_out:
-                    line["left-out"] = len(left_out)
-                lines.append({**line, "who": who, **as_line(found)})
+    for system in (*predictors, HELD_OUT):
+        scores = [score for one in measures for score in one.numbers(system)]
+        if scores or system in predictors:
+            count = len(real if system == HELD_OUT else held_out)
+            line: dict[str, Any] = {"step": models.step_of(system), "count": count}
+            if kind.has_sides:
+                line["direction"] = direction
+            if left_out:
+                line["left-out"] = len(left_out)
+            lines.append({**line, "who": system, **as_line(scores)})
     return lines
 
 
-def _chosen(run: Run, place: DataPaths, sources: list[Dataset], asked: EvalOptions) -> list[str]:
-    """The names of the metrics to measure; a `ValueError` for those that these pictures do not allow."""
+def _select(
+    run: Run, paths: DataPaths, datasets: list[Dataset], translator: Translator, options: EvalOptions
+) -> list[str]:
+    """Names of the metrics to measure; a `ValueError` for those that this data does not allow."""
     settings, method = run.settings, METHODS[run.method]
-    with_targets = [*metrics.PAIRED, *(metrics.IN_HOLES if "mask" in method.inputs else ()), "lpips"]
-    there = [*with_targets, *OF_SETS, *(OF_LABEL_MAPS if method.data != "images" else ())]
-    usual = [*method.metrics, "lpips"] if len(sources) == 1 else []
-    if len(sources) == 1 and method.data != "images":
-        usual += OF_LABEL_MAPS
-    if method.data == "unpaired":
+    with_targets = [*metrics.PAIRED, *(metrics.IN_HOLES if translator.mask_spec else ()), "lpips"]
+    label_maps = OF_LABEL_MAPS if method.data.has_sides else ()
+    usual = [*method.metrics, "lpips", *label_maps] if len(datasets) == 1 else []
+    if method.data == DataKind.UNPAIRED:
         usual += OF_SETS
-    chosen = asked.chosen(there, usual, run.path)
-    of_colour = set(asked.names or ()) & set(metrics.OF_COLOUR)
+    names = options.select_metrics([*with_targets, *OF_SETS, *label_maps], usual, run.path)
+    of_colour = set(options.names or ()) & set(metrics.OF_COLOUR)
     if of_colour and 1 in (settings.channels_a, settings.channels_b):
         raise ValueError(f"--metrics {','.join(sorted(of_colour))}: compares colours, and {run.path} has grey pictures")
-    if len(sources) > 1 and (compared := [name for name in chosen if name not in OF_SETS]):
+    if len(datasets) > 1 and (compared := [name for name in names if name not in OF_SETS]):
         raise ValueError(
-            f"--metrics {','.join(compared)}: compares with a target, and in {place} no B belongs to an A; "
+            f"--metrics {','.join(compared)}: compares with a target, and in {paths} no B belongs to an A; "
             "leave it out, or give side-by-side pairs"
         )
-    return chosen
+    return names
 
 
-def _training(run: Run, place: DataPaths, chosen: list[str], asked: EvalOptions) -> tuple[list[Dataset], list[str]]:
-    """The training pictures, where something needs them, and the metrics that can be measured with what there is."""
-    needing = [name for name in chosen if name in (*OF_SETS, *OF_LABEL_MAPS)]
-    if not needing and not asked.baselines:
-        return [], chosen
+def _training(run: Run, paths: DataPaths, names: list[str], options: EvalOptions) -> tuple[list[Dataset], list[str]]:
+    """The training set, if something needs it, and the metrics that can be measured with what there is."""
+    needing = [name for name in names if name in (*OF_SETS, *OF_LABEL_MAPS)]
+    if not needing and not options.baselines:
+        return [], names
     try:
-        found = layouts.find(
-            METHODS[run.method].data, place, "train", (run.settings.channels_a, run.settings.channels_b)
-        )
+        channels = run.settings.channels_a, run.settings.channels_b
+        found = layouts.find(METHODS[run.method].data, paths, "train", channels)
         assert found is not None
     except ValueError as error:
-        if asked.baselines or asked.names is not None:
+        if options.baselines or options.names is not None:
             raise
-        asked.miss(needing, error)
-        return [], [name for name in chosen if name not in needing]
-    return found, chosen
+        options.note_missing(needing, error)
+        return [], [name for name in names if name not in needing]
+    return found, names
 
 
 def _measures(
-    chosen: list[str],
-    held_out: "_Pictures",
-    others: "_Pictures",
-    training: list[Dataset],
-    way: Direction,
-    asked: EvalOptions,
+    names: list[str], held_out: "_Images", real: "_Images", training: list[Dataset], options: EvalOptions
 ) -> list[Measure]:
-    """What measures those metrics one way, on what is made of `held_out`; `others` are real pictures of that kind."""
-    settings, method = held_out.settings, held_out.method
-    behind = specification(method, settings.size)
-    of_pictures = [name for name in chosen if name not in (*OF_SETS, *OF_LABEL_MAPS)]
-    measures: list[Measure] = [PerImage(of_pictures, behind, asked)] if of_pictures else []
+    """The measures of these metrics in one direction; `real` are real images of the output's kind."""
+    protocol = specification(held_out.translator, held_out.settings.size)
+    per_image = [name for name in names if name not in (*OF_SETS, *OF_LABEL_MAPS)]
+    measures: list[Measure] = [PerImage(per_image, protocol, options)] if per_image else []
 
-    def learnt_from() -> Spread:
-        real = _Pictures(_inputs(training, REVERSE[way]), settings, way, method, READ)
-        real.check("training pictures", "", "nothing to compare with", asked)
-        return real.real(READ)
+    def real_training() -> Spread:
+        images = held_out.like(_side(training, REVERSE[held_out.direction]), READ)
+        images.check("training pictures", "", "nothing to compare with", options)
+        return images.targets(READ)
 
-    of_sets = [name for name in chosen if name in OF_SETS]
-    for one in open_sets(of_sets, learnt_from, "-training", behind, asked):
-        as_many = min(len(held_out), len(others), READ)  # a distance depends on how many there are
-        one.taken = set(spread(as_many, len(held_out)))
-        said = asked.counted(f"reading {HELD_OUT}")
-        one.add_features(HELD_OUT, features.of_set(one.reader, others.real(as_many), keep=True, progress=said))
+    of_sets = [name for name in names if name in OF_SETS]
+    for one in open_sets(of_sets, real_training, "-training", protocol, options):
+        count = min(len(held_out), len(real), READ)  # a distance depends on how many there are
+        one.selected = set(spread(count, len(held_out)))
+        progress = options.progress_of(f"reading {HELD_OUT}")
+        one.add_features(HELD_OUT, features.of_set(one.reader, real.targets(count), keep=True, progress=progress))
         measures.append(one)
-    if of_label_maps := [name for name in chosen if name in OF_LABEL_MAPS]:
+    if of_label_maps := [name for name in names if name in OF_LABEL_MAPS]:
         pairs = training[0].pairs if isinstance(training[0], PairSide) else training[0]
-        measures += open_label_maps(of_label_maps, _Pictures(pairs, settings, way, method).sides, behind, asked)
+        measures += open_label_maps(of_label_maps, held_out.like(pairs).both_sides, protocol, options)
     return measures
 
 
-def _fed(measures: list[Measure], who: str, output: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
-    """Feeds someone's answers to every measure; gives the numbers of each picture."""
-    return {name: values for one in measures for name, values in one.add(who, output, batch).items()}
+def _feed(measures: list[Measure], system: str, output: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+    """Feeds a system's outputs to every measure; gives the values of each image."""
+    return {name: values for one in measures for name, values in one.add(system, output, batch).items()}
 
 
-def _inputs(sources: list[Dataset], direction: Direction) -> Dataset:
-    """The source that the input is taken from: the pairs, or the one side."""
-    return sources[0] if len(sources) == 1 or direction == "AtoB" else sources[1]
+def _side(datasets: Sequence[Dataset], direction: Direction) -> Dataset:
+    """The dataset that the input of a direction is taken from: the pairs, or the one side."""
+    return datasets[0] if len(datasets) == 1 or direction == "AtoB" else datasets[1]
 
 
-class _Pictures:
-    """The pictures of a source at the training size, in batches: what goes in, and y where there is one."""
+class _Images:
+    """The images of a dataset at the training size, in batches: the translator's inputs, and y where there is one."""
 
     def __init__(
-        self, source: Dataset, settings: Settings, direction: Direction, method: Method, most: int | None = None
+        self,
+        dataset: Dataset,
+        settings: Settings,
+        direction: Direction,
+        kind: DataKind,
+        translator: Translator,
+        most: int | None = None,
     ) -> None:
-        """All of the source, or so many at most, spread over all."""
-        self.settings, self.method = settings, method
-        [self.store] = open_cached([source], settings.size, settings.fit, settings.memory_gib / TOGETHER, most)
-        self.plain = EvalLoader([self.store], direction, method.holes)
+        """All of the dataset, or at most so many, spread evenly over all."""
+        self.settings, self.direction, self.kind, self.translator = settings, direction, kind, translator
+        [self.cached] = open_cached([dataset], settings.size, settings.fit, settings.memory_gib / OPEN_SETS, most)
+        self.loader = EvalLoader([self.cached], direction, translator.mask_spec)
+
+    def like(self, dataset: Dataset, most: int | None = None) -> "_Images":
+        """The images of another dataset, for the same translator."""
+        return _Images(dataset, self.settings, self.direction, self.kind, self.translator, most)
 
     def __len__(self) -> int:
-        return len(self.store)
+        return len(self.cached)
 
-    def check(self, which: str, before: str, remedy: str, asked: EvalOptions) -> dict[str, str]:
-        """Leaves out what is of no use to the method; a `ValueError` where nothing is left."""
-        said = asked.counted(f"looking at {which}")
-        left_out = self.store.check(self.settings.workers, said, self.method.of_no_use)
+    def name(self, index: int) -> str:
+        """The name of an image."""
+        return self.cached.name(index)
+
+    def check(self, which: str, before: str, remedy: str, options: EvalOptions) -> dict[str, str]:
+        """Leaves out images that cannot be measured on; a `ValueError` if none remains."""
+        progress = options.progress_of(f"looking at {which}")
+        left_out = self.cached.check(self.settings.workers, progress, self.translator.reject_reason)
         if not len(self):
             words = " and ".join(sorted(set(left_out.values())))
             raise ValueError(f"{before}all {len(left_out)} {which} are {words}: {remedy}")
         return left_out
 
     def batches(self, most: int | None = None) -> Iterator[tuple[range, dict[str, Tensor]]]:
-        """All of them, or so many at most, spread over all."""
-        for indices, batch in self.plain.batches(min(len(self), most or len(self)), AT_ONCE):
-            if self.method.data == "unpaired" and "x" not in batch:
+        """All of them, or at most so many, spread evenly over all."""
+        for indices, batch in self.loader.batches(min(len(self), most or len(self)), BATCH_SIZE):
+            if self.kind == DataKind.UNPAIRED and "x" not in batch:
                 batch = {"x": batch["y"]}
-            yield indices, self.method.whole(batch)
+            yield indices, {**batch, **self.translator.inputs_from(batch)}
 
-    def sides(self, most: int) -> tuple[Tensor, Tensor]:
-        """What goes in and what should come out, uint8 `[N, C, S, S]`, of so many at most, spread over all."""
-        sides: tuple[Tensor, ...] = ()
-        for numbers, batch in self.batches(most):
-            pair = as_bytes(batch["x"]), as_bytes(batch["y"])
-            sides = sides or tuple(side.new_empty(min(most, len(self)), *side.shape[1:]) for side in pair)
-            for side, some in zip(sides, pair, strict=True):
-                side[numbers.start : numbers.stop] = some
-        x, y = sides
+    def both_sides(self, most: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, uint8 `[N, C, S, S]`, at most so many, spread evenly over all."""
+        pairs = [(as_bytes(batch["x"]), as_bytes(batch["y"])) for _, batch in self.batches(most)]
+        x, y = (torch.cat(side) for side in zip(*pairs, strict=True))
         return x, y
 
-    def real(self, most: int) -> Spread:
-        """The side that comes out, of so many at most, spread over all."""
-        return Spread(lambda place: as_bytes(self.plain.batch([place], len(self))["y"][0]), len(self), most)
+    def targets(self, most: int) -> Spread:
+        """The real images of the output's kind, at most so many, spread evenly over all."""
+        return Spread(lambda index: as_bytes(self.loader.batch([index], len(self))["y"][0]), len(self), most)
 
 
-# ---- answers without a model
+# ---- baselines
 
 
-def _baselines(
-    training: list[Dataset], settings: Settings, direction: Direction, method: Method, asked: EvalOptions
-) -> dict[str, Predictor]:
-    """What anybody could answer who has the training pictures, as pairs, as two sets, or as single pictures."""
-    if method.data == "images":
-        singles = _Pictures(training[0], settings, direction, method)
-        singles.check("training pictures", "--baselines: ", "leave it out, or give others", asked)
-        return method.baselines(batch["y"] for _, batch in singles.batches())
+def _baselines(training: list[Dataset], held_out: _Images, options: EvalOptions) -> dict[str, Predictor]:
+    """Baselines computed from the training set, without a model."""
+    settings = held_out.settings
+    if held_out.kind == DataKind.IMAGES:
+        singles = held_out.like(training[0])
+        singles.check("training pictures", "--baselines: ", "leave it out, or give others", options)
+        return held_out.translator.baselines(batch["y"] for _, batch in singles.batches())
     if len(training) == 1:
-        pairs = _Pictures(training[0], settings, direction, method)
+        pairs = held_out.like(training[0])
         return {
-            "mean training target": _always_the_mean(pairs, "y", asked.progress),
+            "mean training target": _mean(pairs, "y", options.progress),
             "target of the nearest training input": _nearest(pairs),
         }
-    targets = _Pictures(_inputs(training, REVERSE[direction]), settings, direction, method)
-    mean = _always_the_mean(targets, "x", asked.progress)
+    mean = _mean(held_out.like(_side(training, REVERSE[held_out.direction])), "x", options.progress)
     if settings.channels_a != settings.channels_b:
         return {"mean training picture": mean}
-    return {"the input as it is": lambda batch: batch["x"], "mean training picture": mean}
+    return {"the input as it is": lambda inputs: inputs["x"], "mean training picture": mean}
 
 
-def _always_the_mean(training: _Pictures, side: str, progress: Progress | None) -> Predictor:
+def _mean(training: _Images, side: str, progress: Progress | None) -> Predictor:
     total = torch.zeros(())
     for indices, batch in training.batches():
         total = total + batch[side].double().sum(0)
         if progress:
             progress("the mean", indices.stop, len(training))
     mean = (total / len(training)).float()
-    return lambda batch: mean.expand(len(batch["x"]), *mean.shape)
+    return lambda inputs: mean.expand(len(inputs["x"]), *mean.shape)
 
 
-def _nearest(training: _Pictures) -> Predictor:
-    def answer(inputs: dict[str, Tensor]) -> Tensor:
+def _nearest(training: _Images) -> Predictor:
+    def predict(inputs: dict[str, Tensor]) -> Tensor:
         x = inputs["x"]
         best = torch.full((len(x),), torch.inf)
-        answers: list[Tensor] = [x] * len(x)
+        nearest: list[Tensor] = [x] * len(x)
         for _, batch in training.batches():
             distance, index = torch.cdist(x.flatten(1), batch["x"].flatten(1)).min(dim=1)
             for row in (distance < best).nonzero().flatten().tolist():
-                answers[row] = batch["y"][index[row]]
+                nearest[row] = batch["y"][index[row]]
             best = torch.minimum(distance, best)
-        return torch.stack(answers)
+        return torch.stack(nearest)
 
-    return answer
+    return predict
 
 
 # ---- measuring
 
 
-def _answers(
-    judges: dict[str, Predictor], held_out: _Pictures, progress: Progress | None
+def _predictions(
+    predictors: dict[str, Predictor], held_out: _Images, progress: Progress | None
 ) -> Iterator[tuple[range, dict[str, Tensor], dict[str, Tensor]]]:
-    """Batch by batch: which pictures, what they are, and what everyone makes of them."""
+    """Batch by batch: indices, the batch, and the outputs of every system."""
     for indices, batch in held_out.batches():
-        inputs = {name: batch[name] for name in held_out.method.inputs}
-        yield indices, batch, {who: answer(inputs) for who, answer in judges.items()}
+        inputs = {name: batch[name] for name in held_out.translator.input_specs}
+        yield indices, batch, {system: predict(inputs) for system, predict in predictors.items()}
         if progress:
             progress("measuring", indices.stop, len(held_out))
 
 
 def _panels(batch: dict[str, Tensor], outputs: dict[str, Tensor], back: Model | None) -> dict[str, Tensor]:
-    """What is kept of a batch: the input, what the model and those before it made of it, and what there is to compare."""
+    """The images that results keep of a batch, by panel."""
     output = outputs["model"]
-    panels = {"input": batch["x"], **{who: of_who for who, of_who in outputs.items() if who != "model"}}
+    panels = {"input": batch["x"], **{name: images for name, images in outputs.items() if name != "model"}}
     panels["output"] = output
     if "y" in batch:
         panels["target"] = batch["y"]
     if back:
-        panels["reconstructed"] = back.batch({"x": output})
-        if back.channels == batch["x"].shape[1]:
-            panels["identity"] = back.batch({"x": batch["x"]})
+        panels["reconstructed"] = back.run(output)
+        if output.shape[1] == batch["x"].shape[1]:
+            panels["identity"] = back.run(batch["x"])
     return panels

@@ -80,26 +80,27 @@ def mirrored(length: int, start: int, stop: int) -> Tensor:
     [2, 1, 0, 1, 2, 3, 2, 1]
     """
     # A triangle wave, so that reflection goes on as long as needed, even past the far edge and for one pixel.
-    period = max(2 * (length - 1), 1)
-    position = torch.arange(start, stop) % period
+    # The period is a tensor and no negative number is divided, so that the arithmetic exports with symbolic sizes.
+    period = torch.full((1,), max(2 * (length - 1), 1))
+    position = torch.remainder(torch.arange(start, stop), period)
     return torch.where(position < length, position, period - position)
 
 
-def pad_to_multiple(pictures: Tensor, multiple: int) -> Tensor:
-    """Pads `[..., H, W]` by reflection, evenly on all sides, up to the next multiple in both directions.
+def pad_to_stride(images: Tensor, stride: int) -> Tensor:
+    """Pads `[..., H, W]` by reflection, evenly on all sides, up to the next multiple of the stride in both directions.
 
-    >>> pad_to_multiple(torch.arange(3.0).reshape(1, 1, 1, 3), 4).shape
+    >>> pad_to_stride(torch.arange(3.0).reshape(1, 1, 1, 3), 4).shape
     torch.Size([1, 1, 4, 4])
     """
-    height, width = pictures.shape[-2:]
-    taller, wider = (-(-side // multiple) * multiple for side in (height, width))
+    height, width = images.shape[-2:]
+    taller, wider = ((side + stride - 1) // stride * stride for side in (height, width))
     above, left = (taller - height) // 2, (wider - width) // 2
-    rows = mirrored(height, -above, taller - above).to(pictures.device)
-    columns = mirrored(width, -left, wider - left).to(pictures.device)
-    return pictures.index_select(-2, rows).index_select(-1, columns)
+    rows = mirrored(height, -above, taller - above).to(images.device)
+    columns = mirrored(width, -left, wider - left).to(images.device)
+    return images.index_select(-2, rows).index_select(-1, columns)
 
 
-def cut_back(pictures: Tensor, height: int, width: int) -> Tensor:
-    """Undoes `pad_to_multiple`: the middle `height` x `width` of `[..., H, W]`."""
-    top, left = (pictures.shape[-2] - height) // 2, (pictures.shape[-1] - width) // 2
-    return pictures[..., top : top + height, left : left + width]
+def cut_back(images: Tensor, height: int, width: int) -> Tensor:
+    """Undoes `pad_to_stride`: the middle `height` x `width` of `[..., H, W]`."""
+    top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
+    return images[..., top : top + height, left : left + width]

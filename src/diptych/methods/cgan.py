@@ -5,21 +5,23 @@ they are trained are those of Radford, Metz, Chintala, "Unsupervised Representat
 Generative Adversarial Networks", ICLR 2016 (DCGAN), which this is when it is not told the labels.
 """
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from diptych import losses
-from diptych.kinds import DataKind
-from diptych.methods.base import Game, Method, Outcome, Update, frozen
-from diptych.methods.settings import MethodSettings, Shape, Uniform
+from diptych.images.spec import ImageSpec
+from diptych.kinds import DataKind, Direction
+from diptych.losses import ADVERSARIAL
+from diptych.methods.base import Adversary, Batch, Method, Scores, Update
+from diptych.methods.settings import Adversarial, MethodSettings, Shape, Uniform
 from diptych.networks import dcgan
+from diptych.networks.layers import frozen
+from diptych.translators.base import Translator
+from diptych.translators.sampling import Sampler
 
-ROWS, COLUMNS = 16, 10  # of a sample sheet: classes at most, pictures of each
+COLUMNS = 10  # of a preview: images of each class
 USUAL = 64  # pixels: DCGAN's own size
 
 
@@ -36,7 +38,7 @@ class CGANSettings(MethodSettings):
         description="How they are told: a number for each class beside the noise, a plane for each beside the picture "
         "(Mirza and Osindero 2014, section 3.2); learnt numbers and a learnt plane; projection (Miyato and Koyama 2018).",
     )
-    adversarial: losses.Adversarial = Field(
+    adversarial: Adversarial = Field(
         "vanilla", description="The GAN loss: the paper's cross-entropy (equation 2), least squares, or hinge."
     )
 
@@ -62,26 +64,18 @@ class CGAN(Method):
     summary = "pictures out of noise, of a class that you name, learnt from pictures in classes"
     data = DataKind.LABELLED
     players: ClassVar[dict[str, tuple[str, ...]]] = {"generator": ("G",), "discriminator": ("D",)}
-    inputs: ClassVar[tuple[str, ...]] = ("z", "label")
-    columns: ClassVar[tuple[str, ...]] = ("",) * COLUMNS
     Settings = CGANSettings
 
     def __init__(self, settings: CGANSettings, shape: Shape) -> None:
         super().__init__(settings, shape)
-        self.settings = settings
+        self.settings, self.shape = settings, shape
         if settings.conditional and not shape.classes:
             raise ValueError(
                 "--method.conditional true: the pictures are in no classes; put those of each class into a folder of its "
                 "own, or give --method.conditional false to learn without labels"
             )
         self.classes = shape.classes if settings.conditional else ()
-        self.multiple = shape.size
-        self.games = (Game(("D_real", "D_fake"), "G", settings.adversarial),)
-        rows = min(len(self.classes), ROWS)
-        self.shown = [
-            row * len(self.classes) // rows for row in range(rows)
-        ]  # of very many classes some, spread over all
-        self.rows = tuple(self.classes[label] for label in self.shown)
+        self.adversarial = ADVERSARIAL[settings.adversarial]
         of_both: dict[str, Any] = {
             "size": shape.size,
             "classes": len(self.classes),
@@ -91,51 +85,48 @@ class CGAN(Method):
         self.G = dcgan.Generator(shape.x_channels, noise=settings.noise, **of_both)
         self.D = dcgan.Discriminator(shape.x_channels, **of_both)
 
-    def train_step(self, batch: dict[str, Tensor], update: Update, step: int) -> dict[str, Tensor]:
-        """One step on D, then one on G. What G makes has the labels of the real pictures, so that they tell D nothing."""
+    def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
+        """One step on D, then one on G. G's images have the labels of the real ones, so that labels tell D nothing."""
         x = batch["y"]
-        y = batch["label"] if self.classes else None
+        y = self._labels(batch)
         z = 2 * torch.rand(len(x), self.settings.noise, device=x.device) - 1  # "uniform" (DCGAN, figure 1)
-        kind = self.settings.adversarial
         fake_x = self.G(z, y)
-        # Two passes, because batch norm would let real and generated pictures see each other
-        loss_D_real = losses.discriminator(self.D(x, y), True, kind)  # equation 2, first term
-        loss_D_fake = losses.discriminator(self.D(fake_x.detach(), y), False, kind)  # equation 2, second term
+        # Two passes, because batch norm would let real and generated images see each other
+        loss_D_real = self.adversarial.discriminator(self.D(x, y), True)  # equation 2, first term
+        loss_D_fake = self.adversarial.discriminator(self.D(fake_x.detach(), y), False)  # equation 2, second term
         update("discriminator", loss_D_real + loss_D_fake)
         with frozen(self.D):
-            loss_G = losses.generator(self.D(fake_x, y), kind)
+            loss_G = self.adversarial.generator(self.D(fake_x, y))
         update("generator", loss_G)
         return {"D_real": loss_D_real, "D_fake": loss_D_fake, "G": loss_G}
 
-    def draw(self, label: int, seed: int, numbers: Sequence[int]) -> dict[str, Tensor]:
-        """`z` `[N, noise]` from the seed and the number of each picture, whatever its label, and `label` `[N]`."""
-        z = [np.random.default_rng([seed, number]).uniform(-1, 1, self.settings.noise) for number in numbers]
-        return {"z": torch.tensor(np.array(z), dtype=torch.float32), "label": torch.full((len(numbers),), label)}
+    def _labels(self, batch: Batch) -> Tensor | None:
+        return batch["label"] if self.classes else None
 
-    def translate(self, batch: dict[str, Tensor]) -> Tensor:
-        """Noise `z` `[B, noise]` and the numbers of the classes `label` `[B]` -> `[B, C, size, size]`."""
-        output: Tensor = self.G(batch["z"], batch["label"] if self.classes else None)
-        return output
+    def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
+        """G."""
+        spec = ImageSpec(self.shape.x_channels)
+        return {direction: Sampler(self.G, self.shape.size, self.settings.noise, self.classes, spec)}
 
-    def outcomes(self, batch: dict[str, Tensor]) -> dict[str, Outcome]:
-        """As many pictures as the batch has, of the same classes; each of the `number`s has its noise, always the same."""
-        real = batch["y"]
-        inputs = {name: value.to(real.device) for name, value in self.draw(0, 0, batch["number"].tolist()).items()}
-        if self.classes:
-            inputs["label"] = batch["label"]
-        return {"G": Outcome(None, self.translate(inputs), real)}
-
-    def judgements(self, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        """What D says of real pictures and of those drawn for the same labels."""
-        y = batch["label"] if self.classes else None
-        [outcome] = self.outcomes(batch).values()
-        return {"D": (self.D(outcome.real, y), self.D(outcome.output, y))}
-
-    def panels(self, batch: dict[str, Tensor]) -> list[Tensor]:
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
         """A row for each class, a noise for each column; without labels another noise everywhere. Seed 0, as in sampling."""
         device = batch["y"].device
-        if self.classes:
-            drawn = [picture for label in self.shown for picture in self.drawn(label, 0, COLUMNS, device)]
-        else:
-            drawn = list(self.drawn(0, 0, COLUMNS * COLUMNS, device))
-        return [torch.stack(drawn[column::COLUMNS]) for column in range(COLUMNS)]
+        sampler = Sampler(self.G, self.shape.size, self.settings.noise, self.classes, ImageSpec(self.shape.x_channels))
+
+        def run(*tensors: Tensor) -> Tensor:
+            images: Tensor = sampler(*(tensor.to(device) for tensor in tensors))
+            return images
+
+        rows = [(label, COLUMNS) for label in sampler.preview_labels] or [(0, COLUMNS * COLUMNS)]
+        images = [image for label, count in rows for image in sampler.generate(label, count, 0, run)]
+        return {str(column + 1): torch.stack(images[column::COLUMNS]) for column in range(COLUMNS)}
+
+    def adversaries(self) -> list[Adversary]:
+        """D, which is asked about real images, and about those drawn for the same labels."""
+        [translator] = self.translators().values()
+
+        def scores(batch: Batch) -> Scores:
+            outcome, y = translator.outcome(batch), self._labels(batch)
+            return self.D(outcome.target, y), self.D(outcome.output, y)
+
+        return [Adversary("D", self.adversarial, ("D_real", "D_fake"), "G", scores)]

@@ -11,24 +11,25 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from diptych import losses
-from diptych.kinds import DataKind
-from diptych.methods.base import Game, Method, Update, frozen
-from diptych.methods.settings import MethodSettings, Shape
-from diptych.networks import patchgan, resnet, unet
+from diptych.images.spec import ImageSpec
+from diptych.kinds import REVERSE, DataKind, Direction
+from diptych.losses import ADVERSARIAL, pixelwise
+from diptych.methods.base import Adversary, Batch, Method, Scores, Update
+from diptych.methods.settings import Adversarial, Generator, MethodSettings, Patch, Shape
+from diptych.networks import DISCRIMINATORS, GENERATORS
 from diptych.networks.augment import augment
 from diptych.networks.image_pool import ImagePool
-from diptych.networks.layers import Upsampling, initialise
-from diptych.networks.patchgan import PatchGAN
-
-BLOCKS = {"resnet6": 6, "resnet9": 9}
+from diptych.networks.layers import ImageNetwork, Upsampling, frozen, initialise
+from diptych.networks.patchgan import score_both
+from diptych.translators.base import Translator
+from diptych.translators.image import ImageTranslator
 
 
 class CycleGANSettings(MethodSettings):
     """The defaults are the paper's; the identity loss, which it adds for paintings, is on as in the authors' code."""
 
     width: int = Field(64, ge=1, description="Channels of the first layer of every network (appendix 7.2).")
-    generator: Literal["resnet6", "resnet9", "unet"] = Field(
+    generator: Generator = Field(
         "resnet9",
         description="G and F: 9 residual blocks for 256 px and more, 6 for 128 px (section 4), or the U-Net of pix2pix.",
     )
@@ -45,13 +46,13 @@ class CycleGANSettings(MethodSettings):
         False,
         description="Dropout of one half in G and F: in each residual block, or on the U-Net's first three steps up.",
     )
-    patch: patchgan.Patch = Field(70, description="Receptive field of D_X and D_Y in pixels (section 4).")
+    patch: Patch = Field(70, description="Receptive field of D_X and D_Y in pixels (section 4).")
     patch_output: Literal["kept", "averaged", "sigmoid"] = Field(
         "kept",
         description="What the loss sees: D's logit for every patch (section 4), their average for each picture, or that "
         "average squashed into 0 to 1.",
     )
-    adversarial: losses.Adversarial = Field(
+    adversarial: Adversarial = Field(
         "lsgan", description="The GAN loss: least squares (section 4), cross-entropy (equation 1) or hinge."
     )
     lambda_cycle: float = Field(10.0, ge=0, description="Weight of the cycle loss (equation 3; section 4).")
@@ -72,38 +73,40 @@ class CycleGAN(Method):
     summary = "two kinds of pictures into each other, learnt without pairs"
     data = DataKind.UNPAIRED
     players: ClassVar[dict[str, tuple[str, ...]]] = {"generators": ("G", "F"), "discriminators": ("D_X", "D_Y")}
-    deployed: ClassVar[tuple[str, ...]] = ("G", "F")
-    two_way = True
-    columns: ClassVar[tuple[str, ...]] = (
-        "real x", "translated G(x)", "reconstructed F(G(x))", "identity F(x)",
-        "real y", "translated F(y)", "reconstructed G(F(y))", "identity G(y)",
-    )  # fmt: skip
     Settings = CycleGANSettings
 
     def __init__(self, settings: CycleGANSettings, shape: Shape) -> None:
         super().__init__(settings, shape)
-        check(settings, shape)
-        self.settings = settings
-        self.games = (
-            Game(("D_Y",), "G_GAN", settings.adversarial),
-            Game(("D_X",), "F_GAN", settings.adversarial),
-        )
-        self.multiple = shape.size if settings.generator == "unet" else resnet.MULTIPLE
-        self.G = _generator(settings, shape.x_channels, shape.y_channels, shape.size)
-        self.F = _generator(settings, shape.y_channels, shape.x_channels, shape.size)
-        self.D_X = PatchGAN(shape.x_channels, patch=settings.patch, width=settings.width, norm=settings.norm)
-        self.D_Y = PatchGAN(shape.y_channels, patch=settings.patch, width=settings.width, norm=settings.norm)
+        require_playable(settings, shape)
+        self.settings, self.shape = settings, shape
+        self.adversarial = ADVERSARIAL[settings.adversarial]
+        self.G = self._generator(shape.x_channels, shape.y_channels)
+        self.F = self._generator(shape.y_channels, shape.x_channels)
+        self.D_X = DISCRIMINATORS[settings.patch].build(shape.x_channels, width=settings.width, norm=settings.norm)
+        self.D_Y = DISCRIMINATORS[settings.patch].build(shape.y_channels, width=settings.width, norm=settings.norm)
         self.pool_X = ImagePool(settings.pool_size, shape.x_channels, shape.size, shape.size)
         self.pool_Y = ImagePool(settings.pool_size, shape.y_channels, shape.size, shape.size)
         initialise(self)
 
-    def train_step(self, batch: dict[str, Tensor], update: Update, step: int) -> dict[str, Tensor]:
+    def _generator(self, in_channels: int, out_channels: int) -> ImageNetwork:
+        settings = self.settings
+        return GENERATORS[settings.generator].build(
+            in_channels,
+            out_channels,
+            size=self.shape.size,
+            width=settings.width,
+            norm=settings.norm,
+            upsampling=settings.upsampling,
+            dropout=settings.dropout,
+        )
+
+    def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
         """One step on G and F, then one on D_X and D_Y.
 
         Instance norm looks at each picture alone, so what one network has to see is one batch.
         """
         x, y = batch["x"], batch["y"]
-        settings, kind = self.settings, self.settings.adversarial
+        settings, adversarial = self.settings, self.adversarial
         if settings.lambda_identity:
             fake_y, same_y = self.G(torch.cat([x, y])).chunk(2)
             fake_x, same_x = self.F(torch.cat([y, x])).chunk(2)
@@ -111,15 +114,15 @@ class CycleGAN(Method):
             fake_y, fake_x = self.G(x), self.F(y)
 
         with frozen(self.D_X, self.D_Y):
-            loss_G_GAN = losses.generator(self._judge(self.D_Y, fake_y), kind)  # equation 1 for G
-            loss_F_GAN = losses.generator(self._judge(self.D_X, fake_x), kind)  # equation 1 for F
-        loss_cycle_X = losses.pixelwise(self.F(fake_y), x, "l1")  # equation 2, first term
-        loss_cycle_Y = losses.pixelwise(self.G(fake_x), y, "l1")  # equation 2, second term
+            loss_G_GAN = adversarial.generator(self._judge(self.D_Y, fake_y))  # equation 1 for G
+            loss_F_GAN = adversarial.generator(self._judge(self.D_X, fake_x))  # equation 1 for F
+        loss_cycle_X = pixelwise(self.F(fake_y), x, "l1")  # equation 2, first term
+        loss_cycle_Y = pixelwise(self.G(fake_x), y, "l1")  # equation 2, second term
         loss = loss_G_GAN + loss_F_GAN + settings.lambda_cycle * (loss_cycle_X + loss_cycle_Y)  # equation 3
         scalars = {"G_GAN": loss_G_GAN, "F_GAN": loss_F_GAN, "cycle_X": loss_cycle_X, "cycle_Y": loss_cycle_Y}
         if settings.lambda_identity:
-            loss_identity_X = losses.pixelwise(same_x, x, "l1")  # section 5.2, L_identity, second term
-            loss_identity_Y = losses.pixelwise(same_y, y, "l1")  # section 5.2, L_identity, first term
+            loss_identity_X = pixelwise(same_x, x, "l1")  # section 5.2, L_identity, second term
+            loss_identity_Y = pixelwise(same_y, y, "l1")  # section 5.2, L_identity, first term
             loss = loss + settings.lambda_cycle * settings.lambda_identity * (loss_identity_X + loss_identity_Y)
             scalars |= {"identity_X": loss_identity_X, "identity_Y": loss_identity_Y}
         update("generators", loss)
@@ -131,77 +134,64 @@ class CycleGAN(Method):
 
     def _loss_D(self, D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         """Equation 1 for one discriminator, which "we divide by 2" (appendix 7.1)."""
-        judged_real, judged_fake = self._judge(D, torch.cat([real, fake])).chunk(2)
-        kind = self.settings.adversarial
-        return (losses.discriminator(judged_real, True, kind) + losses.discriminator(judged_fake, False, kind)) / 2
+        scores_real, scores_fake = score_both(
+            lambda images: self._judge(D, images), real, fake, norm=self.settings.norm
+        )
+        adversarial = self.adversarial
+        return (adversarial.discriminator(scores_real, True) + adversarial.discriminator(scores_fake, False)) / 2
 
-    def _judge(self, D: nn.Module, pictures: Tensor) -> Tensor:
-        """What D says of pictures: `[B, 1, h, w]`, or `[B, 1, 1, 1]` when its patches are averaged."""
-        logits: Tensor = D(augment(pictures) if self.settings.augment else pictures)
+    def _judge(self, D: nn.Module, images: Tensor) -> Tensor:
+        """D's logits: `[B, 1, h, w]`, or `[B, 1, 1, 1]` when its patches are averaged."""
+        logits: Tensor = D(augment(images) if self.settings.augment else images)
         if self.settings.patch_output == "kept":
             return logits
         average = logits.mean(dim=(2, 3), keepdim=True)
         return average.sigmoid() if self.settings.patch_output == "sigmoid" else average
 
-    def judgements(self, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        """What D_Y says of y and G(x), and D_X of x and F(y)."""
-        x, y = batch["x"], batch["y"]
+    def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
+        """G, and F back."""
+        x_spec, y_spec = ImageSpec(self.shape.x_channels), ImageSpec(self.shape.y_channels)
         return {
-            "D_Y": (self._judge(self.D_Y, y), self._judge(self.D_Y, self.G(x))),
-            "D_X": (self._judge(self.D_X, x), self._judge(self.D_X, self.F(y))),
+            direction: ImageTranslator(self.G, x_spec, y_spec),
+            REVERSE[direction]: ImageTranslator(self.F, y_spec, x_spec),
         }
 
-    def translate(self, batch: dict[str, Tensor]) -> Tensor:
-        """G: `[B, C_x, H, W]` -> `[B, C_y, H, W]`, H and W multiples of `multiple`."""
-        output: Tensor = self.G(batch["x"])
-        return output
-
-    def translate_back(self, batch: dict[str, Tensor]) -> Tensor:
-        """F: `[B, C_y, H, W]` -> `[B, C_x, H, W]`, H and W multiples of `multiple`."""
-        output: Tensor = self.F(batch["y"])
-        return output
-
-    def panels(self, batch: dict[str, Tensor]) -> list[Tensor]:
-        """Both ways; the identity stays white where grey and colour cannot take each other's place."""
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Both directions; the identity stays white where grey and colour cannot take each other's place."""
         x, y = batch["x"], batch["y"]
         fake_y, fake_x = self.G(x), self.F(y)
         comparable = x.shape[1] == y.shape[1]
         same_x, same_y = (self.F(x), self.G(y)) if comparable else (torch.ones_like(x), torch.ones_like(y))
-        return [x, fake_y, self.F(fake_y), same_x, y, fake_x, self.G(fake_x), same_y]
+        return {
+            "real x": x,
+            "translated G(x)": fake_y,
+            "reconstructed F(G(x))": self.F(fake_y),
+            "identity F(x)": same_x,
+            "real y": y,
+            "translated F(y)": fake_x,
+            "reconstructed G(F(y))": self.G(fake_x),
+            "identity G(y)": same_y,
+        }
+
+    def adversaries(self) -> list[Adversary]:
+        """D_Y, which is asked about y and G(x), and D_X about x and F(y)."""
+
+        def scores_Y(batch: Batch) -> Scores:
+            return self._judge(self.D_Y, batch["y"]), self._judge(self.D_Y, self.G(batch["x"]))
+
+        def scores_X(batch: Batch) -> Scores:
+            return self._judge(self.D_X, batch["x"]), self._judge(self.D_X, self.F(batch["y"]))
+
+        return [
+            Adversary("D_Y", self.adversarial, ("D_Y",), "G_GAN", scores_Y),
+            Adversary("D_X", self.adversarial, ("D_X",), "F_GAN", scores_X),
+        ]
 
 
-def _generator(settings: CycleGANSettings, in_channels: int, out_channels: int, size: int) -> nn.Module:
-    if settings.generator == "unet":
-        return unet.UNet(
-            in_channels,
-            out_channels,
-            size=size,
-            width=settings.width,
-            norm=settings.norm,
-            upsampling=settings.upsampling,
-            dropout=settings.dropout,
-        )
-    return resnet.ResNet(
-        in_channels,
-        out_channels,
-        blocks=BLOCKS[settings.generator],
-        width=settings.width,
-        norm=settings.norm,
-        upsampling=settings.upsampling,
-        dropout=settings.dropout,
-    )
-
-
-def check(settings: CycleGANSettings, shape: Shape) -> None:
+def require_playable(settings: CycleGANSettings, shape: Shape) -> None:
     """Raises a `ValueError` for a size that a network cannot take, or settings that do not go together."""
-    if settings.generator == "unet":
-        unet.require_size(shape.size)
-    elif shape.size % resnet.MULTIPLE:
-        raise ValueError(
-            f"--size {shape.size}: the residual generator takes multiples of {resnet.MULTIPLE}; the nearest is "
-            f"{max(round(shape.size / resnet.MULTIPLE), 1) * resnet.MULTIPLE}"
-        )
-    patchgan.require_size(settings.patch, shape.size)
+    GENERATORS[settings.generator].require_size(shape.size)
+    DISCRIMINATORS[settings.patch].require_size(shape.size)
     if settings.lambda_identity and shape.x_channels != shape.y_channels:
         raise ValueError(
             "--channels-a and --channels-b differ, so no picture can be its own translation; add --method.lambda-identity 0"

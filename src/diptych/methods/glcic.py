@@ -11,16 +11,22 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from diptych import losses
 from diptych.images.masks import Kind, MaskSpec, cut, window
-from diptych.kinds import DataKind
-from diptych.methods.base import Game, Method, Predictor, Update, frozen
+from diptych.images.spec import ImageSpec
+from diptych.kinds import DataKind, Direction
+from diptych.losses import ADVERSARIAL
+from diptych.methods.base import Adversary, Batch, Method, Scores, Update
+from diptych.methods.roles import Mean
 from diptych.methods.settings import MethodSettings, Shape, Uniform
 from diptych.networks import completion, context_discriminator
 from diptych.networks.completion import CompletionNetwork
 from diptych.networks.context_discriminator import ContextDiscriminator
+from diptych.networks.layers import frozen
+from diptych.translators.base import Translator
+from diptych.translators.completion import Completer, composite
 
-EVERY = 10  # steps of T_D between looks at D's loss
+VANILLA = ADVERSARIAL["vanilla"]
+EVERY = 10  # steps of T_D after which D's loss is checked
 
 Length = int | float
 """A number of steps, or a share of the run."""
@@ -80,17 +86,17 @@ class GLCICSettings(MethodSettings):
 
     def resolved(self, steps: int, size: int) -> Self:
         """The phases in steps, the holes in pixels. A `ValueError` when the phases do not fit into the run."""
-        # Rounded down, lest shares that make up a whole be more than it; 0.29 of 100 is 28.999999999999996
+        # Rounded down, so that shares that make up a whole are never more than it; 0.29 of 100 is 28.999999999999996
         t_c, t_d = (int(t * steps + 1e-9) if isinstance(t, float) else t for t in (self.t_c, self.t_d))
         if t_c + t_d > steps:
             raise ValueError(
                 f"--method.t-c {self.t_c} --method.t-d {self.t_d}: {t_c} and {t_d} steps are more than the run's {steps}; "
                 "give shares such as 0.18 and 0.02, or a larger --steps"
             )
-        holes = self.drawn(size)
+        holes = self.mask_spec(size)
         return self.model_copy(update={"t_c": t_c, "t_d": t_d, "hole_min": holes.smallest, "hole_max": holes.largest})
 
-    def drawn(self, size: int) -> MaskSpec:
+    def mask_spec(self, size: int) -> MaskSpec:
         """The holes in pictures of `size` x `size`; a `ValueError` for those that a picture cannot have."""
         smallest = self.hole_min or round(size * 3 / 8)
         largest = self.hole_max or max(size // 2, smallest)
@@ -108,23 +114,19 @@ class GLCIC(Method):
     paper = "Iizuka et al. 2017, Globally and Locally Consistent Image Completion"
     summary = "holes in pictures filled, learnt from whole pictures alone"
     data = DataKind.IMAGES
-    best_by = "hole-l1"
+    validation_metric = "hole-l1"
     players: ClassVar[dict[str, tuple[str, ...]]] = {"completion": ("C",), "discriminator": ("D",)}
-    inputs: ClassVar[tuple[str, ...]] = ("x", "mask")
-    deployed: ClassVar[tuple[str, ...]] = ("C",)
     metrics: ClassVar[tuple[str, ...]] = ("hole-l1", "hole-psnr", "hole-ssim", *Method.metrics)
-    kept: ClassVar[tuple[str, ...]] = ("completion",)
+    snapshots: ClassVar[tuple[str, ...]] = ("completion",)
     Settings = GLCICSettings
 
     def __init__(self, settings: GLCICSettings, shape: Shape) -> None:
         super().__init__(settings, shape)
-        self.settings = settings
+        self.settings, self.shape = settings, shape
         require_size(shape.size)
-        self.holes = settings.drawn(shape.size)
+        self.mask_spec = settings.mask_spec(shape.size)
         self.T_C, self.T_D = int(settings.t_c), int(settings.t_d)  # steps, once the settings are `resolved`
-        self.games = (Game(("D_real", "D_fake"), "C_GAN", "vanilla"),)
         self.window = shape.size // 2  # 128 of 256 (section 3.3)
-        self.multiple, self.reach = completion.MULTIPLE, completion.REACH
         self.C = CompletionNetwork(shape.x_channels, width=settings.width)
         self.D = ContextDiscriminator(shape.x_channels, size=shape.size, window=self.window, width=settings.width)
         self.register_buffer("balanced_alpha", torch.tensor(settings.alpha))
@@ -147,9 +149,9 @@ class GLCIC(Method):
         """Adadelta, which needs no learning rate (Zeiler 2012): `lr` scales its step, and is 1."""
         if self.settings.optimizer == "adam":
             return super().optimizer(player, lr, beta1)
-        return torch.optim.Adadelta(self.parameters_of(player), lr=lr)
+        return torch.optim.Adadelta(self._parameters_of(player), lr=lr)
 
-    def learn_before(self, training: Iterable[Tensor]) -> None:
+    def fit_statistics(self, training: Iterable[Tensor]) -> None:
         """The mean pixel of the training set, which holes are filled with (section 3.4)."""
         sums = [picture.double().mean(dim=(-2, -1)) for picture in training]
         self.C.mean_pixel.copy_((torch.stack(sums).mean(dim=0) / 127.5 - 1).view(1, -1, 1, 1))
@@ -165,20 +167,20 @@ class GLCIC(Method):
     def _first_joint_step(self) -> int:
         return self.T_C + self.T_D if self.joint_from is None else self.joint_from
 
-    def kept_as(self, done: int) -> str | None:
-        """C before D had any say is kept, to be compared with."""
-        return self.kept[0] if done == self.T_C else None
+    def snapshot_at(self, done: int) -> str | None:
+        """C before D had any influence is kept, to be compared with."""
+        return self.snapshots[0] if done == self.T_C else None
 
-    def decide(self, done: int) -> None:
+    def after_step(self, done: int, mean: Mean) -> None:
         """D's time alone ends when its mean loss over some steps is low enough."""
         alone = done - self.T_C
         if not self.settings.t_d_until or alone <= 0 or alone % EVERY or self.phase(done - 1) == "joint":
             return
-        if self.discriminator_loss_sum.item() / EVERY < self.settings.t_d_until:
+        if mean(self.discriminator_loss_sum).item() / EVERY < self.settings.t_d_until:
             self.joint_from = done
         self.discriminator_loss_sum.zero_()
 
-    def train_step(self, batch: dict[str, Tensor], update: Update, step: int) -> dict[str, Tensor]:
+    def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
         """One step of algorithm 1. The batch has a second hole M_d, around which D sees the true picture."""
         x, M_c, M_d = batch["y"], batch["mask"], batch["other_mask"]
         phase = self.phase(step)
@@ -194,9 +196,9 @@ class GLCIC(Method):
             self.C.train()
         else:
             drawn = self.C(x, M_c)
-        completed = _composite(drawn, x, M_c)
-        loss_D_real = losses.discriminator(self._judge(x, M_d), True, "vanilla")  # equation 3, first term
-        loss_D_fake = losses.discriminator(self._judge(completed.detach(), M_c), False, "vanilla")  # and its second
+        completed = composite(drawn, x, M_c)
+        loss_D_real = VANILLA.discriminator(self._judge(x, M_d), True)  # equation 3, first term
+        loss_D_fake = VANILLA.discriminator(self._judge(completed.detach(), M_c), False)  # and its second
         loss_D = self.settings.alpha * (loss_D_real + loss_D_fake)  # equation 4: alpha stands before both terms
         update("discriminator", loss_D)
         scalars = {"D_real": loss_D_real, "D_fake": loss_D_fake}
@@ -207,7 +209,7 @@ class GLCIC(Method):
         loss_mse = self._distance(drawn, x, M_c)  # equation 2
         with frozen(self.D):
             # "maximize log D(C(x, M_c), M_c)": with the paper's log(1 - D) nothing is learnt from a D that is sure
-            loss_C_GAN = losses.generator(self._judge(completed, M_c), "vanilla")
+            loss_C_GAN = VANILLA.generator(self._judge(completed, M_c))
         alpha = self._balanced(loss_mse, loss_C_GAN, drawn, step) if self.settings.balance else self.settings.alpha
         update("completion", loss_mse + alpha * loss_C_GAN)  # equation 5
         return scalars | {"C_MSE": loss_mse, "C_GAN": loss_C_GAN}
@@ -230,52 +232,26 @@ class GLCIC(Method):
             self.balanced_alpha.copy_(norms[0] / norms[1].clamp(min=1e-12))
         return self.balanced_alpha
 
-    def judgements(self, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        """What D says of the true picture and of the completed one, around the same hole."""
-        x, M_c = batch["y"], batch["mask"]
-        return {"D": (self._judge(x, M_c), self._judge(_composite(self.C(x, M_c), x, M_c), M_c))}
+    def adversaries(self) -> list[Adversary]:
+        """D, which is asked about the true image and the completed one, around the same hole."""
 
-    # ---- in use
+        def scores(batch: Batch) -> Scores:
+            x, M_c = batch["y"], batch["mask"]
+            return self._judge(x, M_c), self._judge(composite(self.C(x, M_c), x, M_c), M_c)
 
-    def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`x`: y with the mean pixel in its holes, so that the answer is not in it; and the `mask` itself."""
-        return {"x": self.C.fill(batch["y"], batch["mask"]), "mask": batch["mask"]}
+        return [Adversary("D", VANILLA, ("D_real", "D_fake"), "C_GAN", scores)]
 
-    def translate(self, batch: dict[str, Tensor]) -> Tensor:
-        """`x` `[B, C, H, W]` with its holes, `mask` `[B, 1, H, W]`, filled; H and W multiples of `multiple`."""
-        x, mask = batch["x"], batch["mask"]
-        return _composite(self.C(x, mask), x, mask)
-
-    @classmethod
-    def baselines(cls, training: Iterable[Tensor]) -> dict[str, Predictor]:
-        """OpenCV's two ways to fill a hole from its border, at their radius of 5 pixels."""
-        import cv2
-
-        def inpaint(flag: int) -> Predictor:
-            def answer(batch: dict[str, Tensor]) -> Tensor:
-                filled = []
-                for x, mask in zip(batch["x"], batch["mask"], strict=True):
-                    levels = ((x + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-                    hole = mask[0].byte().cpu().numpy()
-                    result = torch.from_numpy(cv2.inpaint(levels, hole, 5, flag).reshape(levels.shape))
-                    filled.append(result.permute(2, 0, 1).float() / 127.5 - 1)
-                return torch.stack(filled)
-
-            return answer
-
-        return {"OpenCV Telea": inpaint(cv2.INPAINT_TELEA), "OpenCV Navier-Stokes": inpaint(cv2.INPAINT_NS)}
-
-
-def _composite(drawn: Tensor, x: Tensor, mask: Tensor) -> Tensor:
-    """What C drew in the hole, the picture around it."""
-    return torch.where(mask > 0.5, drawn.to(x.dtype), x)
+    def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
+        """C."""
+        spec = ImageSpec(self.shape.x_channels)
+        return {direction: Completer(self.C, completion.STRIDE, spec, self.mask_spec, completion.RECEPTIVE_RADIUS)}
 
 
 def require_size(size: int) -> None:
     """Raises a `ValueError` when the networks cannot take pictures of this size."""
     smallest = 2 * context_discriminator.SMALLEST
-    if size < smallest or size % completion.MULTIPLE:
+    if size < smallest or size % completion.STRIDE:
         raise ValueError(
-            f"--size {size}: the networks take multiples of {completion.MULTIPLE} from {smallest} on, such as 64, 128, 160 "
+            f"--size {size}: the networks take multiples of {completion.STRIDE} from {smallest} on, such as 64, 128, 160 "
             "or 256"
         )

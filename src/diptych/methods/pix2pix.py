@@ -4,24 +4,31 @@ G sees the input picture x and no noise but its dropout; D sees x beside the out
 patches. Section and equation numbers are those of arXiv:1611.07004v3.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from diptych import losses
-from diptych.kinds import DataKind
-from diptych.methods.base import Game, Method, Update, frozen
-from diptych.methods.settings import MethodSettings, Shape
-from diptych.networks import patchgan, unet
-from diptych.networks.layers import Norm, Upsampling, initialise
+from diptych.images.spec import ImageSpec
+from diptych.kinds import DataKind, Direction
+from diptych.losses import ADVERSARIAL, pixelwise
+from diptych.methods.base import Adversary, Batch, Method, Scores, Update
+from diptych.methods.settings import Choices, Generator, MethodSettings, Patch, Shape
+from diptych.networks import DISCRIMINATORS, GENERATORS
+from diptych.networks.layers import Norm, Upsampling, frozen, initialise
+from diptych.networks.patchgan import score_both
+from diptych.translators.base import Translator
+from diptych.translators.image import ImageTranslator
 
 
 class Pix2PixSettings(MethodSettings):
     """The defaults are the paper's."""
 
     width: int = Field(64, ge=1, description="Channels of the first layer of G and D (section 6.1).")
+    generator: Generator = Field(
+        "unet", description="G: the U-Net (section 3.2), or CycleGAN's residual generator with 6 or 9 blocks."
+    )
     norm: Norm = Field("batch", description="Normalisation in G and D (section 6.1).")
     upsampling: Upsampling = Field(
         "transposed",
@@ -31,9 +38,9 @@ class Pix2PixSettings(MethodSettings):
     dropout: bool = Field(
         True, description="Dropout of one half on the first three layers of G's decoder (section 6.1.1)."
     )
-    patch: patchgan.Patch = Field(70, description="Receptive field of D in pixels (sections 3.2.2 and 6.1.2).")
+    patch: Patch = Field(70, description="Receptive field of D in pixels (sections 3.2.2 and 6.1.2).")
     conditional: bool = Field(True, description="D sees the input beside the output (equations 1 and 2).")
-    adversarial: Literal["vanilla", "lsgan", "hinge", "none"] = Field(
+    adversarial: Annotated[str, AfterValidator(Choices(ADVERSARIAL, "none"))] = Field(
         "vanilla",
         description="The GAN loss: the paper's cross-entropy (equation 1), least squares, hinge, or none.",
     )
@@ -42,23 +49,21 @@ class Pix2PixSettings(MethodSettings):
 
 
 class Pix2Pix(Method):
-    """`G: x -> y` with a U-Net, judged by a PatchGAN `D` and by the distance to the true y."""
+    """`G: x -> y`, judged by a PatchGAN `D` and by the distance to the true y."""
 
     paper = "Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks"
     summary = "one picture into another, learnt from pairs"
     data = DataKind.PAIRED
-    best_by = "ssim"
+    validation_metric = "ssim"
     players: ClassVar[dict[str, tuple[str, ...]]] = {"generator": ("G",), "discriminator": ("D",)}
     Settings = Pix2PixSettings
 
     def __init__(self, settings: Pix2PixSettings, shape: Shape) -> None:
         super().__init__(settings, shape)
-        check(settings, shape)
-        self.settings = settings
-        self.multiple = shape.size
-        if settings.adversarial != "none":
-            self.games = (Game(("D_real", "D_fake"), "G_GAN", settings.adversarial),)
-        self.G = unet.UNet(
+        require_playable(settings, shape)
+        self.settings, self.shape = settings, shape
+        self.adversarial = ADVERSARIAL.get(settings.adversarial)
+        self.G = GENERATORS[settings.generator].build(
             shape.x_channels,
             shape.y_channels,
             size=shape.size,
@@ -68,31 +73,30 @@ class Pix2Pix(Method):
             dropout=settings.dropout,
         )
         seen_by_D = shape.y_channels + (shape.x_channels if settings.conditional else 0)
-        self.D = patchgan.PatchGAN(seen_by_D, patch=settings.patch, width=settings.width, norm=settings.norm)
+        self.D = DISCRIMINATORS[settings.patch].build(seen_by_D, width=settings.width, norm=settings.norm)
         initialise(self)
 
-    def train_step(self, batch: dict[str, Tensor], update: Update, step: int) -> dict[str, Tensor]:
+    def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
         """One step on D, then one on G (section 3.3)."""
         x, y = batch["x"], batch["y"]
         fake_y = self.G(x)
         scalars: dict[str, Tensor] = {}
         loss_G = x.new_zeros(())
 
-        if self.settings.adversarial != "none":
-            kind = self.settings.adversarial
-            real, fake = self._judge_both(x, y, fake_y.detach())
-            loss_D_real = losses.discriminator(real, True, kind)  # equation 1, first term
-            loss_D_fake = losses.discriminator(fake, False, kind)  # equation 1, second term
+        if self.adversarial:
+            real, fake = self._scores(x, y, fake_y.detach())
+            loss_D_real = self.adversarial.discriminator(real, True)  # equation 1, first term
+            loss_D_fake = self.adversarial.discriminator(fake, False)  # equation 1, second term
             loss_D = (loss_D_real + loss_D_fake) / 2  # "we divide the objective by 2 while optimizing D"
             update("discriminator", loss_D)
 
             with frozen(self.D):
-                loss_G_GAN = losses.generator(self.D(self._seen(x, fake_y)), kind)  # "maximize log D(x, G(x, z))"
+                loss_G_GAN = self.adversarial.generator(self.D(self._seen(x, fake_y)))  # "maximize log D(x, G(x, z))"
             loss_G = loss_G + loss_G_GAN
             scalars |= {"D_real": loss_D_real, "D_fake": loss_D_fake, "G_GAN": loss_G_GAN}
 
         if self.settings.pixel != "none":
-            distance = losses.pixelwise(fake_y, y, self.settings.pixel)  # equation 3
+            distance = pixelwise(fake_y, y, self.settings.pixel)  # equation 3
             loss_G = loss_G + self.settings.lambda_l1 * distance  # equation 4
             scalars[f"G_{self.settings.pixel.upper()}"] = distance
 
@@ -103,29 +107,29 @@ class Pix2Pix(Method):
         """What D looks at: `[B, C_x + C_y, H, W]`, or y alone."""
         return torch.cat([x, y], dim=1) if self.settings.conditional else y
 
-    def _judge_both(self, x: Tensor, y: Tensor, fake_y: Tensor) -> tuple[Tensor, Tensor]:
-        """D's logits for real and fake. Batch norm would let one see the other, so there they go one by one."""
-        real, fake = self._seen(x, y), self._seen(x, fake_y)
-        if self.settings.norm == "batch":
-            return self.D(real), self.D(fake)
-        judged_real, judged_fake = self.D(torch.cat([real, fake])).chunk(2)
-        return judged_real, judged_fake
+    def _scores(self, x: Tensor, y: Tensor, fake_y: Tensor) -> Scores:
+        return score_both(self.D, self._seen(x, y), self._seen(x, fake_y), norm=self.settings.norm)
 
-    def judgements(self, batch: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        """What D says of (x, y) and of (x, G(x))."""
-        x, y = batch["x"], batch["y"]
-        return {"D": self._judge_both(x, y, self.G(x))} if self.games else {}
+    def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
+        """G."""
+        x_spec, y_spec = ImageSpec(self.shape.x_channels), ImageSpec(self.shape.y_channels)
+        return {direction: ImageTranslator(self.G, x_spec, y_spec)}
 
-    def translate(self, batch: dict[str, Tensor]) -> Tensor:
-        """`[B, C_x, H, W]` -> `[B, C_y, H, W]`, H and W multiples of `multiple`."""
-        output: Tensor = self.G(batch["x"])
-        return output
+    def adversaries(self) -> list[Adversary]:
+        """D, which is asked about (x, y) and (x, G(x))."""
+        if not self.adversarial:
+            return []
+
+        def scores(batch: Batch) -> Scores:
+            return self._scores(batch["x"], batch["y"], self.G(batch["x"]))
+
+        return [Adversary("D", self.adversarial, ("D_real", "D_fake"), "G_GAN", scores)]
 
 
-def check(settings: Pix2PixSettings, shape: Shape) -> None:
-    """Raises a `ValueError` for a size that a network, or a game that nobody can play."""
-    unet.require_size(shape.size)
+def require_playable(settings: Pix2PixSettings, shape: Shape) -> None:
+    """Raises a `ValueError` for a size that a network cannot take, or a game that nobody can play."""
+    GENERATORS[settings.generator].require_size(shape.size)
     if settings.adversarial != "none":
-        patchgan.require_size(settings.patch, shape.size)
+        DISCRIMINATORS[settings.patch].require_size(shape.size)
     if settings.adversarial == "none" and settings.pixel == "none":
         raise ValueError("--method.adversarial none with --method.pixel none leaves nothing to learn; keep one of them")

@@ -1,1 +1,42 @@
-"""The parts that papers are made of. A network knows shapes and nothing of data, losses or training."""
+"""The parts that papers are made of. A network knows shapes and nothing of data, losses or training.
+
+A generator or discriminator that users can choose by name is one line in a registry here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from torch import nn
+
+from diptych.networks import patchgan, resnet, unet
+from diptych.networks.layers import ImageNetwork
+from diptych.networks.patchgan import PatchGAN
+from diptych.networks.resnet import ResNet
+from diptych.networks.unet import UNet
+
+Network = TypeVar("Network", bound=nn.Module, covariant=True)
+
+
+@dataclass(frozen=True)
+class Architecture(Generic[Network]):
+    """A network that settings can choose by name."""
+
+    build: Callable[..., Network]
+    """Generators: `(in_channels, out_channels, *, size, width, norm, upsampling, dropout)`; their `stride` says which
+    heights and widths they take. Discriminators: `(in_channels, *, width, norm)`."""
+    require_size: Callable[[int], None]
+    """Raises a `ValueError` that names the remedy for a training size that the network cannot take."""
+
+
+GENERATORS: dict[str, Architecture[ImageNetwork]] = {
+    "unet": Architecture(UNet, unet.require_size),
+    "resnet6": Architecture(partial(ResNet, blocks=6), resnet.require_size),
+    "resnet9": Architecture(partial(ResNet, blocks=9), resnet.require_size),
+}
+DISCRIMINATORS: dict[int, Architecture[nn.Module]] = {
+    patch: Architecture(partial(PatchGAN, patch=patch), partial(patchgan.require_size, patch))
+    for patch in (1, *patchgan.STRIDED_LAYERS)
+}
+"""PatchGANs by their receptive field in pixels."""

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from diptych.networks.layers import initialise
 
-MULTIPLE = 4  # two strided convolutions, and two transposed ones back
-REACH = 153
+STRIDE = 4  # two strided convolutions, and two transposed ones back
+RECEPTIVE_RADIUS = 153
 """Pixels beyond which nothing counts: one sees 299 or 303 in each direction, where the paper counts 307."""
 
 
@@ -15,7 +15,7 @@ class CompletionNetwork(nn.Module):
 
     What lies in a hole is never seen: it is replaced by the mean pixel of the training set, which is part of the model,
     and the mask is a channel of its own. In eval mode batch normalisation has the statistics of the training, so that
-    what a hole is filled with depends on nothing beyond `REACH`.
+    what a hole is filled with depends on nothing beyond `RECEPTIVE_RADIUS`.
 
     Shapes: `[B, channels, H, W]` and `[B, 1, H, W]` -> `[B, channels, H, W]` in [-1, 1], H and W multiples of 4.
 
@@ -54,7 +54,7 @@ class CompletionNetwork(nn.Module):
 
     def fill(self, x: Tensor, mask: Tensor) -> Tensor:
         """The pictures `[B, C, H, W]` with the mean pixel in their holes `[B, 1, H, W]`."""
-        return torch.where(mask > 0.5, self.mean_pixel.to(x.dtype), x)
+        return torch.where(mask > 0.5, self.mean_pixel.to(x), x)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """`[B, C, H, W]` and `[B, 1, H, W]` -> what the network draws everywhere, `[B, C, H, W]`."""

@@ -1,5 +1,7 @@
 """The layers that several networks share: normalisation, upsampling, initialisation."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 import torch.nn.functional as F
@@ -7,6 +9,18 @@ from torch import Tensor, nn
 
 Norm = Literal["batch", "instance", "affine-instance", "none"]
 Upsampling = Literal["transposed", "resize"]
+
+
+class ImageNetwork(nn.Module):
+    """A network from images `[B, C, H, W]` to images of the same height and width: what a generator is."""
+
+    stride: int
+    """Heights and widths must be multiples of this."""
+
+    @property
+    def stages(self) -> Mapping[str, nn.Module]:
+        """Parts that an image passes one after the other from the start, by name; empty where there are no such parts."""
+        return {}
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -80,3 +94,16 @@ class Embedding(nn.Embedding):
         """Numbers from N(0, 1)."""
         if not self.weight.is_meta:
             super().reset_parameters()
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Inside, the networks pass gradients on to their inputs, but build no graph for their own weights."""
+    parameters = [p for network in networks for p in network.parameters()]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)

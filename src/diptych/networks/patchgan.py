@@ -1,13 +1,13 @@
 """The PatchGAN discriminator (Isola et al. 2017, sections 3.2.2 and 6.1.2): real or fake, patch by patch."""
 
-from typing import Literal
+from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from diptych.networks.layers import Norm, needs_bias, normalisation
 
-Patch = Literal[1, 16, 70, 286]
-STRIDED_LAYERS: dict[Patch, int] = {16: 1, 70: 3, 286: 5}
+STRIDED_LAYERS = {16: 1, 70: 3, 286: 5}
 
 
 class PatchGAN(nn.Module):
@@ -16,12 +16,11 @@ class PatchGAN(nn.Module):
     1: C64-C128 of 1x1 convolutions; 16: C64-C128; 70: C64-C128-C256-C512; 286: C64-C128-C256-C512-C512-C512.
     Shapes: `[B, in_channels, H, W]` -> `[B, 1, h, w]`, 30 x 30 for 256 px and a patch of 70.
 
-    >>> import torch
     >>> PatchGAN(3, width=4)(torch.zeros(1, 3, 256, 256)).shape
     torch.Size([1, 1, 30, 30])
     """
 
-    def __init__(self, in_channels: int, *, patch: Patch = 70, width: int = 64, norm: Norm = "batch") -> None:
+    def __init__(self, in_channels: int, *, patch: int = 70, width: int = 64, norm: Norm = "batch") -> None:
         super().__init__()
         bias = needs_bias(norm)
         if patch == 1:
@@ -54,7 +53,20 @@ class PatchGAN(nn.Module):
         return logits
 
 
-def smallest_picture(patch: Patch) -> int:
+def score_both(
+    discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, *, norm: Norm
+) -> tuple[Tensor, Tensor]:
+    """The discriminator's logits for real and fake images `[B, C, H, W]`, in one pass where the norm allows it.
+
+    Batch norm would let real and fake images see each other; every other norm looks at each image alone.
+    """
+    if norm == "batch":
+        return discriminator(real), discriminator(fake)
+    scores_real, scores_fake = discriminator(torch.cat([real, fake])).chunk(2)
+    return scores_real, scores_fake
+
+
+def smallest_picture(patch: int) -> int:
     """The shorter side that a picture must have for at least 2 x 2 logits (and a norm that has something to divide by).
 
     >>> smallest_picture(70)
@@ -63,7 +75,7 @@ def smallest_picture(patch: Patch) -> int:
     return 2 if patch == 1 else 2 ** (STRIDED_LAYERS[patch] + 2)
 
 
-def require_size(patch: Patch, size: int) -> None:
+def require_size(patch: int, size: int) -> None:
     """Raises a `ValueError` when pictures of this size are too small for a discriminator of this patch."""
     if size < smallest_picture(patch):
         raise ValueError(

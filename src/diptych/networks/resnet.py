@@ -1,16 +1,19 @@
 """The residual generator (Johnson et al. 2016) as CycleGAN builds it (Zhu et al. 2017, section 4 and appendix 7.2)."""
 
+from itertools import accumulate
+
 from torch import Tensor, nn
 
-from diptych.networks.layers import Norm, Upsampling, needs_bias, normalisation, upsample
+from diptych.networks.layers import ImageNetwork, Norm, Upsampling, needs_bias, normalisation, upsample
 
-MULTIPLE = 8  # two halvings, and then at least 2 x 2, which a reflected border of one pixel needs
+STRIDE = 8  # two halvings, and then at least 2 x 2, which a reflected border of one pixel needs
 
 
-class ResNet(nn.Module):
+class ResNet(ImageNetwork):
     """c7s1-64, d128, d256, `blocks` times R256, u128, u64, c7s1-3, for `width` 64; every border is reflected.
 
     Shapes: `[B, in_channels, H, W]` in [-1, 1] -> `[B, out_channels, H, W]` in [-1, 1], where H and W are multiples of 8.
+    The layers do not depend on `size`, the training size: every generator is built with one.
 
     >>> import torch
     >>> ResNet(3, 1, blocks=1, width=4)(torch.zeros(1, 3, 16, 24)).shape
@@ -22,6 +25,7 @@ class ResNet(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
+        size: int = 256,
         blocks: int = 9,
         width: int = 64,
         norm: Norm = "instance",
@@ -42,16 +46,27 @@ class ResNet(nn.Module):
 
         first = nn.Conv2d(in_channels, width, kernel_size=7, padding=3, padding_mode="reflect", bias=bias)
         last = nn.Conv2d(width, out_channels, kernel_size=7, padding=3, padding_mode="reflect")
-        self.layers = nn.Sequential(
-            *finished(first, width),
-            *finished(down(width), 2 * width),
-            *finished(down(2 * width), 4 * width),
-            *(ResidualBlock(4 * width, norm, dropout) for _ in range(blocks)),
-            *finished(up(4 * width), 2 * width),
-            *finished(up(2 * width), width),
-            last,
-            nn.Tanh(),
-        )
+        stages: dict[str, list[nn.Module]] = {
+            "stem": finished(first, width),
+            "down1": finished(down(width), 2 * width),
+            "down2": finished(down(2 * width), 4 * width),
+            **{f"block{i}": [ResidualBlock(4 * width, norm, dropout)] for i in range(1, blocks + 1)},
+            "up1": finished(up(4 * width), 2 * width),
+            "up2": finished(up(2 * width), width),
+            "out": [last, nn.Tanh()],
+        }
+        self.layers = nn.Sequential(*(layer for layers in stages.values() for layer in layers))
+        self.stage_lengths = {name: len(layers) for name, layers in stages.items()}
+        self.stride = STRIDE
+
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """The parts that an image passes one after the other, by name; their weights are those of the network."""
+        starts = accumulate(self.stage_lengths.values(), initial=0)
+        return {
+            name: nn.Sequential(*list(self.layers)[start : start + length])
+            for (name, length), start in zip(self.stage_lengths.items(), starts, strict=False)
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, in_channels, H, W]` -> `[B, out_channels, H, W]`."""
@@ -83,3 +98,12 @@ class ResidualBlock(nn.Module):
         """`[B, channels, H, W]` -> the same shape."""
         y: Tensor = x + self.layers(x)
         return y
+
+
+def require_size(size: int) -> None:
+    """Raises a `ValueError` that names the nearest size when the residual generator cannot take this one."""
+    if size % STRIDE:
+        raise ValueError(
+            f"--size {size}: the residual generator takes multiples of {STRIDE}; the nearest is "
+            f"{max(round(size / STRIDE), 1) * STRIDE}"
+        )

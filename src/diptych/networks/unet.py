@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from diptych.networks.layers import Norm, Upsampling, needs_bias, normalisation, upsample
+from diptych.networks.layers import ImageNetwork, Norm, Upsampling, needs_bias, normalisation, upsample
 
 SIZES = (16, 32, 64, 128, 256, 512)
 
 
-class UNet(nn.Module):
+class UNet(ImageNetwork):
     """Halves a picture down to 1 x 1 and doubles it back, each step up seeing the step down of its size.
 
     The encoder is C64-C128-C256-C512-...-C512, the decoder CD512-CD512-CD512-C512-...-C256-C128-C64 (D: dropout of one
@@ -32,6 +32,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         assert size in SIZES
+        self.stride = size
         steps = size.bit_length() - 1  # 256 = 2^8: eight halvings end at 1 x 1
         widths = [width * min(2**i, 8) for i in range(steps)]
         bias = needs_bias(norm)
@@ -52,6 +53,11 @@ class UNet(nn.Module):
                 nn.Sequential(nn.ReLU(), upsample(before, after, upsampling, bias), *normalisation(norm, after), *drop)
             )
         self.out = nn.Sequential(nn.ReLU(), upsample(2 * width, out_channels, upsampling, bias=True), nn.Tanh())
+
+    @property
+    def stages(self) -> dict[str, nn.Module]:
+        """The steps down, which an image passes one after the other, by name; the steps up also see the skips."""
+        return {f"down{i}": down for i, down in enumerate(self.down, start=1)}
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, in_channels, H, W]` -> `[B, out_channels, H, W]`."""

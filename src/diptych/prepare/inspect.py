@@ -22,7 +22,8 @@ from diptych.data.layouts import DataPaths
 from diptych.files import atomic_file
 from diptych.images.files import SUFFIXES, encode, from_bytes, from_tensor, merge
 from diptych.kinds import DataKind, Direction
-from diptych.methods import METHODS
+from diptych.methods import METHODS, sketch
+from diptych.methods.settings import Shape
 from diptych.prepare.folders import claim
 from diptych.prepare.scan import ImageInfo, Sample, alike, counted, look_at, other_files, partners, samples, split_of
 from diptych.progress import say
@@ -121,7 +122,7 @@ def inspect(
     def names(files: Iterable[Path]) -> list[str]:
         return [file.relative_to(folder).as_posix() for file in files]
 
-    methods = [name for name in methods_for(needs) if not _only_grey(looks) or METHODS[name].of_no_use(GREY) is None]
+    methods = [name for name in methods_for(needs) if not _only_grey(looks) or _learns_from_grey(name)]
     side = _usual_side(looks)
     sides = sorted(((look.width, look.height) for look in looks.values()), key=lambda side: (side[0] * side[1], side))
     sizes = [f"{width}x{height}" for width, height in sides]
@@ -256,6 +257,11 @@ def _classes(place: DataPaths, looks: Mapping[Path, ImageInfo], least: int) -> l
     method, *_ = methods_for(DataKind.LABELLED)
     command = train_command(method, place, side=_usual_side(looks))
     return [f"its {len(found.classes)} folders may be classes, of which {method} draws more: {command}"]
+
+
+def _learns_from_grey(name: str) -> bool:
+    method = sketch(name, METHODS[name].Settings(), Shape(size=USUAL))
+    return all(translator.reject_reason(GREY) is None for translator in method.translators().values())
 
 
 def methods_for(kind: DataKind | None) -> list[str]:

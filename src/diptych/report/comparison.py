@@ -34,7 +34,7 @@ def draw(runs: Sequence[Run], out: Path) -> Path:
     logs = [run.read_log() for run in runs]
     lines = _lines(runs)
     different, same = _settings(runs)
-    heads = [page.about(run, log) | {"rows": page.rows(run)} for run, log in zip(runs, logs, strict=True)]
+    heads = [page.about(run, log) for run, log in zip(runs, logs, strict=True)]
     shown = {
         "samples": [
             [

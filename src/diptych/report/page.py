@@ -1,19 +1,25 @@
 """The page of one run: numbers, curves, what the doctor found, samples over time, results."""
 
 import datetime
+import json
 import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from diptych.methods import METHODS
-from diptych.methods.base import Method
+from diptych.methods import METHODS, sketch
 from diptych.report import contents
 from diptych.report.templates import draw as draw_template
 from diptych.training import checkpoint
 from diptych.training.run import Run
+
+COLUMNS_0_1 = {
+    "cyclegan": [
+        "real x", "translated G(x)", "reconstructed F(G(x))", "identity F(x)",
+        "real y", "translated F(y)", "reconstructed G(F(y))", "identity G(y)",
+    ],
+    "cgan": [str(number) for number in range(1, 11)],
+}  # fmt: skip
 
 
 def draw(run: Run) -> Path:
@@ -26,7 +32,6 @@ def draw(run: Run) -> Path:
         "page.html",
         run.path / "index.html",
         **head,
-        rows=rows(run),
         told=told(run),
         described=list(contents.described(run)),
         drawn=now(),
@@ -53,9 +58,10 @@ def about(run: Run, log: contents.Log) -> dict[str, Any]:
         "name": run.path.resolve().name,
         "method": METHODS[run.method],
         "single": not METHODS[run.method].data.has_sides,
+        **shape_of(run),
         "step": step,
         "time": time,
-        "best": checkpoint.model_step(checkpoint.kept(run.path, checkpoint.BEST)),
+        "best": checkpoint.model_step(checkpoint.model_folder(run.path, checkpoint.BEST)),
     }
 
 
@@ -65,11 +71,20 @@ def told(run: Run) -> dict[str, Any]:
     return table
 
 
-def rows(run: Run) -> tuple[str, ...]:
-    """What the rows of its sample sheets are called."""
-    method: type[Method] = METHODS[run.method]
-    with torch.device("meta"):  # no weights are needed to say it
-        return method(run.settings.method, run.shape).rows
+def shape_of(run: Run) -> dict[str, Any]:
+    """What follows from the method and its settings: titles of preview columns and rows, and whether it leads back too."""
+    translators = sketch(run.method, run.settings.method, run.shape).translators()
+    [first, *others] = translators.values()
+    return {"columns": _preview_columns(run), "rows": first.row_titles, "two_way": bool(others)}
+
+
+def _preview_columns(run: Run) -> list[str]:
+    """Titles as the training wrote them; version 0.1 did not yet. Columns that are only counted have no title."""
+    try:
+        titles: list[str] = json.loads((run.path / "samples" / "titles.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        titles = COLUMNS_0_1.get(run.method, ["input", "output", "target"])
+    return ["" if title.isdecimal() else title for title in titles]
 
 
 def now() -> str:

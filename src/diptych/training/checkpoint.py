@@ -5,7 +5,7 @@ import re
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, ValidationError
@@ -14,12 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from diptych.files import atomic_file, atomic_folder
+from diptych.kinds import Direction
 from diptych.methods import METHODS
-from diptych.methods.base import Method
+from diptych.methods.base import Method, deployed
 from diptych.methods.settings import MethodSettings, Shape, StrictModel
+from diptych.translators.base import Translator
 
-KEPT = 3
-BEST = "best"  # the model that did best on held-out pictures
+KEEP = 3  # checkpoints
+BEST = "best"  # the snapshot with the best validation
 
 
 # ---- training state
@@ -28,7 +30,7 @@ BEST = "best"  # the model that did best on held-out pictures
 def save_training(
     folder: Path, step: int, method: Method, optimizers: dict[str, torch.optim.Optimizer], ema: dict[str, Tensor]
 ) -> None:
-    """Writes `folder/step-00012000/`, then drops all but the newest `KEPT`.
+    """Writes `folder/step-00012000/`, then drops all but the newest `KEEP`.
 
     Only what training changed is written: networks and buffers, the optimisers' moments, the moving average. Learning
     rate, order of the data and random numbers are functions of the step. A `ValueError` says that the disk is full;
@@ -43,14 +45,14 @@ def save_training(
         target = folder / f"step-{step:08d}"
         if target.exists():
             return
-        with atomic_folder(target) as beside:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, beside / "training.safetensors")
+        with atomic_folder(target) as partial:
+            save_file({name: value.contiguous() for name, value in tensors.items()}, partial / "training.safetensors")
     except (OSError, SafetensorError) as error:
         raise ValueError(
             f"{folder}: the checkpoint of step {step} could not be written ({error}); the ones before it are whole: "
             "free some disk space and give the same command again"
         ) from error
-    for _, old in list_checkpoints(folder)[:-KEPT]:
+    for _, old in list_checkpoints(folder)[:-KEEP]:
         shutil.rmtree(old)
 
 
@@ -104,7 +106,7 @@ class ModelConfig(StrictModel):
 
     format: Literal[1] = 1
     method: str
-    direction: Literal["AtoB", "BtoA"]
+    direction: Direction
     shape: Shape
     settings: dict[str, Any]
     diptych: str = Field(default_factory=lambda: version("diptych"))
@@ -112,17 +114,18 @@ class ModelConfig(StrictModel):
 
 def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema: dict[str, Tensor]) -> None:
     """Writes model.safetensors and config.json: the deployed networks alone, from the moving average if there is one."""
+    networks = deployed(method)
     weights = {
         name: ema.get(name, value).contiguous()
         for name, value in method.state_dict().items()
-        if name.split(".")[0] in method.deployed
+        if name.split(".")[0] in networks
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(folder / "config.json") as beside:
-            beside.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        with atomic_file(folder / "model.safetensors") as beside:
-            save_file(weights, beside, metadata={"step": str(step)})
+        with atomic_file(folder / "config.json") as partial:
+            partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        with atomic_file(folder / "model.safetensors") as partial:
+            save_file(weights, partial, metadata={"step": str(step)})
     except (OSError, SafetensorError) as error:
         raise ValueError(
             f"{folder}: the model of step {step} could not be written ({error}); free some disk space and give the same "
@@ -130,13 +133,13 @@ def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema
         ) from error
 
 
-def kept(run: Path, name: str = "") -> Path:
-    """The folder of a model in a run: the last one, or one that was kept on the way under this name."""
+def model_folder(run: Path, name: str = "") -> Path:
+    """The folder of a model in a run: the last one, or a snapshot by its name."""
     return run / (f"model-{name}" if name else "model")
 
 
 def model_step(folder: Path) -> int | None:
-    """The step at which the model in this folder was cut, or None where there is none."""
+    """The step at which the model in this folder was saved; None without a readable model."""
     try:
         with safe_open(folder / "model.safetensors", framework="pt") as file:
             return int(file.metadata()["step"])
@@ -144,11 +147,17 @@ def model_step(folder: Path) -> int | None:
         return None
 
 
-def load_model(folder: Path, device: torch.device) -> tuple[Method, ModelConfig, int]:
-    """The method with its deployed networks alone, in eval mode; its description; the step that it was cut at.
+class SavedModel(NamedTuple):
+    """What a model folder holds."""
 
-    `folder` is a run or its model folder. Raises a `ValueError` when there is no whole model in it.
-    """
+    translators: dict[Direction, Translator]
+    """In eval mode; the first one leads in the direction of the training."""
+    config: ModelConfig
+    step: int
+
+
+def load_model(folder: Path, device: torch.device) -> SavedModel:
+    """Opens a run or its model folder. Raises a `ValueError` when there is no whole model in it."""
     if (folder / "model").is_dir():
         folder = folder / "model"
     config_file, weights_file = folder / "config.json", folder / "model.safetensors"
@@ -166,11 +175,13 @@ def load_model(folder: Path, device: torch.device) -> tuple[Method, ModelConfig,
     except (OSError, SafetensorError, ValidationError, json.JSONDecodeError, KeyError) as error:
         raise ValueError(f"{folder}: the model is damaged or from another version of diptych ({error})") from error
     try:
-        with torch.device("meta"):  # nothing is allocated for what is not deployed
+        with torch.device("meta"):  # nothing is allocated for networks that are not deployed
             method = method_class(settings, config.shape)
-        for name in method.deployed:
-            network = method.get_submodule(name)
+        for name, network in deployed(method).items():
             network.load_state_dict(_below(f"{name}.", weights), assign=True)
     except RuntimeError as error:
         raise ValueError(f"{folder}: config.json and model.safetensors do not belong together ({error})") from error
-    return method.eval(), config, step
+    translators = method.eval().translators(config.direction)
+    for translator in translators.values():
+        translator.eval().method = config.method
+    return SavedModel(translators, config, step)

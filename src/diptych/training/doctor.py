@@ -1,8 +1,7 @@
-"""What goes wrong in adversarial training, told by the numbers and pictures of a run: what was seen, and what to try.
+"""Common failures of adversarial training, found in the numbers and images of a run: what was seen, and what to try.
 
-Every rule is a pure function. Its threshold has a source, or was set by the runs of docs/results.md, which it must leave
-alone; docs/doctor.md has what they showed. Each `Game` has a reference value: what a discriminator's loss is where it tells
-nothing apart, ln 2, 0.25 or 1.
+Every rule is a pure function. Its threshold has a source, or was set by the runs of docs/results.md, which must trigger no
+finding; docs/doctor.md shows their values. A discriminator's loss is compared with the chance level of its adversarial loss.
 """
 
 import math
@@ -13,16 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.methods.base import Game, Outcome
+from diptych.methods.base import Adversary, Scores
 from diptych.methods.settings import kebab
-from diptych.training.run import Settings
+from diptych.training.settings import Settings
+from diptych.translators.base import Outcome
 
 Finding = dict[str, str]
 """`finding`, `of` which player or network, `saw` and `try`, in words."""
-Judgements = Mapping[str, tuple[Tensor, Tensor]]
-"""What each discriminator says of real pictures and of generated ones."""
-
-REFERENCE = {"vanilla": math.log(2), "lsgan": 0.25, "hinge": 1.0}
 
 WINDOW = 400  # steps over which losses are averaged
 WON = 0.05  # of the reference: lowest of nine good runs 0.22, of one that learnt poorly 0.074
@@ -55,31 +51,33 @@ OF_GRADIENTS = ("clip", "precision")
 # ---- what the log tells
 
 
-def in_losses(log: Sequence[Mapping[str, Any]], games: Sequence[Game], settings: Settings) -> list[Finding]:
+def in_losses(log: Sequence[Mapping[str, Any]], adversaries: Sequence[Adversary], settings: Settings) -> list[Finding]:
     """Who has won, or that nobody learns, by mean losses over the last `WINDOW` steps of a log that goes further back."""
     if not log or log[-1]["step"] - log[0]["step"] < WINDOW:
         return []
     window = [entry["losses"] for entry in log if entry["step"] > log[-1]["step"] - WINDOW]
     steps = log[-1]["step"] - max(entry["step"] for entry in log if entry["step"] <= log[-1]["step"] - WINDOW)
     findings = []
-    for game in games:
-        lines = [losses for losses in window if {*game.discriminator, game.generator} <= losses.keys()]
-        if len(lines) < len(window):  # a phase in which it is not played
+    for adversary in adversaries:
+        names = adversary.discriminator_scalars
+        lines = [losses for losses in window if {*names, adversary.generator_scalar} <= losses.keys()]
+        if len(lines) < len(window):  # a phase without this adversary
             continue
         findings += _in_game(
-            game,
-            statistics.mean(losses[name] for losses in lines for name in game.discriminator),
-            statistics.mean(losses[game.generator] for losses in lines),
+            adversary,
+            statistics.mean(losses[name] for losses in lines for name in names),
+            statistics.mean(losses[adversary.generator_scalar] for losses in lines),
             steps,
             settings,
         )
     return findings
 
 
-def _in_game(game: Game, of_D: float, of_G: float, steps: int, settings: Settings) -> list[Finding]:
-    reference = REFERENCE[game.kind]
-    names = " and ".join(game.discriminator)
-    saw = f"{names} {of_D:.3g}, {game.generator} {of_G:.3g} over {steps} steps, where {reference:.3g} would be guessing"
+def _in_game(adversary: Adversary, of_D: float, of_G: float, steps: int, settings: Settings) -> list[Finding]:
+    reference = adversary.loss.chance_level
+    names = " and ".join(adversary.discriminator_scalars)
+    losses = f"{names} {of_D:.3g}, {adversary.generator_scalar} {of_G:.3g}"
+    saw = f"{losses} over {steps} steps, where {reference:.3g} would be guessing"
     if of_D < WON * reference:
         return [
             _finding(
@@ -102,8 +100,8 @@ def _in_game(game: Game, of_D: float, of_G: float, steps: int, settings: Setting
                 "a lower --lr, a larger --method.width",
             )
         ]
-    of_guessing = reference if game.kind != "hinge" else 0.0
-    if abs(of_D - reference) < AT_REFERENCE[0] * reference and abs(of_G - of_guessing) < AT_REFERENCE[1] * reference:
+    G_at_chance = abs(of_G - adversary.loss.generator_chance_level) < AT_REFERENCE[1] * reference
+    if abs(of_D - reference) < AT_REFERENCE[0] * reference and G_at_chance:
         return [
             _finding(
                 "the losses stand at guessing",
@@ -222,11 +220,11 @@ def correlation(pictures: Tensor, others: Tensor) -> float:
 # ---- what the discriminators tell
 
 
-def in_judgements(training: Judgements, held_out: Judgements, settings: Settings) -> list[Finding]:
+def in_scores(training: Mapping[str, Scores], held_out: Mapping[str, Scores], settings: Settings) -> list[Finding]:
     """Whether a discriminator takes unseen real pictures for generated ones: it knows the training pictures by heart."""
     findings = []
-    for name, judged in training.items():
-        known = judged[0].float()
+    for name, scores in training.items():
+        known = scores[0].float()
         unseen, made = (some.float() for some in held_out[name])  # what is made of training pictures it may know too
         gap = (known.mean() - made.mean()).item()
         if gap < torch.cat([known.flatten() - known.mean(), made.flatten() - made.mean()]).std().item():

@@ -1,4 +1,4 @@
-"""What every optimiser step does, once for all methods: the learning rate, the gradients, the moving average."""
+"""One optimiser step, the same for all methods: learning rate, gradients, finite check, moving average."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from diptych.methods.base import Method
+from diptych.methods.base import Method, deployed
 from diptych.training.doctor import OF_GRADIENTS, remedies
-from diptych.training.run import Settings
+from diptych.training.settings import Settings
 
 
 def learning_rate(step: int, settings: Settings) -> float:
@@ -23,7 +23,7 @@ def learning_rate(step: int, settings: Settings) -> float:
 
 
 class Updater:
-    """What every paper repeats at an optimiser step, once: `update(player, loss)`.
+    """`update(player, loss)`: one step of the player's optimiser, down the gradient of a loss.
 
     Nothing here waits for the device. A loss or gradient that is not finite makes this step and all later ones leave
     the weights alone, on the device; `require_finite` asks, now and then, whether that has happened.
@@ -33,13 +33,12 @@ class Updater:
         self.settings = settings
         self.step = 0
         self.optimizers = {p: method.optimizer(p, settings.lr, settings.beta1) for p in method.players}
-        self.deployed_by = {p: set(networks) & set(method.deployed) for p, networks in method.players.items()}
-        self.weights = {
-            name: p for name, p in method.named_parameters() if name.split(".")[0] in method.deployed and settings.ema
-        }
+        kept = deployed(method).keys()
+        self.deployed_by = {player: kept & {*networks} for player, networks in method.players.items()}
+        self.weights = {name: p for name, p in method.named_parameters() if name.split(".")[0] in kept and settings.ema}
         self.ema = {name: p.detach().clone() for name, p in self.weights.items()}
         self.norms: dict[str, list[Tensor]] = {}
-        """Of the players' gradients, since they were last asked for."""
+        """Norms of each player's gradients since the last call of `mean_norms`."""
         self.broken = torch.zeros((), device=device)
         self.broken_step = torch.zeros((), dtype=torch.long, device=device)
 

@@ -1,4 +1,4 @@
-"""What a method is worth on held-out pictures while it learns: which model was the best, and whether to go on."""
+"""Validation while a method learns: metrics on held-out images, the best checkpoint by them, and early stopping."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,160 +10,177 @@ from torch import Tensor
 from diptych import metrics
 from diptych.data.loaders import CachedDataset, EvalLoader
 from diptych.images.files import as_bytes
-from diptych.kinds import REVERSE
+from diptych.kinds import Direction
 from diptych.methods import METHODS
-from diptych.methods.base import Method
 from diptych.metrics import features
 from diptych.training import checkpoint
 from diptych.training.run import Run
+from diptych.translators.base import Translator
 
-MOST = 500  # held-out pictures, spread over all
-AT_ONCE = 16
+MOST = 500  # held-out images, spread evenly over all
+BATCH_SIZE = 16
+SET_METRICS = ("swd", "fid")
+
+Translators = Mapping[Direction, Translator]
 
 
-def specification(method: Method, size: int, seeded: bool = False) -> str:
-    """What stands behind a metric's name: with which holes, which seed, how many bits, and how large the pictures are.
+def specification(translator: Translator, size: int, seeded: bool = False) -> str:
+    """The protocol in a metric's name: masks, seed, bits, image size.
 
-    Pictures that are drawn out of noise have a seed, and so has a metric that is `seeded`.
+    Images from noise have a seed, and so has a metric that is `seeded`.
     """
-    parts = [str(method.holes)] if method.holes else []
-    if seeded or method.data == "labelled":
+    parts = [str(translator.mask_spec)] if translator.mask_spec else []
+    if seeded or translator.seeded:
         parts.append("seed-0")
     return "/".join([*parts, "8-bit", f"{size}px"])
 
 
 class Validation:
-    """The held-out pictures of a run, and the metrics by which it is told how well a method does on them.
+    """Measures translators on the held-out images of a run.
 
-    Raises a `ValueError` for a `--validate-by` that these pictures do not allow.
+    Raises a `ValueError` for a `--validate-by` that these images do not allow.
     """
 
-    def __init__(self, run: Run, stores: Sequence[CachedDataset], device: torch.device) -> None:
+    def __init__(
+        self, run: Run, datasets: Sequence[CachedDataset], translator: Translator, device: torch.device
+    ) -> None:
+        """`translator` is of the run's kind; it is asked for its masks, and not run."""
         settings, method = run.settings, METHODS[run.method]
-        self.run, self.stores, self.device = run, stores, device
-        targets = method.data in ("paired", "images") or len(stores[0].source.channels) == 2
-        self.by = settings.validate_by or method.best_by
-        without = {"ssim"} if settings.size < metrics.LEAST_OF_SSIM else set()
-        there = [name for name in metrics.PAIRED if metrics.better(name) and name not in without] if targets else []
+        self.run, self.datasets, self.device = run, datasets, device
+        has_targets = method.data in ("paired", "images") or len(datasets[0].source.channels) == 2
+        self.by = settings.validate_by or method.validation_metric
+        too_small = {"ssim"} if settings.size < metrics.LEAST_OF_SSIM else set()
+        available = [name for name in metrics.PAIRED if metrics.better(name) and name not in too_small]
         if 1 in (settings.channels_a, settings.channels_b):
-            there = [name for name in there if name not in metrics.OF_COLOUR]
-        there += [*(metrics.IN_HOLES if "mask" in method.inputs else ()), "swd", "fid"]
-        if self.by not in there:
+            available = [name for name in available if name not in metrics.OF_COLOUR]
+        available = [
+            *(available if has_targets else ()),
+            *(metrics.IN_HOLES if translator.mask_spec else ()),
+            *SET_METRICS,
+        ]
+        if self.by not in available:
             raise ValueError(
                 f"--validate-by {self.by}: there is no such metric for {run.method} on these pictures; there are: "
-                f"{', '.join(there)}"
+                f"{', '.join(available)}"
             )
-        usual = [name for name in method.metrics if name not in without] if targets else ["swd"]
+        usual = [name for name in method.metrics if name not in too_small] if has_targets else ["swd"]
         names = dict.fromkeys([*usual, self.by])
-        self.of_pictures = [name for name in names if name not in ("swd", "fid")]
-        self.of_sets = [name for name in names if name in ("swd", "fid")]
+        self.per_image = [name for name in names if name not in SET_METRICS]
+        self.set_metrics = [name for name in names if name in SET_METRICS]
         self.reader = features.inception(None, fetch=False, device=device) if "fid" in names else None
-        self.count = min(*map(len, stores), MOST)
-        if self.of_sets and self.count < 2:
+        self.count = min(*map(len, datasets), MOST)
+        if self.set_metrics and self.count < 2:
             raise ValueError(
                 f"--validate-by {self.by}: compares sets of two pictures or more, and one is held out in {run.place}; hold "
                 "out more, or leave --validate-every out"
             )
-        self.real: dict[str, Tensor] = {}
+        self.real_features: dict[Direction, Tensor] = {}
 
-    def __call__(self, method: Method) -> dict[str, float]:
-        """The metrics by their specification; of a method that translates both ways each way has its own."""
+    def __call__(self, translators: Translators) -> dict[str, float]:
+        """The metrics by their specification; with two translators each direction has its own."""
         settings = self.run.settings
-        plain = EvalLoader(self.stores, settings.direction, method.holes, method.classes)
-        values: dict[tuple[str, str], list[float]] = {}
-        drawn: dict[str, Tensor] = {}
-        real: dict[str, Tensor] = {}
-        for numbers, batch in plain.batches(self.count, AT_ONCE):
+        first = translators[settings.direction]
+        loader = EvalLoader(self.datasets, settings.direction, first.mask_spec, first.classes)
+        values: dict[tuple[str, Direction], list[float]] = {}
+        outputs, targets = dict[Direction, list[Tensor]](), dict[Direction, list[Tensor]]()
+        for _, batch in loader.batches(self.count, BATCH_SIZE):
             on_device = {name: value.to(self.device) for name, value in batch.items()}
-            for way, outcome in method.outcomes(on_device).items():
-                output, target = outcome.output.float().cpu(), outcome.real.float().cpu()
-                for name in self.of_pictures:
-                    of_each = metrics.compare(name, output, {**batch, "y": target})
-                    values.setdefault((name, way), []).extend(of_each.tolist())
-                if self.of_sets:
-                    for whole, some in ((drawn, output), (real, target)):
-                        if way not in whole:
-                            whole[way] = torch.empty(self.count, *some.shape[1:], dtype=torch.uint8)
-                        whole[way][numbers.start : numbers.stop] = as_bytes(some)
-        told = {key: statistics.mean(of_each) for key, of_each in values.items()}
-        for way, pictures in drawn.items():
-            for name in self.of_sets:
-                told[name, way] = self._distance(name, way, pictures, real[way])
-        ways = (settings.direction, REVERSE[settings.direction])
-        of_way = {way: f"/{ways[method.deployed.index(way)]}" if method.two_way else "" for _, way in told}
-        return {f"{name}{of_way[way]}/{self._protocol(name, method)}": value for (name, way), value in told.items()}
+            for direction, translator in translators.items():
+                outcome = translator.outcome(
+                    on_device if direction == settings.direction else reversed_batch(on_device)
+                )
+                output, target = outcome.output.float().cpu(), outcome.target.float().cpu()
+                for name in self.per_image:
+                    measured = metrics.compare(name, output, {**batch, "y": target})
+                    values.setdefault((name, direction), []).extend(measured.tolist())
+                if self.set_metrics:
+                    outputs.setdefault(direction, []).append(as_bytes(output))
+                    targets.setdefault(direction, []).append(as_bytes(target))
+        results = {key: statistics.mean(measured) for key, measured in values.items()}
+        for direction, generated in outputs.items():
+            for name in self.set_metrics:
+                results[name, direction] = self._distance(
+                    name, direction, torch.cat(generated), torch.cat(targets[direction])
+                )
+        named = {way: f"/{way}" if len(translators) > 1 else "" for way in translators}
+        return {f"{name}{named[way]}/{self._protocol(name, first)}": value for (name, way), value in results.items()}
 
-    def _protocol(self, name: str, method: Method) -> str:
-        behind = specification(method, self.run.settings.size, seeded=name == "swd")
-        if name not in self.of_sets:
-            return behind
+    def _protocol(self, name: str, translator: Translator) -> str:
+        protocol = specification(translator, self.run.settings.size, seeded=name == "swd")
+        if name not in self.set_metrics:
+            return protocol
         counts = f"{self.count}-vs-{self.count}-held-out"
         if name == "swd":
-            return f"{counts}/{behind}"
+            return f"{counts}/{protocol}"
         assert self.reader is not None
-        return f"{self.reader.protocol}/{counts}/{behind}"
+        return f"{self.reader.protocol}/{counts}/{protocol}"
 
-    def _distance(self, name: str, way: str, pictures: Tensor, real: Tensor) -> float:
+    def _distance(self, name: str, direction: Direction, generated: Tensor, real: Tensor) -> float:
         if name == "swd":
-            return metrics.sliced_wasserstein(pictures, real)
+            return metrics.sliced_wasserstein(generated, real)
         assert self.reader is not None
-        if way not in self.real:
-            self.real[way] = features.of_set(self.reader, real)
-        return metrics.frechet_distance(features.of_set(self.reader, pictures), self.real[way])
+        if direction not in self.real_features:
+            self.real_features[direction] = features.of_set(self.reader, real)
+        return metrics.frechet_distance(features.of_set(self.reader, generated), self.real_features[direction])
+
+
+def reversed_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch for the translator that leads back: x and y in each other's place."""
+    return {**batch, "x": batch["y"], "y": batch["x"]}
 
 
 class BestSoFar(NamedTuple):
-    """How a run's validations went so far."""
+    """The best validation of a run up to some step."""
 
-    best: float
+    value: float
     step: int
     since: int
     """Validations after the best one."""
     names: tuple[str, ...]
-    """What was measured, with its protocol: one name, or one for each way."""
+    """The metric with its protocol: one name, or one for each direction."""
 
 
-def after(found: BestSoFar | None, entry: Mapping[str, Any], metric: str) -> BestSoFar | None:
-    """How things stand after one more line of a log; as before where it has no such validation.
+def updated(best: BestSoFar | None, entry: Mapping[str, Any], metric: str) -> BestSoFar | None:
+    """Best-so-far after one more log entry.
 
-    The mean over both ways decides where there are two. What was measured by another protocol does not compare, and the
-    best is sought anew.
+    With two directions their mean decides. Values of another protocol do not compare: the search begins again.
 
-    >>> after(None, {"step": 10, "validation": {"l1/AtoB/8-bit/64px": 1.0, "l1/BtoA/8-bit/64px": 2.0}}, "l1")
-    BestSoFar(best=1.5, step=10, since=0, names=('l1/AtoB/8-bit/64px', 'l1/BtoA/8-bit/64px'))
+    >>> updated(None, {"step": 10, "validation": {"l1/AtoB/8-bit/64px": 1.0, "l1/BtoA/8-bit/64px": 2.0}}, "l1")
+    BestSoFar(value=1.5, step=10, since=0, names=('l1/AtoB/8-bit/64px', 'l1/BtoA/8-bit/64px'))
     """
-    told = {name: value for name, value in entry.get("validation", {}).items() if name.partition("/")[0] == metric}
-    if not told:
-        return found
-    value, names = statistics.mean(told.values()), tuple(told)
-    if found is None or found.names != names or metrics.better(metric) * (value - found.best) > 0:
+    measured = {name: value for name, value in entry.get("validation", {}).items() if name.partition("/")[0] == metric}
+    if not measured:
+        return best
+    value, names = statistics.mean(measured.values()), tuple(measured)
+    if best is None or best.names != names or metrics.better(metric) * (value - best.value) > 0:
         return BestSoFar(value, entry["step"], 0, names)
-    return found._replace(since=found.since + 1)
+    return best._replace(since=best.since + 1)
 
 
-def standing(log: Sequence[Mapping[str, Any]], metric: str) -> BestSoFar | None:
-    """The best validation in a log by a metric, the first of equal ones; None where there is none.
+def best_of(log: Sequence[Mapping[str, Any]], metric: str) -> BestSoFar | None:
+    """The best validation in a log by a metric, the first of equal ones; None without validations.
 
     >>> log = [{"step": step, "validation": {"l1": value}} for step, value in ((10, 0.5), (20, 0.25), (30, 0.5))]
-    >>> standing(log, "l1")
-    BestSoFar(best=0.25, step=20, since=1, names=('l1',))
+    >>> best_of(log, "l1")
+    BestSoFar(value=0.25, step=20, since=1, names=('l1',))
     """
-    found = None
+    best = None
     for entry in log:
-        found = after(found, entry, metric)
-    return found
+        best = updated(best, entry, metric)
+    return best
 
 
 def best_so_far(run: Run, done: int) -> BestSoFar | None:
-    """How the validations of the first `done` steps went; None where the model that was kept is not the best of them.
+    """The best validation of the first `done` steps; None where the kept model is not the one of that step.
 
     It is another one after a change of --validate-by, or a kill before its line was in the log.
     """
-    by = run.settings.validate_by or METHODS[run.method].best_by
-    found = standing([entry for entry in run.read_log() if entry["step"] <= done], by)
-    return found if found and checkpoint.model_step(checkpoint.kept(run.path, checkpoint.BEST)) == found.step else None
+    by = run.settings.validate_by or METHODS[run.method].validation_metric
+    best = best_of([entry for entry in run.read_log() if entry["step"] <= done], by)
+    kept = checkpoint.model_step(checkpoint.model_folder(run.path, checkpoint.BEST))
+    return best if best and kept == best.step else None
 
 
-def out_of_patience(run: Run, found: BestSoFar | None) -> bool:
-    """Whether so many validations without a better model have passed that the run ends."""
-    return bool(run.settings.patience and found and found.since >= run.settings.patience)
+def out_of_patience(run: Run, best: BestSoFar | None) -> bool:
+    """Whether `--patience` validations have passed without a better one."""
+    return bool(run.settings.patience and best and best.since >= run.settings.patience)

@@ -1,60 +1,135 @@
-"""The holes of a picture of any size, filled hole by hole: each costs the pixels that it can be filled from, and no more."""
+"""Holes in images of any size, filled one by one: each costs the pixels that it can be filled from, and no more."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diptych.images import geometry
+from diptych.images.blend import Blend, blend
 from diptych.images.files import Array, Pixels, from_tensor, to_channels, to_tensor
-from diptych.images.masks import Box, Mask, bounding_box, components, grown, thickness
-from diptych.methods.base import Method
+from diptych.images.masks import Box, Mask, MaskSpec, bounding_box, components, grown, thickness
+from diptych.images.spec import ImageSpec
+from diptych.translators.base import InputSpec, Predictor, Request, Translator, require_working_size
+from diptych.translators.image import require_blend
 
-TILE = 512  # pixels, as the network sees them: of a large hole this much is filled at a time
-
-Draw = Callable[[Tensor, Tensor], Tensor]
-"""From a picture `[C, H, W]` and its holes `[1, H, W]` to the picture with its holes filled."""
-
-
-def fill(source: Pixels, mask: Mask, draw: Draw, method: Method, channels: int, working_size: int | None) -> Pixels:
-    """The picture with the holes of `mask` `[H, W]` filled; every other pixel is bit for bit the source's.
-
-    A hole thicker than those that `method` has learnt to fill is looked at from as far away as makes it one of those;
-    `working_size` shrinks the whole picture instead, so that its shorter side has so many pixels. What was see-through in
-    a hole is opaque then. Pictures are seen in `channels` channels and keep their own.
-    """
-    if not mask.any():
-        return source
-    values = source.values.copy()
-    fixed = min(working_size / min(source.size), 1.0) if working_size else None
-    for box, holes, scale in _parts(mask, method, fixed):
-        for tile in _tiles(holes, max(1, int(TILE / scale))):
-            place, here = _inside(box, tile), holes[tile]
-            values[place][here] = _drawn(source, mask, place, draw, method, channels, scale)[here]
-    if source.alpha is None:
-        return Pixels(values)
-    return Pixels(values, np.where(mask, np.iinfo(source.alpha.dtype).max, source.alpha).astype(source.alpha.dtype))
+TILE = 512  # pixels at the network's scale: larger holes are filled tile by tile
 
 
-def _parts(mask: Mask, method: Method, fixed: float | None) -> Iterator[tuple[Box, Mask, float]]:
-    """Where holes are, which, and the scale that they are seen at: each large one by itself, all others together."""
-    assert method.holes
-    whole, largest = bounding_box(mask), method.holes.largest
-    if fixed:
-        yield whole, mask[whole], fixed
-        return
-    labels, boxes = components(mask[whole])
-    for number, box in enumerate(boxes, start=1):
-        if min(side.stop - side.start for side in box) <= largest:
-            continue
-        hole = labels[box] == number
-        if (thick := thickness(hole)) > largest:
-            yield _inside(whole, box), hole, largest / thick
-            labels[box][hole] = 0
-    if labels.any():
-        yield whole, labels > 0, 1.0
+class Completer(Translator):
+    """`(x, mask) -> x` with the holes filled, mask 1 = hole. Every other pixel is bit for bit the input's."""
+
+    mask_spec: MaskSpec
+
+    def __init__(
+        self, network: nn.Module, stride: int, spec: ImageSpec, mask_spec: MaskSpec, receptive_radius: int
+    ) -> None:
+        """`mask_spec` is what was learnt from; no pixel beyond `receptive_radius` counts for what a hole is filled with."""
+        super().__init__(network, stride)
+        self.input_specs: dict[str, InputSpec] = {"x": spec, "mask": ImageSpec(1, kind="labels")}
+        self.output_spec, self.mask_spec, self.receptive_radius = spec, mask_spec, receptive_radius
+        self.channels = spec.channels
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """`[B, C, H, W]` in [-1, 1] and `[B, 1, H, W]` -> `[B, C, H, W]`."""
+        x, mask = tensors
+        padded_x, padded_mask = (geometry.pad_to_stride(tensor, self.stride) for tensor in (x, mask))
+        y = composite(self.network(padded_x, padded_mask), padded_x, padded_mask)
+        return geometry.cut_back(y, x.shape[-2], x.shape[-1])
+
+    def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`x` is y with the mean pixel in its holes, so that the answer is not in it; and the `mask` itself."""
+        return {"x": self.network.fill(batch["y"], batch["mask"]), "mask": batch["mask"]}  # type: ignore[operator]
+
+    def baselines(self, training: Iterable[Tensor]) -> dict[str, Predictor]:
+        """OpenCV's two ways to fill a hole from its border, at their radius of 5 pixels."""
+        import cv2
+
+        def inpaint(flag: int) -> Predictor:
+            def predict(inputs: dict[str, Tensor]) -> Tensor:
+                filled = []
+                for x, mask in zip(inputs["x"], inputs["mask"], strict=True):
+                    result = cv2.inpaint(from_tensor(x).values, mask[0].byte().cpu().numpy(), 5, flag)
+                    filled.append(to_tensor(Pixels(result.reshape(*result.shape[:2], -1)), len(x)))
+                return torch.stack(filled)
+
+            return predict
+
+        return {"OpenCV Telea": inpaint(cv2.INPAINT_TELEA), "OpenCV Navier-Stokes": inpaint(cv2.INPAINT_NS)}
+
+    def require_request(self, masked: bool, blend: Blend = "none") -> None:
+        """Raises a `ValueError` without a mask."""
+        require_blend(blend)
+        if not masked:
+            raise ValueError(f"{self.method} fills holes: say where they are with --mask FILE or DIR (white is a hole)")
+
+    def translate(self, source: Pixels, request: Request, run: Callable[..., Tensor]) -> Pixels:
+        """The image with the holes of its mask filled, and blended if that is asked for."""
+        require_working_size(request.working_size)
+        assert request.mask is not None
+        filled = self.fill(source, request.mask, run, request.working_size)
+        return Pixels(blend(filled.values, request.mask, request.blend), filled.alpha)
+
+    def fill(self, source: Pixels, mask: Mask, run: Callable[..., Tensor], working_size: int | None = None) -> Pixels:
+        """The image with the holes of `mask` `[H, W]` filled.
+
+        A hole thicker than those of the training is seen at a scale that makes it one of those; `working_size` shrinks
+        the whole image instead, so that its shorter side has so many pixels. Transparent pixels in a hole become opaque.
+        """
+        if not mask.any():
+            return source
+        values = source.values.copy()
+        fixed = min(working_size / min(source.size), 1.0) if working_size else None
+        for box, holes, scale in self._parts(mask, fixed):
+            for tile in _tiles(holes, max(1, int(TILE / scale))):
+                position, hole = _inside(box, tile), holes[tile]
+                values[position][hole] = self._filled(source, mask, position, run, scale)[hole]
+        if source.alpha is None:
+            return Pixels(values)
+        opaque = np.iinfo(source.alpha.dtype).max
+        return Pixels(values, np.where(mask, opaque, source.alpha).astype(source.alpha.dtype))
+
+    def _parts(self, mask: Mask, fixed: float | None) -> Iterator[tuple[Box, Mask, float]]:
+        """Box, holes and scale of each part: every large hole by itself, all others together."""
+        whole, largest = bounding_box(mask), self.mask_spec.largest
+        if fixed:
+            yield whole, mask[whole], fixed
+            return
+        labels, boxes = components(mask[whole])
+        for number, box in enumerate(boxes, start=1):
+            if min(side.stop - side.start for side in box) <= largest:
+                continue
+            hole = labels[box] == number
+            if (thick := thickness(hole)) > largest:
+                yield _inside(whole, box), hole, largest / thick
+                labels[box][hole] = 0
+        if labels.any():
+            yield whole, labels > 0, 1.0
+
+    def _filled(self, source: Pixels, mask: Mask, box: Box, run: Callable[..., Tensor], scale: float) -> Array:
+        """What the network draws in a box, `[h, w, C]` like the source's pixels, from its surroundings."""
+        stride = self.stride if scale == 1 else 1
+        around = grown(box, math.ceil(self.receptive_radius / scale), source.size, stride)
+        index = np.ix_(
+            *(geometry.mirrored(length, s.start, s.stop) for s, length in zip(around, source.size, strict=True))
+        )
+        part = Pixels(source.values[index], None if source.alpha is None else source.alpha[index])
+        values, holes = to_channels(part, self.channels), mask[index].astype(np.float32)
+        height, width = holes.shape
+        if scale < 1:
+            small = max(1, round(height * scale)), max(1, round(width * scale))
+            values, holes = (_shrunk(array, *small) for array in (values, holes))
+        x, hole = to_tensor(Pixels(values), self.channels), torch.from_numpy(holes > 0)[None].float()
+        drawn = geometry.resize(run(x[None], hole[None])[0], height, width)
+        rows, columns = (slice(s.start - a.start, s.stop - a.start) for s, a in zip(box, around, strict=True))
+        return to_channels(from_tensor(drawn[:, rows, columns], source.bits), source.values.shape[-1])
+
+
+def composite(drawn: Tensor, x: Tensor, mask: Tensor) -> Tensor:
+    """What the network drew in the holes, the image around them."""
+    return torch.where(mask > 0.5, drawn.to(x.dtype), x)
 
 
 def _tiles(holes: Mask, side: int) -> Iterator[Box]:
@@ -68,32 +143,13 @@ def _tiles(holes: Mask, side: int) -> Iterator[Box]:
 
 
 def _inside(outer: Box, inner: Box) -> Box:
-    """Where a box that was found inside another one is."""
+    """A box that was found inside another one, in the coordinates of the image."""
     rows, columns = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(outer, inner, strict=True))
     return rows, columns
 
 
-def _drawn(source: Pixels, mask: Mask, place: Box, draw: Draw, method: Method, channels: int, scale: float) -> Array:
-    """What is drawn at a place, `[h, w, C]` like the source's pixels, from what is around it."""
-    multiple = method.multiple if scale == 1 else 1
-    around = grown(place, math.ceil(method.reach / scale), source.size, multiple)
-    index = np.ix_(*(geometry.mirrored(length, s.start, s.stop) for s, length in zip(around, source.size, strict=True)))
-    part = Pixels(source.values[index], None if source.alpha is None else source.alpha[index])
-    values, holes = to_channels(part, channels), mask[index].astype(np.float32)
-    height, width = holes.shape
-    if scale < 1:
-        values, holes = (
-            _shrunk(a, max(1, round(height * scale)), max(1, round(width * scale))) for a in (values, holes)
-        )
-    drawn = draw(to_tensor(Pixels(values), channels), torch.from_numpy(holes > 0)[None].float())
-    drawn = geometry.resize(drawn, height, width)
-    rows, columns = (slice(s.start - a.start, s.stop - a.start) for s, a in zip(place, around, strict=True))
-    levels = from_tensor(drawn[:, rows, columns], source.bits)
-    return to_channels(levels, source.values.shape[-1])
-
-
 def _shrunk(values: Array, height: int, width: int) -> Array:
-    """Each pixel the mean of those that it covers: nothing of a hole gets into what its shrunk mask does not cover."""
+    """Each pixel is the mean of those that it covers: nothing of a hole leaks into what its shrunk mask does not cover."""
     import cv2
 
     small = cv2.resize(np.ascontiguousarray(values), (width, height), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,204 @@
+"""CUT: Park, Efros, Zhang, Zhu, "Contrastive Learning for Unpaired Image-to-Image Translation", ECCV 2020.
+
+G turns x into y, with no pairs and no way back: D tells G(x) from real y, and each patch of G(x) should be more like the
+patch of x at its place than like other patches of x (PatchNCE). Sections and equations are those of arXiv:2007.15651v3.
+"""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from diptych.images.spec import ImageSpec
+from diptych.kinds import DataKind, Direction
+from diptych.losses import ADVERSARIAL
+from diptych.methods.base import Adversary, Batch, Method, Scores, Update
+from diptych.methods.settings import Adversarial, Generator, MethodSettings, Patch, Shape, Uniform, kebab
+from diptych.networks import DISCRIMINATORS, GENERATORS
+from diptych.networks.layers import Upsampling, frozen, initialise
+from diptych.networks.patch_projection import PatchProjection
+from diptych.networks.patchgan import score_both
+from diptych.translators.base import Translator
+from diptych.translators.image import ImageTranslator
+
+STAGES = ("down1", "down2", "block1", "block5")  # of the encoder, after the RGB pixels themselves (appendix C.2)
+FASTCUT: dict[str, Any] = {"lambda-x": 10.0, "lambda-y": 0.0, "flip-equivariance": True}  # section 4.1
+
+
+class CUTSettings(MethodSettings):
+    """The defaults are the paper's."""
+
+    variant: Literal["cut", "fastcut"] = Field(
+        "cut",
+        description="fastcut is lighter: --method.lambda-x 10, --method.lambda-y 0, --method.flip-equivariance true "
+        "(section 4.1), each unless it is given.",
+    )
+    width: int = Field(64, ge=1, description="Channels of the first layer of G and D (appendix C.1).")
+    generator: Generator = Field("resnet9", description="G: 9 residual blocks (appendix C.1), or 6 for small pictures.")
+    norm: Literal["instance", "affine-instance"] = Field(
+        "instance",
+        description="Instance normalisation, or with a learnt scale and shift in place of the biases before it.",
+    )
+    upsampling: Upsampling = Field(
+        "transposed",
+        description="How G doubles its maps: transposed convolution, or nearest resize + convolution, which leaves no "
+        "checkerboard (Odena et al. 2016).",
+    )
+    dropout: bool = Field(False, description="Dropout of one half in each residual block.")
+    patch: Patch = Field(70, description="Receptive field of D in pixels (appendix C.1).")
+    adversarial: Adversarial = Field("lsgan", description="The GAN loss: least squares (section 4.1) or another.")
+    lambda_x: float = Field(1.0, ge=0, description="Weight of PatchNCE between x and G(x) (equation 5; section 4.1).")
+    lambda_y: float = Field(
+        1.0, ge=0, description="Weight of PatchNCE between y and G(y), the identity (equation 5); 0 is without."
+    )
+    patches: int = Field(256, ge=2, description="Patches of each layer that are compared (section 4.1).")
+    temperature: float = Field(0.07, gt=0, description="tau of equation 2 (section 4.1).")
+    projection: int = Field(256, ge=1, description="Numbers that H makes of a patch (appendix C.2).")
+    flip_equivariance: bool = Field(
+        False, description="Half of the time G sees mirrored pictures, and its output is compared mirrored back."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_variant(cls, values: Any) -> Any:
+        """Values that a variant has, unless they are given."""
+        given = {kebab(key): value for key, value in values.items()}
+        return {**FASTCUT, **given} if given.get("variant") == "fastcut" else given
+
+    def defaults(self, uniform: Uniform | None = None) -> dict[str, Any]:
+        """200 epochs and 200 of decay; FastCUT 150 and 50 (section 4.1)."""
+        return {"epochs": 200.0, "decay-start": 0.75} if self.variant == "fastcut" else {"epochs": 400.0}
+
+
+class CUT(Method):
+    """`G: X -> Y`, judged by `D`; `H` compares what G's own encoder sees in a picture and in its translation."""
+
+    paper = "Park et al. 2020, Contrastive Learning for Unpaired Image-to-Image Translation"
+    summary = "one kind of pictures into another, learnt without pairs and without a way back"
+    data = DataKind.UNPAIRED
+    players: ClassVar[dict[str, tuple[str, ...]]] = {"discriminator": ("D",), "generator": ("G", "H")}
+    Settings = CUTSettings
+
+    def __init__(self, settings: CUTSettings, shape: Shape) -> None:
+        super().__init__(settings, shape)
+        require_playable(settings, shape)
+        self.settings, self.shape = settings, shape
+        self.adversarial = ADVERSARIAL[settings.adversarial]
+        self.G = GENERATORS[settings.generator].build(
+            shape.x_channels,
+            shape.y_channels,
+            size=shape.size,
+            width=settings.width,
+            norm=settings.norm,
+            upsampling=settings.upsampling,
+            dropout=settings.dropout,
+        )
+        if missing := [name for name in STAGES if name not in self.G.stages]:
+            raise ValueError(
+                f"--method.generator {settings.generator}: PatchNCE compares the stages {', '.join(STAGES)}, and this "
+                f"generator has no {missing[0]}; use resnet9 or resnet6"
+            )
+        self.D = DISCRIMINATORS[settings.patch].build(shape.y_channels, width=settings.width, norm=settings.norm)
+        inner = settings.width * 4
+        channels = [shape.x_channels, settings.width * 2, inner, inner, inner]
+        self.H = PatchProjection(channels, width=settings.projection)
+        initialise(self)
+
+    def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
+        """One step on D, then one on G and H."""
+        x, y = batch["x"], batch["y"]
+        settings, adversarial = self.settings, self.adversarial
+        mirrored = torch.rand((), device=x.device) < (0.5 if settings.flip_equivariance else 0.0)
+        if settings.lambda_y:
+            fake_y, same_y = self.G(_mirrored_if(mirrored, torch.cat([x, y]))).chunk(2)
+        else:
+            fake_y = self.G(_mirrored_if(mirrored, x))
+
+        real, fake = score_both(self.D, y, fake_y.detach(), norm=settings.norm)
+        loss_D_real = adversarial.discriminator(real, True)  # equation 1, first term
+        loss_D_fake = adversarial.discriminator(fake, False)  # equation 1, second term
+        update("discriminator", (loss_D_real + loss_D_fake) / 2)
+
+        with frozen(self.D):
+            loss_G_GAN = adversarial.generator(self.D(fake_y))  # equation 1
+        loss_NCE_X = self._patch_nce(x, _mirrored_if(mirrored, fake_y))  # equation 3
+        scalars = {"D_real": loss_D_real, "D_fake": loss_D_fake, "G_GAN": loss_G_GAN, "NCE_X": loss_NCE_X}
+        loss_NCE = settings.lambda_x * loss_NCE_X
+        if settings.lambda_y:
+            loss_NCE_Y = self._patch_nce(y, _mirrored_if(mirrored, same_y))  # section 3, L_PatchNCE(G, H, Y)
+            loss_NCE = (loss_NCE + settings.lambda_y * loss_NCE_Y) / 2  # as the authors' code has it
+            scalars["NCE_Y"] = loss_NCE_Y
+        update("generator", loss_G_GAN + loss_NCE)  # equation 5
+        return scalars
+
+    def _patch_nce(self, source: Tensor, output: Tensor) -> Tensor:
+        """Equation 3: patches of the output against patches of its source; the mean over patches and layers."""
+        with torch.no_grad():
+            keys = self._encoded(source)
+            places = [
+                torch.randperm(layer[0, 0].numel(), device=layer.device)[: self.settings.patches] for layer in keys
+            ]
+            z = self.H(keys, places)
+        z_hat = self.H(self._encoded(output), places)
+        losses = [patch_nce(*pair, self.settings.temperature) for pair in zip(z_hat, z, strict=True)]
+        return torch.stack(losses).mean()
+
+    def _encoded(self, image: Tensor) -> list[Tensor]:
+        """The pixels, and what four stages of G see in them."""
+        features = [image]
+        for name, stage in self.G.stages.items():
+            image = stage(image)
+            if name in STAGES:
+                features.append(image)
+            if name == STAGES[-1]:
+                break
+        return features
+
+    def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
+        """G."""
+        return {direction: ImageTranslator(self.G, ImageSpec(self.shape.x_channels), ImageSpec(self.shape.y_channels))}
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """A translation, and a picture that needs none."""
+        x, y = batch["x"], batch["y"]
+        columns = {"real x": x, "translated G(x)": self.G(x), "real y": y}
+        return columns | ({"identity G(y)": self.G(y)} if self.settings.lambda_y else {})
+
+    def adversaries(self) -> list[Adversary]:
+        """D, which is asked about y and G(x)."""
+
+        def scores(batch: Batch) -> Scores:
+            return self.D(batch["y"]), self.D(self.G(batch["x"]))
+
+        return [Adversary("D", self.adversarial, ("D_real", "D_fake"), "G_GAN", scores)]
+
+
+def patch_nce(z_hat: Tensor, z: Tensor, temperature: float) -> Tensor:
+    """Equation 2: each vector of `z_hat` should choose the one of `z` at its own place among all of its image.
+
+    Unit vectors `[B, S, K]` twice -> the mean cross-entropy over all patches.
+
+    >>> z = torch.eye(2)[None]
+    >>> round(patch_nce(z, z, 1.0).item(), 4)  # log(1 + e^-1)
+    0.3133
+    """
+    logits = z_hat @ z.transpose(1, 2) / temperature  # [B, S, S]: the positives on the diagonal
+    own = torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
+    return F.cross_entropy(logits.flatten(0, 1), own.flatten())
+
+
+def _mirrored_if(mirrored: Tensor, images: Tensor) -> Tensor:
+    """Left to right if the tensor `mirrored` says so: a choice that does not wait for the device."""
+    return torch.where(mirrored, images.flip(-1), images)
+
+
+def require_playable(settings: CUTSettings, shape: Shape) -> None:
+    """Raises a `ValueError` for a size that a network cannot take, or channels that cannot be compared."""
+    GENERATORS[settings.generator].require_size(shape.size)
+    DISCRIMINATORS[settings.patch].require_size(shape.size)
+    if shape.x_channels != shape.y_channels:
+        raise ValueError(
+            "--channels-a and --channels-b differ, and G's encoder sees pictures of both kinds; give one number"
+        )

@@ -1,0 +1,202 @@
+"""What happens beside the steps: validation, previews, the doctor's look, the log, snapshots and checkpoints.
+
+The loop calls every hook after every step, in this order; each decides whether it is its time.
+"""
+
+import json
+import time
+from typing import Protocol
+
+from torch.utils.tensorboard import SummaryWriter
+
+from diptych.files import atomic_file
+from diptych.images.files import encode, from_tensor, merge
+from diptych.kinds import DataKind
+from diptych.methods.base import Adversary, Batch, Scores, deployed
+from diptych.methods.roles import Phased
+from diptych.progress import TrainingProgress, say
+from diptych.training import checkpoint, doctor
+from diptych.training.state import Moment, Stop, Training
+from diptych.training.updater import learning_rate
+from diptych.training.validation import BestSoFar, Validation, best_so_far, out_of_patience, reversed_batch, updated
+from diptych.translators.base import Outcome
+
+
+class Hook(Protocol):
+    """Something that happens beside the steps."""
+
+    def after(self, now: Moment) -> None:
+        """Called after every step."""
+
+
+class Validator:
+    """Measures the model on held-out images, keeps the best one, and ends a run that is out of patience."""
+
+    def __init__(self, training: Training, validation: Validation | None) -> None:
+        self.training, self.validation = training, validation
+        self.best: BestSoFar | None = best_so_far(training.run, training.start) if validation else None
+
+    def after(self, now: Moment) -> None:
+        """Validates at its time and at the end of the run, but not where the training was interrupted."""
+        training, every = self.training, self.training.settings.validate_every
+        if self.validation is None or not (now.stop is Stop.END or now.done % every == 0):
+            return
+        training.require_finite()
+        with training.as_deployed():
+            now.validation = self.validation(training.translators)
+        self.best = updated(self.best, {"step": now.done, "validation": now.validation}, self.validation.by)
+        if self.best and self.best.step == now.done:
+            training.save_model(now.done, checkpoint.BEST)
+        if self.out_of_patience():
+            now.stop = Stop.END
+
+    def out_of_patience(self) -> bool:
+        """Whether the run ends here; one that was killed after its last validation may be at its end already."""
+        return out_of_patience(self.training.run, self.best)
+
+
+class Previewer:
+    """Draws the preview grid, and asks the doctor about images."""
+
+    def __init__(self, training: Training, board: SummaryWriter) -> None:
+        self.training, self.board = training, board
+        last = training.log[-1].get("doctor", []) if training.log else []
+        self.findings: list[doctor.Finding] = [one for one in last if one["finding"] in doctor.OF_PICTURES]
+        """What the doctor last found in images."""
+        networks = deployed(training.method)
+        self.names = {
+            direction: next(name for name, network in networks.items() if network is translator.network)
+            for direction, translator in training.translators.items()
+        }
+
+    def after(self, now: Moment) -> None:
+        """Writes `samples/step-*.png`."""
+        if not now.due(self.training.settings.sample_every):
+            return
+        training, batches = self.training, self.training.batches
+        with training.as_deployed():
+            columns = training.method.preview(training.on_device(batches.preview))
+            self.findings = self._examined(batches.training, batches.held_out)
+        rows = [image for row in zip(*columns.values(), strict=True) for image in row]
+        grid = merge([image.float() for image in rows], columns=len(columns))
+        folder = training.run.path / "samples"
+        folder.mkdir(exist_ok=True)
+        encode(from_tensor(grid), folder / f"step-{now.done:08d}.png")
+        with atomic_file(folder / "titles.json", durable=False) as partial:
+            partial.write_text(json.dumps(list(columns)) + "\n", encoding="utf-8")
+        self.board.add_image("samples", (grid + 1) / 2, now.done)
+
+    def _examined(self, seen: Batch, unseen: Batch | None) -> list[doctor.Finding]:
+        training = self.training
+        training_batch = training.on_device(seen)
+        held_out = training.on_device(unseen) if unseen else None
+        unpaired = training.method.data == DataKind.UNPAIRED
+        outcomes = self._outcomes(held_out or training_batch)
+        findings = doctor.in_pictures(outcomes, unpaired, training.settings)
+        if held_out:
+            adversaries = training.method.adversaries()
+            known, new = _scores(adversaries, training_batch), _scores(adversaries, held_out)
+            findings += doctor.in_scores(known, new, training.settings)
+        return findings
+
+    def _outcomes(self, batch: Batch) -> dict[str, Outcome]:
+        forward = self.training.settings.direction
+        return {
+            self.names[direction]: translator.outcome(batch if direction == forward else reversed_batch(batch))
+            for direction, translator in self.training.translators.items()
+        }
+
+
+def _scores(adversaries: list[Adversary], batch: Batch) -> dict[str, Scores]:
+    return {adversary.name: adversary.scores(batch) for adversary in adversaries}
+
+
+class Logger:
+    """Writes log.jsonl and TensorBoard, with the doctor's findings; says each new finding once."""
+
+    def __init__(
+        self, training: Training, board: SummaryWriter, previewer: Previewer, display: TrainingProgress
+    ) -> None:
+        self.training, self.board, self.previewer, self.display = training, board, previewer, display
+        self.adversaries = training.method.adversaries()
+        self.seconds_before = training.log[-1]["seconds"] if training.log else 0.0
+        self.began = time.monotonic()
+        last = training.log[-1].get("doctor", []) if training.log else []
+        self.reported = {(finding["finding"], finding["of"]) for finding in last}
+
+    def after(self, now: Moment) -> None:
+        """One entry at its time, and for every validation."""
+        training, settings = self.training, self.training.settings
+        if not (now.validation or now.due(settings.log_every)):
+            return
+        training.require_finite()
+        losses, gradients = training.losses.take(), training.updater.mean_norms()
+        lr = learning_rate(now.done - 1, settings)
+        entry = {
+            "step": now.done,
+            "pictures": now.done * settings.batch_size,
+            "seconds": round(self.seconds_before + time.monotonic() - self.began, 3),
+            "lr": lr,
+            "losses": losses,
+            "gradients": gradients,
+        }
+        if now.validation:
+            entry["validation"] = now.validation
+        training.log.append(entry)
+        findings = [
+            *doctor.in_losses(training.log, self.adversaries, settings),
+            *doctor.in_gradients(training.log, settings),
+            *self.previewer.findings,
+        ]
+        entry["doctor"] = findings
+        training.run.log(entry)
+        for group, values in (
+            ("losses/", losses),
+            ("", {"lr": lr}),
+            ("gradients/", gradients),
+            ("validation/", now.validation),
+        ):
+            for name, value in values.items():
+                self.board.add_scalar(f"{group}{name}", value, now.done)
+        self._report(now.done, findings)
+        self.display.show(losses, doctor.briefly(findings))
+
+    def _report(self, done: int, findings: list[doctor.Finding]) -> None:
+        for finding in findings:
+            if (key := (finding["finding"], finding["of"])) not in self.reported:
+                self.reported.add(key)
+                words = f"{finding['finding']}: {finding['saw']}; try {finding['try']}"
+                say(self.training.console, f"step {done}: {words}")
+                self.board.add_text("doctor", words, done)
+
+
+class Snapshots:
+    """Keeps the models that a method names on the way, to be compared with the last one."""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+
+    def after(self, now: Moment) -> None:
+        """Saves `model-NAME/`."""
+        method = self.training.method
+        if isinstance(method, Phased) and (name := method.snapshot_at(now.done)):
+            self.training.require_finite()
+            self.training.save_model(now.done, name)
+
+
+class Checkpointer:
+    """Saves the training state, and the model beside it."""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+
+    def after(self, now: Moment) -> None:
+        """At its time, and before every stop."""
+        training = self.training
+        if now.due(training.settings.checkpoint_every):
+            training.require_finite()
+            training.checkpoints.mkdir(exist_ok=True)
+            checkpoint.save_training(
+                training.checkpoints, now.done, training.method, training.updater.optimizers, training.updater.ema
+            )
+            training.save_model(now.done)

@@ -1,0 +1,234 @@
+"""The settings of a run: flags, recipes and defaults, merged and checked, with one line for every mistake."""
+
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
+
+from diptych.data.loaders import Fit
+from diptych.devices import Device, Precision
+from diptych.kinds import Direction
+from diptych.methods import METHODS
+from diptych.methods.settings import MethodSettings, Shape, StrictModel, Uniform, kebab
+
+
+class Settings(StrictModel):
+    """Everything that decides a training run, but the method's own settings, which stand in the method's file."""
+
+    size: int = Field(256, ge=1, description="Height and width at training, in pixels.")
+    steps: int = Field(0, ge=0, description="Length of the run in steps; 0 leaves it to --epochs.")
+    epochs: float = Field(200.0, ge=0, description="Length of the run in passes over the data (pix2pix, section 6.2).")
+    batch_size: int = Field(1, ge=1, description="Samples a step (pix2pix, section 6.2: 1 to 10, 1 for facades).")
+    direction: Direction = Field(
+        "AtoB",
+        description="What is learnt: from A to B, or from B to A. A method that learns both ways calls this one x to y.",
+    )
+    lr: float = Field(2e-4, gt=0, description="Learning rate (pix2pix, section 3.3).")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum (pix2pix, section 3.3).")
+    decay_start: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the run after which the learning rate falls linearly to 0 (CycleGAN, "
+        "section 4: 100 epochs + 100 epochs); 1 keeps it constant.",
+    )
+    load_scale: float = Field(
+        286 / 256,
+        ge=1,
+        description="Pictures are resized to size x this, then cropped at random (pix2pix, section 6.2).",
+    )
+    fit: Fit = Field(
+        "stretch",
+        description="How a picture becomes square: stretched (the papers' code), or its middle cut out.",
+    )
+    flip: bool = Field(True, description="Mirror half of the samples (pix2pix, section 6.2).")
+    channels_a: int = Field(3, description="Channels of A: 3 for RGB, 1 for grey.")
+    channels_b: int = Field(3, description="Channels of B: 3 for RGB, 1 for grey.")
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of the moving average of the generator's weights that is deployed, such as "
+        "0.999; 0, the paper's way, is none.",
+    )
+    clip: float = Field(0.0, ge=0, description="Largest norm of a player's gradient; 0 does not clip.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    device: Device = Field("auto", description="auto takes the fastest one there is.")
+    precision: Precision = Field("auto", description="auto is bf16 on GPUs that have it, else fp32.")
+    workers: int = Field(2, ge=0, description="Threads that prepare pictures.")
+    memory_gib: float = Field(
+        4.0,
+        ge=0,
+        description="Decoded pictures are kept in memory when all of them fit in this many GiB.",
+    )
+    log_every: int = Field(20, ge=1, description="Steps between lines of log.jsonl.")
+    sample_every: int = Field(
+        0, ge=0, description="Steps between sample sheets; 0 is a twentieth of the run, 100 or more."
+    )
+    checkpoint_every: int = Field(
+        0, ge=0, description="Steps between checkpoints; 0 is a twentieth of the run, 100 to 5000."
+    )
+    validate_every: int = Field(
+        0,
+        ge=0,
+        description="Steps between looks at the held-out pictures, after which the best model is kept; 0 never looks.",
+    )
+    validate_by: str = Field(
+        "", description="The metric that tells which model is the best; empty is the method's own choice."
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="Looks at the held-out pictures without a better model after which the run ends; 0 never does.",
+    )
+    method: SerializeAsAny[MethodSettings] = MethodSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.steps and not self.epochs:
+            raise ValueError("--steps 0 and --epochs 0 leave nothing to do; give one of them")
+        for flag, value in (("patience", self.patience), ("validate-by", self.validate_by)):
+            if value and not self.validate_every:
+                raise ValueError(f"--{flag} {value}: needs --validate-every, such as --validate-every 500")
+        for side, channels in (("a", self.channels_a), ("b", self.channels_b)):
+            if channels not in (1, 3):
+                raise ValueError(f"--channels-{side} {channels}: pictures are read as RGB (3) or grey (1)")
+        return self
+
+    @property
+    def shape(self) -> Shape:
+        """What the method is built for, but for the classes of the pictures."""
+        a, b = self.channels_a, self.channels_b
+        x, y = (a, b) if self.direction == "AtoB" else (b, a)
+        return Shape(size=self.size, x_channels=x, y_channels=y)
+
+    @property
+    def load_size(self) -> int:
+        """Pictures are resized to this before the crop: 286 for 256."""
+        return round(self.size * self.load_scale)
+
+    def resolved(self, samples: int) -> Self:
+        """The same settings with the length of the run and its rhythm worked out for so many samples."""
+        steps = self.steps or math.ceil(self.epochs * samples / self.batch_size)
+        twentieth = max(100, steps // 20)
+        return self.model_copy(
+            update={
+                "steps": steps,
+                "epochs": steps * self.batch_size / samples,
+                "sample_every": self.sample_every or twentieth,
+                "checkpoint_every": self.checkpoint_every or min(twentieth, 5000),
+                "method": self.method.resolved(steps, self.size),
+            }
+        )
+
+
+# What may differ when a run goes on: where it runs and what it tells, never what it learns. `steps` may, so that a
+# finished run can be made longer.
+MAY_CHANGE = {
+    "steps",
+    "epochs",
+    "device",
+    "precision",
+    "workers",
+    "memory-gib",
+    "log-every",
+    "sample-every",
+    "checkpoint-every",
+    "validate-every",
+    "validate-by",
+    "patience",
+}
+
+Values = Mapping[str, Any]
+
+
+def settings_from(method: str, flags: Values, recipe: Path | None = None, uniform: Uniform | None = None) -> Settings:
+    """Flag, recipe, default, in this order; one `ValueError` names every key or value that is not right.
+
+    `uniform` is what all pictures are like, on which a method's defaults may depend.
+    """
+    require_method(method)
+    values = read_recipe(recipe, method) if recipe else {}
+    given = {kebab(key): value for key, value in flags.items()}
+    if "steps" in given or "epochs" in given:  # the flag says how long, whichever way the recipe said it
+        values = {key: value for key, value in values.items() if key not in ("steps", "epochs")}
+    own = {kebab(key): value for key, value in dict(given.pop("method", {})).items()}
+    values |= given
+    if values.get("steps") and values.get("epochs"):
+        raise ValueError("--steps and --epochs say the same thing twice; give one of them")
+    return parse_settings(method, values, {**values.get("method", {}), **own}, uniform)
+
+
+def parse_settings(method: str, values: Values, own: Values, uniform: Uniform | None = None) -> Settings:
+    """Settings of `method` from plain values."""
+    try:
+        parsed = METHODS[method].Settings.model_validate(dict(own))
+    except ValidationError as error:
+        raise ValueError(explain(error, METHODS[method].Settings, prefix="method.")) from error
+    try:
+        settings = Settings.model_validate({**parsed.defaults(uniform), **values, "method": parsed})
+    except ValidationError as error:
+        raise ValueError(explain(error, Settings)) from error
+    if not METHODS[method].data.has_sides and settings.direction != "AtoB":
+        raise ValueError(
+            f"--direction {settings.direction}: {method} learns from single pictures, with no A and B; leave it out"
+        )
+    return settings
+
+
+def require_method(method: str) -> None:
+    """Raises a `ValueError` that names the methods there are."""
+    if method not in METHODS:
+        near = difflib.get_close_matches(method, METHODS, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"no method is called {method!r}; {meant}there are: {', '.join(METHODS)}")
+
+
+def read_recipe(path: Path, method: str) -> dict[str, Any]:
+    """The values of a recipe (TOML); its method, where it names one, must be the one asked for."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"--recipe {path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"--recipe {path}: is not TOML ({error})") from error
+    values = {kebab(key): value for key, value in values.items()}
+    if values.pop("run", None):  # the settings.toml of a run is a recipe too; it tells its length both ways
+        values.pop("epochs", None)
+    own = values.get("method", {})
+    if not isinstance(own, dict):
+        raise ValueError(f"--recipe {path}: method is a table ([method]), found {own!r}")
+    own = {kebab(key): value for key, value in own.items()}
+    named = own.pop("name", method)
+    if named != method:
+        raise ValueError(f"--recipe {path}: is for {named}, not for {method}")
+    return {**values, "method": own}
+
+
+def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
+    """One line for people: each setting that is not right, what was found and what was expected.
+
+    >>> try:
+    ...     Settings(sise=128)
+    ... except ValidationError as error:
+    ...     print(explain(error, Settings))
+    --sise: there is no such setting; did you mean --size?
+    """
+    lines = []
+    known = [kebab(name) for name in model.model_fields]
+    for problem in error.errors():
+        key = ".".join(kebab(str(part)) for part in problem["loc"])
+        said = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, known, n=1)
+            remedy = f"did you mean --{prefix}{near[0]}?" if near else f"there are: {', '.join(known)}"
+            lines.append(f"--{prefix}{key}: there is no such setting; {remedy}")
+        elif key:
+            lines.append(f"--{prefix}{key}: {said.lower()}, found {problem['input']!r}")
+        else:
+            lines.append(said)
+    return "; ".join(lines)

@@ -1,0 +1,148 @@
+"""Images of any size through a generator, and colour for grey ones."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diptych.images import color, geometry
+from diptych.images.blend import Blend
+from diptych.images.files import Array, Pixels, from_tensor, to_tensor
+from diptych.images.spec import ImageSpec
+from diptych.networks.layers import ImageNetwork
+from diptych.translators.base import Predictor, Request, Translator, channels_as, require_working_size
+
+ROWS = 256  # of a large image at a time, so that its colours in all their forms need not lie in memory at once
+
+
+class ImageTranslator(Translator):
+    """`x -> y` through a network.
+
+    >>> from diptych.networks.resnet import ResNet
+    >>> translator = ImageTranslator(ResNet(3, 1, blocks=1, width=4), ImageSpec(3), ImageSpec(1))
+    >>> translator(torch.zeros(1, 3, 61, 67)).shape
+    torch.Size([1, 1, 61, 67])
+    """
+
+    def __init__(
+        self,
+        network: ImageNetwork,
+        x_spec: ImageSpec,
+        y_spec: ImageSpec,
+        working_size: int | None = None,
+    ) -> None:
+        """Images whose shorter side is above `working_size` are shrunk to it, and the result is scaled back."""
+        super().__init__(network, network.stride)
+        self.input_specs, self.output_spec, self.working_size = {"x": x_spec}, y_spec, working_size
+        self.x_channels = x_spec.channels
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """`[B, C_x, H, W]` in [-1, 1] -> `[B, C_y, H, W]` in [-1, 1]."""
+        (x,) = tensors
+        y = self.through_network(geometry.pad_to_stride(x, self.stride))
+        return geometry.cut_back(y, x.shape[-2], x.shape[-1])
+
+    def through_network(self, x: Tensor) -> Tensor:
+        """The same, for heights and widths that are multiples of `stride`."""
+        y: Tensor = self.network(x)
+        return y
+
+    def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`x` as it is."""
+        return {"x": batch["x"]}
+
+    def require_request(self, masked: bool, blend: Blend = "none") -> None:
+        """Raises a `ValueError` for a mask: no hole is filled here."""
+        require_blend(blend)
+        if masked or blend != "none":
+            raise ValueError(f"--mask and --blend: {self.method} fills no holes; leave them out")
+
+    def translate(self, source: Pixels, request: Request, run: Callable[..., Tensor]) -> Pixels:
+        """An image of any size, bits and mode to one of the same size, bits and alpha."""
+        x = to_tensor(source, self.x_channels)
+        y = self._resized_through(x, request, run, levels=2**source.bits - 1)
+        return from_tensor(y, source.bits, source.alpha)
+
+    def translate_floats(self, values: Array, request: Request, run: Callable[..., Tensor]) -> Array:
+        """The same for floats `[H, W, C]` in [0, 1], without rounding to levels."""
+        x = torch.from_numpy(np.ascontiguousarray(values)).float().permute(2, 0, 1) * 2 - 1
+        y = self._resized_through(channels_as(x, self.x_channels), request, run, levels=None)
+        result: Array = ((y.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy().astype(values.dtype)
+        return result
+
+    def _resized_through(self, x: Tensor, request: Request, run: Callable[..., Tensor], levels: int | None) -> Tensor:
+        height, width = x.shape[-2:]
+        require_working_size(request.working_size)
+        shorter = request.working_size or self.working_size or min(height, width)
+        scale = min(shorter / min(height, width), 1)
+        small = geometry.resize(x, round(height * scale), round(width * scale)).clamp(-1, 1)
+        y = run(small[None])[0]
+        with torch.inference_mode():
+            return self.upscale(x, y, levels)
+
+    def upscale(self, x: Tensor, y: Tensor, levels: int | None) -> Tensor:
+        """The result at the size of the image x `[C, H, W]`, from y, the result for x shrunk (or as it is).
+
+        `levels` is 255 or 65535 if the result will be rounded for a file, None if it stays a float.
+        """
+        if y.shape[-2:] == x.shape[-2:]:
+            return y
+        return F.interpolate(y[None], size=x.shape[-2:], mode="bicubic", antialias=True)[0].clamp(-1, 1)
+
+
+class ColorTranslator(ImageTranslator):
+    """Grey into colour: the network draws ab of CIE Lab from L, and a picture keeps its own lightness at any size."""
+
+    def __init__(self, network: ImageNetwork, working_size: int) -> None:
+        super().__init__(network, ImageSpec(3), ImageSpec(3), working_size)
+
+    def through_network(self, x: Tensor) -> Tensor:
+        """`[B, 3, H, W]`, whose lightness alone counts -> the same in colour."""
+        L, _ = color.to_lab(x)
+        return color.from_lab(L, self.network(L))
+
+    def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`x` is y without its colour, `[B, 3, H, W]`."""
+        return {"x": color.to_grey(batch["y"])}
+
+    def reject_reason(self, image: Tensor) -> str | None:
+        """Grey images teach that everything is grey."""
+        return "grey" if color.is_grey(image) else None
+
+    def upscale(self, x: Tensor, y: Tensor, levels: int | None) -> Tensor:
+        """The lightness of the large image x with the colour of the small one y, and with edges where x has them.
+
+        Rounding, too, spares the lightness: no pixel's L changes by half an 8-bit level.
+        """
+        L = torch.cat([color.to_lab(rows)[0] for rows in _strips(x)], dim=-2)
+        small_L, small_ab = color.to_lab(y)
+        ab = color.spread(small_ab, small_L, L)
+        strips = []
+        for rows_L, rows_ab in zip(_strips(L), _strips(ab), strict=True):
+            strip = color.from_lab(rows_L, rows_ab)
+            strips.append(color.round_keeping_lightness(strip, levels) if levels else strip)
+        return torch.cat(strips, dim=-2)
+
+    def baselines(self, training: Iterable[Tensor]) -> dict[str, Predictor]:
+        """No colour at all, and one for everything: the mean ab of the training images."""
+        means = torch.stack([ab for y in training for ab in color.to_lab(y)[1].mean(dim=(2, 3))])
+        mean_ab = means.mean(dim=0).view(2, 1, 1)
+
+        def mean_chroma(inputs: dict[str, Tensor]) -> Tensor:
+            L, _ = color.to_lab(inputs["x"])
+            return color.from_lab(L, mean_ab.expand(len(L), 2, *L.shape[2:]))
+
+        return {"the grey picture": lambda inputs: inputs["x"], "the training set's mean chroma": mean_chroma}
+
+
+def require_blend(blend: Blend) -> None:
+    """Raises a `ValueError` for an unknown way to blend."""
+    if blend not in get_args(Blend):
+        raise ValueError(f"--blend {blend}: one of {', '.join(get_args(Blend))} is expected")
+
+
+def _strips(images: Tensor) -> Sequence[Tensor]:
+    return torch.split(images, ROWS, dim=-2)
