@@ -18,6 +18,7 @@ from diptych.images import files, geometry
 from diptych.images.blend import Blend
 from diptych.images.files import Array, Pixels
 from diptych.images.masks import Mask
+from diptych.images.spec import EIGHT_BIT, SIXTEEN_BIT, floats_to_channels
 from diptych.kinds import Direction
 from diptych.training import checkpoint
 from diptych.translators import completion
@@ -149,7 +150,11 @@ class Model:
     def _of_array(
         self, array: Array, mask: MaskPicture | None, blend: Blend, stochastic: bool, working_size: int | None
     ) -> Array:
-        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)) or 0 in array.shape:
+        if (
+            array.ndim not in (2, 3)
+            or (array.ndim == 3 and array.shape[-1] not in (1, 3, self.channels))
+            or 0 in array.shape
+        ):
             raise ValueError(f"an array of shape {array.shape} is not a picture; [H, W], [H, W, 1] or [H, W, 3] is")
         values = array if array.ndim == 3 else array[..., None]
         if array.dtype in (np.uint8, np.uint16):
@@ -168,25 +173,18 @@ class Model:
         self, values: Array, mask: MaskPicture | None, blend: Blend, stochastic: bool, working_size: int | None
     ) -> Array:
         if mask is not None:  # 16 bits are as fine as what a network draws
-            levels = Pixels(np.rint(values.astype(np.float64) * 65535).astype(np.uint16))
+            levels = Pixels(np.rint(values.astype(np.float64) * SIXTEEN_BIT.full).astype(np.uint16))
             filled = self._of_pixels(levels, mask, blend, stochastic, working_size).values
-            result: Array = np.where(filled == levels.values, values, filled / 65535).astype(values.dtype)
+            result: Array = np.where(filled == levels.values, values, filled / SIXTEEN_BIT.full).astype(values.dtype)
             return result
         self.require_inputs(False, blend)
         x = torch.from_numpy(np.ascontiguousarray(values)).float().permute(2, 0, 1) * 2 - 1
-        y = self.tensor(self._to_input_channels(x), stochastic, working_size)
+        y = self.tensor(floats_to_channels(x, self.channels), stochastic, working_size)
         return ((y.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy().astype(values.dtype)
-
-    def _to_input_channels(self, x: Tensor) -> Tensor:
-        wanted = self.channels
-        if x.shape[0] == wanted:
-            return x
-        if wanted == 3:
-            return x.expand(3, -1, -1)
-        return (x * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)
 
     def pixels(self, source: Pixels, stochastic: bool = False, working_size: int | None = None) -> Pixels:
         """Pixels to pixels of the same size, bits and alpha, for a method that fills no holes."""
+        source = files.with_alpha_as_channel(source, self.channels)
         x = files.to_tensor(source, self.channels)
         y = self.tensor(x, stochastic, working_size, levels=2**source.bits - 1)
         return files.from_tensor(y, source.bits, source.alpha)
@@ -309,7 +307,7 @@ def _holes(mask: MaskPicture, size: tuple[int, int]) -> Mask:
         return mask_files.from_pixels(files.from_image(mask), size)
     values = np.asarray(mask)
     if values.dtype == np.bool_:
-        values = values.astype(np.uint8) * 255
+        values = values.astype(np.uint8) * np.uint8(EIGHT_BIT.full)
     if values.ndim == 2:
         values = values[..., None]
     if (

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diptych import losses
 from diptych.images.masks import Kind, MaskSpec, cut, window
+from diptych.images.spec import EIGHT_BIT
 from diptych.kinds import DataKind
 from diptych.methods.base import Game, Method, Predictor, Update, frozen
 from diptych.methods.settings import MethodSettings, Shape, Uniform
@@ -152,7 +153,7 @@ class GLCIC(Method):
     def learn_before(self, training: Iterable[Tensor]) -> None:
         """The mean pixel of the training set, which holes are filled with (section 3.4)."""
         sums = [picture.double().mean(dim=(-2, -1)) for picture in training]
-        self.C.mean_pixel.copy_((torch.stack(sums).mean(dim=0) / 127.5 - 1).view(1, -1, 1, 1))
+        self.C.mean_pixel.copy_((torch.stack(sums).mean(dim=0) / EIGHT_BIT.half - 1).view(1, -1, 1, 1))
 
     # ---- algorithm 1
 
@@ -255,10 +256,10 @@ class GLCIC(Method):
             def answer(batch: dict[str, Tensor]) -> Tensor:
                 filled = []
                 for x, mask in zip(batch["x"], batch["mask"], strict=True):
-                    levels = ((x + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+                    levels = EIGHT_BIT.to_levels(x).permute(1, 2, 0).cpu().numpy()
                     hole = mask[0].byte().cpu().numpy()
                     result = torch.from_numpy(cv2.inpaint(levels, hole, 5, flag).reshape(levels.shape))
-                    filled.append(result.permute(2, 0, 1).float() / 127.5 - 1)
+                    filled.append(EIGHT_BIT.to_float(result.permute(2, 0, 1)))
                 return torch.stack(filled)
 
             return answer

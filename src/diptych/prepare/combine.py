@@ -60,5 +60,7 @@ def _side_by_side(a: Path, b: Path) -> Pixels:
             "same size, which `diptych data resize` gives them"
         )
     channels = max(left.values.shape[-1], right.values.shape[-1])
+    if channels > 3 and left.values.shape != right.values.shape:
+        channels = 3
     sides = [to_tensor(side, channels) for side in (left, right)]
     return from_tensor(torch.cat(sides, dim=-1), max(left.bits, right.bits))

@@ -133,7 +133,7 @@ def inspect(
         smallest=next(iter(sizes), ""),
         largest=next(reversed(sizes), ""),
         modes=dict(Counter(look.mode for look in looks.values()).most_common()),
-        grey_in_colour=sum(look.channels == 3 and not look.coloured for look in looks.values()),
+        grey_in_colour=sum(look.channels >= 3 and not look.coloured for look in looks.values()),
         records=records,
         unreadable=problems,
         duplicates=[names(sample[0] for sample in group) for group in groups],

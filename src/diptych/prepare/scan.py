@@ -16,6 +16,7 @@ from diptych.data.layouts import SPLIT_FOLDERS, DataPaths, Split
 from diptych.images import geometry
 from diptych.images.color import is_grey
 from diptych.images.files import SUFFIXES, Array, Pixels, decode, to_bytes
+from diptych.images.spec import EIGHT_BIT
 from diptych.prepare import duplicates
 from diptych.prepare.folders import each
 from diptych.prepare.resize import middle
@@ -64,7 +65,7 @@ def _look(path: Path, shown: bool) -> ImageInfo | str:
     except ValueError as error:
         return str(error)
     with Image.open(path) as header:
-        mode = UNUSUAL.get(header.mode, "RGB" if pixels.values.shape[-1] == 3 else "grey")
+        mode = UNUSUAL.get(header.mode, "RGB" if pixels.values.shape[-1] >= 3 else "grey")
     stride = -(-max(pixels.size) // JUDGED)
     deep, alpha = "16-bit " if pixels.bits == 16 else "", " with alpha" if pixels.alpha is not None else ""
     height, width = pixels.size
@@ -82,7 +83,7 @@ def _look(path: Path, shown: bool) -> ImageInfo | str:
 def _cell(pixels: Pixels) -> Tensor:
     scale = CELL / max(pixels.size)
     height, width = (max(1, round(side * scale)) for side in pixels.size)
-    cell = torch.full((3, CELL, CELL), 255, dtype=torch.uint8)
+    cell = torch.full((3, CELL, CELL), EIGHT_BIT.full, dtype=torch.uint8)
     rows, columns = middle((height, width), (CELL, CELL))
     cell[:, rows, columns] = geometry.resize(to_bytes(pixels, 3), height, width)
     return cell
