@@ -18,6 +18,7 @@ from diptych.data.loaders import CachedDataset
 from diptych.devices import Device, Precision
 from diptych.files import atomic_file
 from diptych.images.files import Pixels, decode_bytes, encode, from_bytes, from_tensor, to_channels
+from diptych.images.spec import ImageSpec
 from diptych.kinds import Direction
 from diptych.model import Model, load
 from diptych.progress import counting, say
@@ -56,13 +57,13 @@ def submit(
     model = load(run, direction=direction, device=device, precision=precision)
     if model.method.inputs != ("x",):
         raise ValueError(f"{run}: {model.config.method} makes no picture out of a photograph alone; give another run")
-    photos = CachedDataset(layouts.find_singles(data, model.channels), SIZE, "crop")
+    photos = CachedDataset(layouts.find_singles(data, ImageSpec(model.channels)), SIZE, "crop")
     if not COUNT[0] <= len(photos) <= COUNT[1]:
         raise ValueError(
             f"{data}: holds {len(photos)} pictures; Kaggle takes {COUNT[0]} to {COUNT[1]} in one submission"
         )
     paintings = out.with_name(f"{out.name}.paintings")
-    made_with = _require_own(paintings, model, photos.source)
+    made_with = _require_own(paintings, model, photos.dataset)
     with counting(console, "looking at every photograph") as progress:
         photos.check(THREADS, progress)
     say(console, f"{run}: {len(photos)} photographs of {data}, {model.direction}, with the model of step {model.step}")

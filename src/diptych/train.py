@@ -12,8 +12,8 @@ from rich.console import Console
 
 from diptych.data import layouts
 from diptych.data.datasets import Dataset, classes_of
-from diptych.data.layouts import DataPaths
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
+from diptych.data.paths import DataPaths
 from diptych.devices import choose_device, choose_precision
 from diptych.files import alone
 from diptych.methods import METHODS
@@ -54,7 +54,7 @@ def train(
     )
     device = choose_device(asked.device)
     precision = choose_precision(asked.precision, device)
-    sources = layouts.find(METHODS[method].data, place, "train", (asked.channels_a, asked.channels_b))
+    sources = layouts.find(METHODS[method].data, place, "train", asked.specs)
     assert sources is not None
     classes = classes_of(sources)
     run = Run(out, method, asked.resolved(max(map(len, sources))), place, classes)
@@ -96,7 +96,7 @@ def train(
             flip=asked.flip,
             seed=asked.seed,
             direction=asked.direction,
-            holes=sketch.holes,
+            mask_spec=sketch.holes,
         )
         try:
             last = Training(run, batches, glimpses, validation, device, precision, console).go()
@@ -193,12 +193,12 @@ def _held_out_stores(
     Raises a `ValueError` where one is in none of the `classes` that a method learns.
     """
     settings = run.settings
-    kept = sum(store.bytes for store in training if store.kept is not None) / 2**30
+    kept = sum(store.bytes for store in training if store.cache is not None) / 2**30
     room = settings.memory_gib - kept if settings.validate_every else 0
-    found = layouts.held_out(METHODS[run.method].data, run.place, (settings.channels_a, settings.channels_b))
+    found = layouts.held_out(METHODS[run.method].data, run.place, settings.specs)
     stores = open_cached(found[1] if found else [], settings.size, settings.fit, room, MOST)
     for store in stores:
-        strange = set(classes_of([store.source])) - set(classes)
+        strange = set(classes_of([store.dataset])) - set(classes)
         if classes and strange:
             raise ValueError(
                 f"{run.place}: {min(strange)} is a class of the held-out pictures and none of the training's, which are "

@@ -10,8 +10,8 @@ from torch import Tensor
 from diptych import metrics
 from diptych.data import layouts
 from diptych.data.datasets import Dataset, PairSide
-from diptych.data.layouts import DataPaths
-from diptych.data.loaders import EvalLoader, open_cached, spread
+from diptych.data.loaders import EvalLoader, evenly_spaced, open_cached
+from diptych.data.paths import DataPaths
 from diptych.evaluate.labelmaps import OF_LABEL_MAPS, LabelMapScore, open_label_maps
 from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, Measure, PerImage, Spread, open_sets
 from diptych.evaluate.options import EvalOptions
@@ -112,7 +112,7 @@ def _chosen(run: Run, place: DataPaths, sources: list[Dataset], asked: EvalOptio
         usual += OF_SETS
     chosen = asked.chosen(there, usual, run.path)
     of_colour = set(asked.names or ()) & set(metrics.OF_COLOUR)
-    if of_colour and 1 in (settings.channels_a, settings.channels_b):
+    if of_colour and {settings.channels_a, settings.channels_b} != {3}:
         raise ValueError(f"--metrics {','.join(sorted(of_colour))}: compares colours, and {run.path} has grey pictures")
     if len(sources) > 1 and (compared := [name for name in chosen if name not in OF_SETS]):
         raise ValueError(
@@ -128,9 +128,7 @@ def _training(run: Run, place: DataPaths, chosen: list[str], asked: EvalOptions)
     if not needing and not asked.baselines:
         return [], chosen
     try:
-        found = layouts.find(
-            METHODS[run.method].data, place, "train", (run.settings.channels_a, run.settings.channels_b)
-        )
+        found = layouts.find(METHODS[run.method].data, place, "train", run.settings.specs)
         assert found is not None
     except ValueError as error:
         if asked.baselines or asked.names is not None:
@@ -162,7 +160,7 @@ def _measures(
     of_sets = [name for name in chosen if name in OF_SETS]
     for one in open_sets(of_sets, learnt_from, "-training", behind, asked):
         as_many = min(len(held_out), len(others), READ)  # a distance depends on how many there are
-        one.taken = set(spread(as_many, len(held_out)))
+        one.taken = set(evenly_spaced(as_many, len(held_out)))
         said = asked.counted(f"reading {HELD_OUT}")
         one.add_features(HELD_OUT, features.of_set(one.reader, others.real(as_many), keep=True, progress=said))
         measures.append(one)

@@ -42,7 +42,7 @@ class PreviewBatches:
         some = min(PROBED // settings.size**2, MOST_PROBED)
 
         def batch(stores: list[CachedDataset], most: int) -> dict[str, Tensor]:
-            sized = [store.at(settings.size) for store in stores]
+            sized = [store.resized(settings.size) for store in stores]
             plain = EvalLoader(sized, settings.direction, sketch.holes, sketch.classes)
             count = max(min(most, len(plain)), 1)
             return plain.batch(range(count), count)
@@ -84,7 +84,7 @@ class Training:
         self.start = self._resume()
         if not self.start:
             with counting(console, "what the method takes from every picture") as progress:
-                self.method.learn_before(_each(batches.stores, progress))
+                self.method.learn_before(_each(batches.datasets, progress))
         run.cut_log(self.start)
         self.lines = run.read_log()
         self.seconds_before = self.lines[-1]["seconds"] if self.lines else 0.0

@@ -41,11 +41,11 @@ class Validation:
     def __init__(self, run: Run, stores: Sequence[CachedDataset], device: torch.device) -> None:
         settings, method = run.settings, METHODS[run.method]
         self.run, self.stores, self.device = run, stores, device
-        targets = method.data in ("paired", "images") or len(stores[0].source.channels) == 2
+        targets = method.data in ("paired", "images") or len(stores[0].dataset.specs) == 2
         self.by = settings.validate_by or method.best_by
         without = {"ssim"} if settings.size < metrics.LEAST_OF_SSIM else set()
         there = [name for name in metrics.PAIRED if metrics.better(name) and name not in without] if targets else []
-        if 1 in (settings.channels_a, settings.channels_b):
+        if {settings.channels_a, settings.channels_b} != {3}:
             there = [name for name in there if name not in metrics.OF_COLOUR]
         there += [*(metrics.IN_HOLES if "mask" in method.inputs else ()), "swd", "fid"]
         if self.by not in there:
