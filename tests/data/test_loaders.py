@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diptych.data.datasets import Dataset
 from diptych.data.layouts import find, find_one
-from diptych.data.loaders import CachedDataset, EvalLoader, Fit, TrainLoader, open_cached
+from diptych.data.loaders import CachedDataset, Fit, TrainLoader, open_cached
 from diptych.data.paths import DataPaths
 from diptych.images import geometry
 from diptych.images.spec import ImageSpec
@@ -338,6 +338,21 @@ def test_it_says_what_was_found(tmp_path: Path) -> None:
     store = store_of(tmp_path)
     store.check(2)
     assert store.describe() == "5 side-by-side pairs, 48x16, A left (the commonest of 2 sizes)"
+
+
+def test_label_maps_are_cached_as_they_are_drawn() -> None:
+    class Labels(Flat):
+        """A is a label map of two classes in a chessboard, B the same as a picture."""
+
+        def load(self, index: int) -> tuple[Tensor, Tensor]:
+            board = torch.arange(19)[:, None].add(torch.arange(19)).remainder(2).mul(100).byte()[None]
+            return board, board
+
+    source = Labels(1)
+    source.specs = (ImageSpec(1, kind="labels"), ImageSpec(1))
+    labels, picture = CachedDataset(source, 12).sides(0)
+    assert set(labels.flatten().tolist()) == {0, 100}
+    assert len(set(picture.flatten().tolist())) > 2
 
 
 # ---- workers

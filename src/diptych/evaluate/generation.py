@@ -113,7 +113,7 @@ def _chosen(run: Run, place: DataPaths, model: Model, in_classes: bool, asked: E
             "those of each class into a folder of its own, or leave it out"
         )
     by_classifier = METRICS if model.method.classes else METRICS[len(OF_LABELS) :]
-    there = [*(by_classifier if in_classes else ()), *OF_SETS]
+    there = [*(by_classifier if in_classes else ()), *(OF_SETS if run.settings.channels_a in (1, 3) else ())]
     return asked.chosen(there, there, run.path)
 
 

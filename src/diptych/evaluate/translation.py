@@ -27,6 +27,7 @@ from diptych.training.run import Run, Settings
 from diptych.training.validation import specification
 
 AT_ONCE = 16
+OF_RGB = ("lpips", *OF_SETS)  # their networks take RGB or grey
 TOGETHER = 3  # sets that may be open at the same time: what goes in, what should come out, and the training's
 
 
@@ -110,6 +111,8 @@ def _chosen(run: Run, place: DataPaths, sources: list[Dataset], asked: EvalOptio
         usual += OF_LABEL_MAPS
     if method.data == "unpaired":
         usual += OF_SETS
+    if not {settings.channels_a, settings.channels_b} <= {1, 3}:
+        there, usual = ([name for name in names if name not in OF_RGB] for names in (there, usual))
     chosen = asked.chosen(there, usual, run.path)
     of_colour = set(asked.names or ()) & set(metrics.OF_COLOUR)
     if of_colour and {settings.channels_a, settings.channels_b} != {3}:

@@ -47,7 +47,8 @@ class Validation:
         there = [name for name in metrics.PAIRED if metrics.better(name) and name not in without] if targets else []
         if {settings.channels_a, settings.channels_b} != {3}:
             there = [name for name in there if name not in metrics.OF_COLOUR]
-        there += [*(metrics.IN_HOLES if "mask" in method.inputs else ()), "swd", "fid"]
+        there += [*(metrics.IN_HOLES if "mask" in method.inputs else ()), "swd"]
+        there += ["fid"] if {settings.channels_a, settings.channels_b} <= {1, 3} else []
         if self.by not in there:
             raise ValueError(
                 f"--validate-by {self.by}: there is no such metric for {run.method} on these pictures; there are: "
