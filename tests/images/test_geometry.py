@@ -208,7 +208,7 @@ def test_16_bits_are_resized_with_all_their_bits(channels: int, target: tuple[in
     resized = geometry.resize(torch.from_numpy(values), *target)
     assert resized.dtype == torch.uint16
     exact = geometry.resize(torch.from_numpy(values.astype(np.float64)), *target).clamp(0, 65535)
-    assert float((resized.double() - exact).abs().max()) < 0.52
+    assert float((resized.double() - exact).abs().max()) < 0.6  # rounding, and that of float32
 
 
 @given(seed=st.integers(0, 999), channels=st.integers(1, 6), size=st.integers(1, 9))

@@ -259,7 +259,7 @@ def test_the_same_call_again_has_nothing_to_do(source: Path, tmp_path: Path, mon
     out = tmp_path / "faces.npy"
     spoken(source, out, val=0.25)
     before = state(tmp_path)
-    monkeypatch.setattr(module, "scan_pictures", lambda *_: pytest.fail("was read again"))
+    monkeypatch.setattr(module, "scan_all", lambda *_: pytest.fail("was read again"))
     monkeypatch.setattr(module, "each", lambda *_: pytest.fail("was read again"))
     assert spoken(source, out, val=0.25) == [f"{out}: packed already; nothing to do"]
     assert state(tmp_path) == before

@@ -129,7 +129,8 @@ def from_image(image: Image.Image, data: bytes | None = None) -> Pixels:
 def _raw_mode(image: Image.Image) -> str:
     """How the file stores RGB. Pillow opens 16-bit colour as 8-bit, and a TIFF of RGB and one more channel as RGB."""
     tiles: Sequence[Any] = getattr(image, "tile", ()) if image.mode in ("RGB", "RGBA") else ()
-    raw = next((str(tile[3]) for tile in tiles), "")
+    arguments = next((tile[3] for tile in tiles), "")
+    raw = str(arguments[0] if isinstance(arguments, tuple) else arguments)
     return "" if raw == "RGBX" and image.format != "TIFF" else raw  # elsewhere the X is padding
 
 

@@ -21,13 +21,9 @@ MOST_CLASSES = 64
 FLAT = 4  # levels at most, in each channel, between four neighbours
 CLOSE = 8  # levels at most, in each channel, between a flat pixel and the colour of its class
 APART = 24  # levels at least, in one channel, between the colours of two classes; the nearest of CMP's differ by 32
-LEAST_SHARE = (
-    0.001  # of the flat pixels, for a colour to be a class; CMP's rarest has 0.0017 at 64 pixels, 0.004 at 128
-)
+LEAST_SHARE = 0.001  # of the flat pixels, for a class; CMP's rarest has 0.0017 at 64 pixels, 0.004 at 128
 LEAST_PIXELS = 16
-PURE = (
-    0.6  # share of the pixels within APART of a class that is CLOSE to it: 0.96 of CMP's, 0.63 of thin lines after JPEG
-)
+PURE = 0.6  # share of the pixels within APART of a class that are CLOSE: 0.96 of CMP's, 0.63 of thin lines after JPEG
 HELD = 0.9  # share of the flat pixels CLOSE to a class: 0.98 in label maps, at most 0.86 in street maps, 0.66 in photographs
 
 CELL = 4  # levels: how finely colours are counted

@@ -33,7 +33,7 @@ from diptych.prepare.scan import (
     other_files,
     partners,
     samples,
-    scan_pictures,
+    scan_all,
     split_of,
 )
 from diptych.progress import say
@@ -107,7 +107,7 @@ def inspect(
     contents = _contents(folder)
     if out is not None:
         claim(Path(out), "inspect", {}, [folder])
-    infos, problems = scan_pictures(contents.pictures, workers, console, _montage_of(contents.pictures))
+    infos, problems = scan_all(contents.pictures, workers, console, _montage_of(contents.pictures))
     records, broken = _count_records(contents)
     problems += broken
     paths, pairs = partners(folder, contents.pictures)

@@ -21,7 +21,7 @@ from diptych.kinds import DataKind
 from diptych.prepare.catalogue import megabytes
 from diptych.prepare.folders import KEPT, LABEL, each, locked, made_with, others, read_label, require_outside
 from diptych.prepare.resize import fill, require_size
-from diptych.prepare.scan import alike, counted, samples, scan_pictures
+from diptych.prepare.scan import alike, counted, samples, scan_all
 from diptych.prepare.split import divide, say_alike, undivided
 from diptych.progress import say
 
@@ -96,11 +96,8 @@ def pack(
 
 def _find(folder: Path, count: int, val: float, seed: int) -> dict[Split, Share]:
     """The pictures of each split that there is, or so many of them; a `ValueError` when they cannot be had."""
-    found: dict[Split, ImageDataset] = {}
-    for split in SPLIT_FOLDERS:
-        if images := find_one(DataKind.IMAGES, DataPaths(folder), split):
-            assert isinstance(images, ImageDataset)
-            found[split] = images
+    asked = {split: find_one(DataKind.IMAGES, DataPaths(folder), split) for split in SPLIT_FOLDERS}
+    found = {split: images for split, images in asked.items() if isinstance(images, ImageDataset)}
     if val:
         undivided(folder)
     if not count:
@@ -129,7 +126,7 @@ def _divide(
     """Train and val, near-duplicates on one side."""
     assert isinstance(source, FileDataset)
     paths = {source.paths[number]: number for number in numbers}
-    infos, _ = scan_pictures([*paths], workers, console)
+    infos, _ = scan_all([*paths], workers, console)
     groups = alike(samples(paths, []), infos)
     say_alike(folder, groups, console)
     division = divide(groups, {"train": 1 - val, "val": val}, seed, [folder])

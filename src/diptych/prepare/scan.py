@@ -46,7 +46,7 @@ class ImageInfo:
     """uint8 `[3, CELL, CELL]`, if it is shown in the montage."""
 
 
-def scan_pictures(
+def scan_all(
     paths: Sequence[Path], workers: int | None, console: Console | None, shown: Collection[Path] = ()
 ) -> tuple[dict[Path, ImageInfo], list[str]]:
     """The properties of every readable picture, and a line for each other one, both in the order of `paths`."""

@@ -17,17 +17,7 @@ from diptych.data.outputs import Job
 from diptych.data.paths import Split
 from diptych.files import atomic_file
 from diptych.prepare.folders import claim, each_missing
-from diptych.prepare.scan import (
-    Sample,
-    alike,
-    counted,
-    other_files,
-    partners,
-    samples,
-    scan_pictures,
-    split_of,
-    two_folders,
-)
+from diptych.prepare.scan import Sample, alike, counted, other_files, partners, samples, scan_all, split_of, two_folders
 from diptych.progress import say
 
 Group = list[Sample]
@@ -78,7 +68,7 @@ def split(
     behind = f"; left behind: {counted(others, 'file')} of other kinds" if others else ""
     say(console, f"{folder}: {counted(len(found), unit)}{' by stem' if pairs else ''}{each}{behind}")
 
-    infos, problems = scan_pictures(paths, workers, console)
+    infos, problems = scan_all(paths, workers, console)
     for sample in found:
         if any(path in infos for path in sample) and not all(path in infos for path in sample):
             a, b = sample
