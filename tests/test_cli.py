@@ -14,7 +14,7 @@ from PIL import Image
 
 from diptych import cli
 from diptych.data.builtin import facades
-from diptych.data.layouts import list_pictures
+from diptych.data.paths import list_pictures
 from diptych.images.files import decode
 from diptych.model import Model
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.data.layouts import list_pictures
+from diptych.data.paths import list_pictures
 from diptych.files import atomic_file, atomic_folder
 
 FAILURES = [OSError(28, "No space left on device"), ValueError("bad picture"), KeyboardInterrupt(), SystemExit(1)]

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 import diptych
 from diptych import cli
-from diptych.data.layouts import DataPaths
+from diptych.data.paths import DataPaths
 from diptych.images.files import Pixels, encode
 from diptych.methods.cyclegan import CycleGAN
 from diptych.report import comparison, report

@@ -15,6 +15,7 @@ from diptych.devices import Device, Precision, autocast, choose_device, choose_p
 from diptych.images.blend import Blend
 from diptych.images.files import Array, Pixels, decode, encode, from_image, from_tensor, to_image
 from diptych.images.masks import Mask
+from diptych.images.spec import EIGHT_BIT
 from diptych.kinds import Direction
 from diptych.training import checkpoint
 from diptych.translators.base import PLAIN, Request, dropout_active
@@ -122,7 +123,11 @@ class Model:
                 require_no_input([(Path(mask), target)])
             given: Pixels | Array = decode(source)
         else:
-            given = from_image(picture) if isinstance(picture, Image.Image) else _as_channels(picture)
+            given = (
+                from_image(picture)
+                if isinstance(picture, Image.Image)
+                else _as_channels(picture, self.translator.output_spec.channels)
+            )
         self.translator.require_request(mask is not None, blend)
         size = given.size if isinstance(given, Pixels) else (given.shape[0], given.shape[1])
         request = Request(None if mask is None else _holes(mask, size), blend, working_size)
@@ -182,9 +187,9 @@ def _is_flat(picture: object) -> bool:
     return isinstance(picture, np.ndarray) and picture.ndim == 2
 
 
-def _as_channels(array: Array) -> Pixels | Array:
+def _as_channels(array: Array, channels: int) -> Pixels | Array:
     """Levels as pixels, floats as `[H, W, C]`; a `ValueError` for an array that is no picture."""
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)) or 0 in array.shape:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3, channels)) or 0 in array.shape:
         raise ValueError(f"an array of shape {array.shape} is not a picture; [H, W], [H, W, 1] or [H, W, 3] is")
     values = array if array.ndim == 3 else array[..., None]
     if array.dtype in (np.uint8, np.uint16):
@@ -205,7 +210,7 @@ def _holes(mask: MaskPicture, size: tuple[int, int]) -> Mask:
         return mask_files.from_pixels(from_image(mask), size)
     values = np.asarray(mask)
     if values.dtype == np.bool_:
-        values = values.astype(np.uint8) * 255
+        values = values.astype(np.uint8) * np.uint8(EIGHT_BIT.full)
     if values.ndim == 2:
         values = values[..., None]
     is_picture = values.ndim == 3 and values.shape[-1] in (1, 3) and 0 not in values.shape

@@ -58,13 +58,13 @@ def submit(
     x_spec = model.translator.input_specs.get("x")
     if not isinstance(x_spec, ImageSpec) or len(model.translator.input_specs) > 1:
         raise ValueError(f"{run}: {model.config.method} makes no picture out of a photograph alone; give another run")
-    photos = CachedDataset(layouts.find_singles(data, x_spec.channels), SIZE, "crop")
+    photos = CachedDataset(layouts.find_singles(data, x_spec), SIZE, "crop")
     if not COUNT[0] <= len(photos) <= COUNT[1]:
         raise ValueError(
             f"{data}: holds {len(photos)} pictures; Kaggle takes {COUNT[0]} to {COUNT[1]} in one submission"
         )
     paintings = out.with_name(f"{out.name}.paintings")
-    made_with = _require_own(paintings, model, photos.source)
+    made_with = _require_own(paintings, model, photos.dataset)
     with counting(console, "looking at every photograph") as progress:
         photos.check(THREADS, progress)
     say(console, f"{run}: {len(photos)} photographs of {data}, {model.direction}, with the model of step {model.step}")

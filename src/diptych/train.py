@@ -12,8 +12,8 @@ from rich.console import Console
 
 from diptych.data import layouts
 from diptych.data.datasets import Dataset, classes_of
-from diptych.data.layouts import DataPaths
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
+from diptych.data.paths import DataPaths
 from diptych.devices import choose_device, choose_precision
 from diptych.files import alone
 from diptych.methods import METHODS, sketch
@@ -56,7 +56,7 @@ def train(
     given = settings_from(method, settings, Path(recipe) if recipe else None, layouts.uniform(kind, paths))
     device = choose_device(given.device)
     precision = choose_precision(given.precision, device)
-    datasets = layouts.find(kind, paths, "train", (given.channels_a, given.channels_b))
+    datasets = layouts.find(kind, paths, "train", given.specs)
     assert datasets is not None
     run = Run(out, method, given.resolved(max(map(len, datasets))), paths, classes_of(datasets))
     translator = _translator(run)
@@ -118,7 +118,7 @@ def _loader(settings: Settings, cached: Sequence[CachedDataset], translator: Tra
         flip=settings.flip,
         seed=settings.seed,
         direction=settings.direction,
-        holes=translator.mask_spec,
+        mask_spec=translator.mask_spec,
     )
 
 
@@ -208,12 +208,12 @@ def _held_out(
     for a class that the training set does not have.
     """
     settings, kind = run.settings, METHODS[run.method].data
-    used = sum(dataset.bytes for dataset in training if dataset.kept is not None) / 2**30
+    used = sum(dataset.bytes for dataset in training if dataset.cache is not None) / 2**30
     memory_left = settings.memory_gib - used if settings.validate_every else 0
-    found = layouts.held_out(kind, run.place, (settings.channels_a, settings.channels_b))
+    found = layouts.held_out(kind, run.place, settings.specs)
     held_out = open_cached(found[1] if found else [], settings.size, settings.fit, memory_left, MOST)
     for dataset in held_out:
-        unknown = set(classes_of([dataset.source])) - set(translator.classes)
+        unknown = set(classes_of([dataset.dataset])) - set(translator.classes)
         if translator.classes and unknown:
             raise ValueError(
                 f"{run.place}: {min(unknown)} is a class of the held-out pictures and none of the training's, which are "

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.data.layouts import DataPaths, find_paired
+from diptych.data.layouts import find_one
+from diptych.data.paths import DataPaths
 from diptych.images import files
 from diptych.images.files import Array, Pixels
+from diptych.kinds import DataKind
 from diptych.prepare.combine import combine
 
 
@@ -43,7 +45,10 @@ def test_a_is_left_and_b_is_right(sides: tuple[Path, Path], tmp_path: Path) -> N
 
 def test_training_reads_the_pairs_as_it_would_from_two_folders(sides: tuple[Path, Path], tmp_path: Path) -> None:
     combine(*sides, out=tmp_path / "out")
-    joined, apart = find_paired(DataPaths(tmp_path / "out"), "val"), find_paired(DataPaths(*sides), "val")
+    joined, apart = (
+        find_one(DataKind.PAIRED, DataPaths(tmp_path / "out"), "val"),
+        find_one(DataKind.PAIRED, DataPaths(*sides), "val"),
+    )
     assert joined is not None
     assert apart is not None
     assert [joined.name(0)] == [apart.name(0)] == ["new\nline"]

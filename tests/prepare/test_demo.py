@@ -10,7 +10,7 @@ from rich.console import Console
 
 from diptych.cli import run
 from diptych.data.builtin import facades, shapes
-from diptych.data.layouts import list_pictures
+from diptych.data.paths import list_pictures
 from diptych.images.files import decode
 from diptych.prepare.demo import SETS, demo
 

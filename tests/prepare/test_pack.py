@@ -22,8 +22,9 @@ from safetensors.torch import load_file
 
 from diptych.cli import run
 from diptych.data.datasets import FileDataset
-from diptych.data.layouts import DataPaths, find, list_pictures
+from diptych.data.layouts import find
 from diptych.data.loaders import CachedDataset, TrainLoader
+from diptych.data.paths import DataPaths, list_pictures
 from diptych.images import files
 from diptych.images.files import Array, Pixels
 from diptych.kinds import DataKind
@@ -121,7 +122,7 @@ def test_batches_are_those_of_the_folder(source: Path, tmp_path: Path) -> None:
         store = CachedDataset(found, 18)
         batches.append(TrainLoader([store], size=16, batch_size=5, flip=True, seed=3, direction="AtoB"))
     for step in range(6):
-        assert torch.equal(batches[0].batch(step), batches[1].batch(step))
+        assert torch.equal(batches[0].batch(step)["y"], batches[1].batch(step)["y"])
 
 
 def test_training_from_an_array_ends_with_the_same_weights(
@@ -258,7 +259,7 @@ def test_the_same_call_again_has_nothing_to_do(source: Path, tmp_path: Path, mon
     out = tmp_path / "faces.npy"
     spoken(source, out, val=0.25)
     before = state(tmp_path)
-    monkeypatch.setattr(module, "look_at", lambda *_: pytest.fail("was read again"))
+    monkeypatch.setattr(module, "scan_all", lambda *_: pytest.fail("was read again"))
     monkeypatch.setattr(module, "each", lambda *_: pytest.fail("was read again"))
     assert spoken(source, out, val=0.25) == [f"{out}: packed already; nothing to do"]
     assert state(tmp_path) == before

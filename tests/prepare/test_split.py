@@ -19,7 +19,9 @@ from PIL import Image
 from rich.console import Console
 
 from diptych.cli import run
-from diptych.data.layouts import DataPaths, find_paired, find_unpaired, list_pictures
+from diptych.data.layouts import find, find_one
+from diptych.data.paths import DataPaths, list_pictures
+from diptych.kinds import DataKind
 from diptych.prepare.folders import LABEL
 from diptych.prepare.inspect import inspect
 from diptych.prepare.split import split
@@ -187,7 +189,7 @@ def test_partners_stay_on_one_side(tmp_path: Path, names: tuple[str, str]) -> No
     _, lines = spoken(tmp_path / "in", tmp_path / "out", val=0.2)
     assert lines[0] == f"{tmp_path / 'in'}: 20 pairs by stem"
     for part, count in (("train", 16), ("val", 4)):
-        pairs = find_paired(DataPaths(tmp_path / "out"), "train" if part == "train" else "val")
+        pairs = find_one(DataKind.PAIRED, DataPaths(tmp_path / "out"), "train" if part == "train" else "val")
         assert pairs is not None
         assert len(pairs) == count
 
@@ -196,7 +198,7 @@ def test_partners_in_folders_of_any_names_can_be_trained_on_afterwards(tmp_path:
     two_sides(tmp_path / "in", "photo", "sketch")
     split(tmp_path / "in", out=tmp_path / "out", val=0.2)
     place = DataPaths(tmp_path / "out/photo", tmp_path / "out/sketch")
-    train, val = find_paired(place, "train"), find_paired(place, "val")
+    train, val = find_one(DataKind.PAIRED, place, "train"), find_one(DataKind.PAIRED, place, "val")
     assert train is not None
     assert val is not None
     assert (len(train), len(val)) == (16, 4)
@@ -225,7 +227,7 @@ def test_the_pair_of_a_broken_picture_stays_behind_with_it(tmp_path: Path) -> No
         f"{a / '03.png'}: left behind, because its partner {b / '03.jpg'} cannot be read",
         f"{b / '05.jpg'}: left behind, because its partner {a / '05.png'} cannot be read",
     ]
-    pairs = [find_paired(DataPaths(tmp_path / "out"), part) for part in ("train", "val")]
+    pairs = [find_one(DataKind.PAIRED, DataPaths(tmp_path / "out"), part) for part in ("train", "val")]
     assert sum(len(source) for source in pairs if source) == 18
 
 
@@ -238,7 +240,7 @@ def test_two_sets_without_partners_are_divided_each_by_itself(tmp_path: Path) ->
         sizes(tmp_path / "out", name) for name in ("horse", "zebra")
     ] == [[4, 1], [24, 2]]
     for part in ("train", "val"):
-        sides = find_unpaired(DataPaths(tmp_path / "out"), "train" if part == "train" else "val")
+        sides = find(DataKind.UNPAIRED, DataPaths(tmp_path / "out"), "train" if part == "train" else "val")
         assert sides is not None
         assert all(len(side) for side in sides)
     parts = found(tmp_path / "out")

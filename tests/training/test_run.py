@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from diptych.data.layouts import DataPaths
+from diptych.data.paths import DataPaths
 from diptych.methods.pix2pix import Pix2PixSettings
 from diptych.training.run import Run, Settings, read_json_lines, set_aside, settings_from
 

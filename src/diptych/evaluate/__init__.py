@@ -8,7 +8,7 @@ from typing import Any
 
 from diptych.data import layouts
 from diptych.data.datasets import Dataset
-from diptych.data.layouts import DataPaths
+from diptych.data.paths import DataPaths
 from diptych.devices import Device
 from diptych.evaluate import folders, generation, translation
 from diptych.evaluate.options import EvalOptions
@@ -111,8 +111,8 @@ def _of_run(run: Run, place: DataPaths, options: EvalOptions) -> tuple[dict[str,
 
 def _held_out(run: Run, place: DataPaths) -> tuple[str, list[Dataset]]:
     """The split to measure on."""
-    needs, channels = METHODS[run.method].data, (run.settings.channels_a, run.settings.channels_b)
-    found = layouts.held_out(needs, place, channels)
+    needs = METHODS[run.method].data
+    found = layouts.held_out(needs, place, run.settings.specs)
     if found is None:
         sides = " (val/A + val/B, or a val in each of two folders)"
         if not needs.has_sides:

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from diptych import cache, metrics
 from diptych.data import layouts
 from diptych.data.datasets import Dataset, LabelledDataset
-from diptych.data.layouts import DataPaths
-from diptych.data.loaders import open_cached, spread
+from diptych.data.loaders import evenly_spaced, open_cached
+from diptych.data.paths import DataPaths
 from diptych.evaluate.learning import learn
 from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, open_sets
 from diptych.evaluate.options import EvalOptions
@@ -99,8 +99,7 @@ def measure(
 
 def _sources(run: Run, place: DataPaths, sources: list[Dataset]) -> tuple[Dataset, Dataset]:
     """The training pictures and the held-out ones."""
-    channels = (run.settings.channels_a, run.settings.channels_b)
-    training = layouts.find(METHODS[run.method].data, place, "train", channels)
+    training = layouts.find(METHODS[run.method].data, place, "train", run.settings.specs)
     if not training:
         raise ValueError(f"{place}: has no training pictures to compare with; give the data that the run learnt from")
     return training[0], sources[0]
@@ -116,7 +115,7 @@ def _chosen(run: Run, place: DataPaths, model: Model, in_classes: bool, options:
             "those of each class into a folder of its own, or leave it out"
         )
     by_classifier = METRICS if model.translator.classes else METRICS[len(OF_LABELS) :]
-    there = [*(by_classifier if in_classes else ()), *OF_SETS]
+    there = [*(by_classifier if in_classes else ()), *(OF_SETS if run.settings.channels_a in (1, 3) else ())]
     return options.select_metrics(there, there, run.path)
 
 
@@ -148,7 +147,7 @@ class _Set:
 
     def spread(self, count: int) -> "_Set":
         """So many of them at most, spread over all."""
-        rows = spread(count, len(self))
+        rows = evenly_spaced(count, len(self))
         return _Set(self.pictures[rows], self.labels[rows])
 
 
@@ -174,7 +173,7 @@ def _looked_at(source: Dataset, classes: Sequence[str], run: Run, options: EvalO
     """The pictures of a source at the training size, LEARNT_FROM of them at most; label 0 where there are no classes."""
     [store] = open_cached([source], run.settings.size, run.settings.fit, memory_gib=0)
     numbers = {name: number for number, name in enumerate(classes)}
-    rows = spread(LEARNT_FROM, len(store))
+    rows = evenly_spaced(LEARNT_FROM, len(store))
     seen = []
     said = options.progress_of("looking at real pictures")
     for done, row in enumerate(rows, start=1):

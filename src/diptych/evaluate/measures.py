@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diptych import metrics
-from diptych.data.loaders import spread
+from diptych.data.loaders import evenly_spaced
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Score
 from diptych.images.files import as_bytes
@@ -31,7 +31,7 @@ class Spread:
     """
 
     def __init__(self, load: Callable[[int], Tensor], count: int, most: int = READ) -> None:
-        self.load, self.places = load, spread(most, count)
+        self.load, self.places = load, evenly_spaced(most, count)
 
     def __len__(self) -> int:
         return len(self.places)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diptych.images.files import encode, from_tensor, merge
 from diptych.images.geometry import resize
+from diptych.images.spec import viewable
 
 THUMBNAIL_HEIGHT = 96
 
@@ -47,7 +48,7 @@ class Results:
         for panel, picture in panels.items():
             path = self.beside / panel / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            encode(from_tensor(picture), path)
+            encode(from_tensor(viewable(picture)), path)
         strip = merge(list(panels.values()), columns=len(panels), gap=0)
         width = round(strip.shape[2] * THUMBNAIL_HEIGHT / strip.shape[1])
         path = self.beside / "thumbnails" / f"{name}.jpg"

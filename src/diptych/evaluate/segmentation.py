@@ -13,6 +13,7 @@ from diptych.data.loaders import Progress
 from diptych.evaluate.learning import learn
 from diptych.images.files import from_bytes
 from diptych.images.label_maps import classes_of
+from diptych.images.spec import EIGHT_BIT
 from diptych.metrics.networks.segmenter import WIDTHS, Segmenter
 
 VERSION = 1  # of what is not among the constants: other segmenters have other names in the cache
@@ -47,7 +48,7 @@ def _learn(
 
     def loss(rows: Tensor) -> Tensor:
         pairs = _moved(torch.cat([photos[rows], true[rows, None]], dim=1).to(device).float(), shift)
-        x, y = pairs[:, :-1] / 127.5 - 1, pairs[:, -1].long()
+        x, y = pairs[:, :-1] / EIGHT_BIT.half - 1, pairs[:, -1].long()
         # All pixels weigh alike (Long et al. 2015, section 4.3). On CMP's facades, weights by the fourth root of a class's
         # rarity gave 0.42 per class for 0.38, and 0.60 per pixel for 0.61.
         return F.cross_entropy(segmenter(x), y)

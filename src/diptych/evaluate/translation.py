@@ -11,8 +11,8 @@ from torch import Tensor
 from diptych import metrics
 from diptych.data import layouts
 from diptych.data.datasets import Dataset, PairSide
-from diptych.data.layouts import DataPaths
-from diptych.data.loaders import EvalLoader, open_cached, spread
+from diptych.data.loaders import EvalLoader, evenly_spaced, open_cached
+from diptych.data.paths import DataPaths
 from diptych.evaluate.labelmaps import OF_LABEL_MAPS, LabelMapScore, open_label_maps
 from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, Measure, PerImage, Spread, open_sets
 from diptych.evaluate.options import EvalOptions
@@ -29,6 +29,7 @@ from diptych.training.validation import specification
 from diptych.translators.base import Predictor, Translator
 
 BATCH_SIZE = 16
+OF_RGB = ("lpips", *OF_SETS)  # their networks take RGB or grey
 OPEN_SETS = 3  # that may be in memory at the same time: inputs, targets, and the training set
 
 
@@ -157,9 +158,12 @@ def _select(
     usual = [*method.metrics, "lpips", *label_maps] if len(datasets) == 1 else []
     if method.data == DataKind.UNPAIRED:
         usual += OF_SETS
-    names = options.select_metrics([*with_targets, *OF_SETS, *label_maps], usual, run.path)
+    available = [*with_targets, *OF_SETS, *label_maps]
+    if not {settings.channels_a, settings.channels_b} <= {1, 3}:
+        available, usual = ([name for name in names if name not in OF_RGB] for names in (available, usual))
+    names = options.select_metrics(available, usual, run.path)
     of_colour = set(options.names or ()) & set(metrics.OF_COLOUR)
-    if of_colour and 1 in (settings.channels_a, settings.channels_b):
+    if of_colour and {settings.channels_a, settings.channels_b} != {3}:
         raise ValueError(f"--metrics {','.join(sorted(of_colour))}: compares colours, and {run.path} has grey pictures")
     if len(datasets) > 1 and (compared := [name for name in names if name not in OF_SETS]):
         raise ValueError(
@@ -175,8 +179,7 @@ def _training(run: Run, paths: DataPaths, names: list[str], options: EvalOptions
     if not needing and not options.baselines:
         return [], names
     try:
-        channels = run.settings.channels_a, run.settings.channels_b
-        found = layouts.find(METHODS[run.method].data, paths, "train", channels)
+        found = layouts.find(METHODS[run.method].data, paths, "train", run.settings.specs)
         assert found is not None
     except ValueError as error:
         if options.baselines or options.names is not None:
@@ -202,7 +205,7 @@ def _measures(
     of_sets = [name for name in names if name in OF_SETS]
     for one in open_sets(of_sets, real_training, "-training", protocol, options):
         count = min(len(held_out), len(real), READ)  # a distance depends on how many there are
-        one.selected = set(spread(count, len(held_out)))
+        one.selected = set(evenly_spaced(count, len(held_out)))
         progress = options.progress_of(f"reading {HELD_OUT}")
         one.add_features(HELD_OUT, features.of_set(one.reader, real.targets(count), keep=True, progress=progress))
         measures.append(one)

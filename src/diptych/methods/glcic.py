@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from diptych.images.masks import Kind, MaskSpec, cut, window
-from diptych.images.spec import ImageSpec
+from diptych.images.spec import EIGHT_BIT, ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.losses import ADVERSARIAL
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
@@ -154,7 +154,7 @@ class GLCIC(Method):
     def fit_statistics(self, training: Iterable[Tensor]) -> None:
         """The mean pixel of the training set, which holes are filled with (section 3.4)."""
         sums = [picture.double().mean(dim=(-2, -1)) for picture in training]
-        self.C.mean_pixel.copy_((torch.stack(sums).mean(dim=0) / 127.5 - 1).view(1, -1, 1, 1))
+        self.C.mean_pixel.copy_((torch.stack(sums).mean(dim=0) / EIGHT_BIT.half - 1).view(1, -1, 1, 1))
 
     # ---- algorithm 1
 

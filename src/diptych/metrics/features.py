@@ -16,6 +16,7 @@ from torch import Tensor
 from diptych import cache
 from diptych.images import geometry
 from diptych.images.files import from_bytes
+from diptych.images.spec import EIGHT_BIT
 from diptych.metrics import weights
 from diptych.metrics.networks import inception as network_file
 
@@ -102,7 +103,7 @@ def clean(picture: Tensor, height: int, width: int) -> Tensor:
     >>> clean(torch.zeros(3, 400, 600, dtype=torch.uint8), 299, 299).shape
     torch.Size([3, 299, 299])
     """
-    return geometry.resize(picture.float(), height, width).clamp(0, 255)
+    return geometry.resize(picture.float(), height, width).clamp(0, EIGHT_BIT.full)
 
 
 # ---- the standard Inception

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diptych.images import color
+from diptych.images.spec import EIGHT_BIT
 
 REACH = 5  # pixels from the middle of a window of SSIM to its border
 LEAST_OF_SSIM = 2 * REACH + 1  # pixels of a side that one window takes
@@ -17,8 +18,8 @@ C_1, C_2 = 0.01**2, 0.03**2  # Wang et al. 2004, section III.B, for values from 
 
 
 def as_seen(pictures: Tensor) -> Tensor:
-    """`[-1, 1]` -> the 8-bit levels that a file would hold, as multiples of 1/255 in [0, 1]."""
-    return ((pictures.float() + 1) * 127.5).round().clamp(0, 255) / 255
+    """`[-1, 1]` -> the 8-bit levels of a file, scaled to [0, 1]."""
+    return EIGHT_BIT.quantized(pictures) / EIGHT_BIT.full
 
 
 def l1(output: Tensor, target: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diptych.metrics.paired import as_seen
+from diptych.images.spec import EIGHT_BIT
 
 BLOCK = 1024  # rows at a time
 
@@ -251,7 +251,7 @@ def _patches(pictures: Tensor, level: int, levels: int, rows: Tensor, columns: T
     patches = torch.empty(len(pictures), PATCHES, pictures.shape[1], PATCH, PATCH)
     for chosen in _blocks(pictures, PICTURES_AT_ONCE):
         some = pictures[chosen]
-        seen = some if some.dtype == torch.uint8 else (as_seen(some) * 255).round()
+        seen = some if some.dtype == torch.uint8 else EIGHT_BIT.quantized(some)
         at_level = laplacian(seen, level, levels)
         windows = at_level.unfold(2, PATCH, 1).unfold(3, PATCH, 1)  # [B, C, h, w, 7, 7], a view
         patches[chosen] = windows[torch.arange(len(some))[:, None], :, rows[chosen], columns[chosen]]

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from diptych.data.layouts import match_stems
 from diptych.data.outputs import Job
+from diptych.data.sides import match_stems
 from diptych.images.files import Pixels, decode, encode, from_tensor, to_tensor
 from diptych.prepare.folders import claim, each_missing
 
@@ -37,7 +37,7 @@ def combine(
     (10, 40)
     """
     a, b, out = Path(a), Path(b), Path(out)
-    pairs = match_stems(a, b, (3, 3))
+    pairs = match_stems(a, b)
     claim(out, "combine", {}, [a, b])
     partner = dict(zip(pairs.a, pairs.b, strict=True))
     jobs = [(path, out / f"{pairs.name(number)}.png") for number, path in enumerate(pairs.a)]
@@ -60,5 +60,7 @@ def _side_by_side(a: Path, b: Path) -> Pixels:
             "same size, which `diptych data resize` gives them"
         )
     channels = max(left.values.shape[-1], right.values.shape[-1])
+    if channels > 3 and left.values.shape != right.values.shape:
+        channels = 3
     sides = [to_tensor(side, channels) for side in (left, right)]
     return from_tensor(torch.cat(sides, dim=-1), max(left.bits, right.bits))

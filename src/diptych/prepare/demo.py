@@ -8,7 +8,7 @@ from typing import Literal
 from rich.console import Console
 
 from diptych.data.builtin import facades, shapes
-from diptych.data.layouts import DataPaths
+from diptych.data.paths import DataPaths
 from diptych.kinds import DataKind, Direction
 from diptych.prepare.folders import claim
 from diptych.prepare.inspect import methods_for, train_command

@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from diptych.images.files import Array, Pixels, to_bytes
+from diptych.images.spec import EIGHT_BIT
 from diptych.prepare.folders import convert
 
 WIDEST = 100  # pixels
@@ -72,4 +73,4 @@ def draw(picture: Array, sigma: float, detail: float, shortest: int) -> Array:
     _, pieces, about, _ = cv2.connectedComponentsWithStats(lines, connectivity=8)
     drawn = about[:, cv2.CC_STAT_AREA] >= shortest
     drawn[0] = False  # piece 0 is what is no line
-    return np.where(drawn[pieces], np.uint8(0), np.uint8(255))
+    return np.where(drawn[pieces], np.uint8(0), np.uint8(EIGHT_BIT.full))

@@ -13,13 +13,15 @@ import numpy as np
 from rich.console import Console
 
 from diptych.data.datasets import FileDataset, ImageDataset
-from diptych.data.layouts import ARRAY, SPLIT_FOLDERS, DataPaths, Split, array_of, find_images
+from diptych.data.layouts import find_one
+from diptych.data.paths import ARRAY, SPLIT_FOLDERS, DataPaths, Split, array_of
 from diptych.files import atomic_file
 from diptych.images.files import to_bytes
+from diptych.kinds import DataKind
 from diptych.prepare.catalogue import megabytes
 from diptych.prepare.folders import KEPT, LABEL, each, locked, made_with, others, read_label, require_outside
 from diptych.prepare.resize import fill, require_size
-from diptych.prepare.scan import alike, counted, look_at, samples
+from diptych.prepare.scan import alike, counted, samples, scan_all
 from diptych.prepare.split import divide, say_alike, undivided
 from diptych.progress import say
 
@@ -94,7 +96,8 @@ def pack(
 
 def _find(folder: Path, count: int, val: float, seed: int) -> dict[Split, Share]:
     """The pictures of each split that there is, or so many of them; a `ValueError` when they cannot be had."""
-    found = {split: source for split in SPLIT_FOLDERS if (source := find_images(DataPaths(folder), split))}
+    asked = {split: find_one(DataKind.IMAGES, DataPaths(folder), split) for split in SPLIT_FOLDERS}
+    found = {split: images for split, images in asked.items() if isinstance(images, ImageDataset)}
     if val:
         undivided(folder)
     if not count:
@@ -123,8 +126,8 @@ def _divide(
     """Train and val, near-duplicates on one side."""
     assert isinstance(source, FileDataset)
     paths = {source.paths[number]: number for number in numbers}
-    looks, _ = look_at([*paths], workers, console)
-    groups = alike(samples(paths, []), looks)
+    infos, _ = scan_all([*paths], workers, console)
+    groups = alike(samples(paths, []), infos)
     say_alike(folder, groups, console)
     division = divide(groups, {"train": 1 - val, "val": val}, seed, [folder])
     held_out = {paths[path] for group in division["val"] for (path,) in group}
@@ -224,14 +227,14 @@ class _Array:
                 return error
             return to_bytes(pixels, 3).permute(1, 2, 0).numpy().tobytes()
 
-        left = numbers[note.done :]
-        rows = each(left, row, f"packing {self.file.name}", workers, console, note.done)
-        for number, found in zip(left, rows, strict=True):
-            if isinstance(found, bytes):
-                file.write(found)
+        remaining = numbers[note.done :]
+        rows = each(remaining, row, f"packing {self.file.name}", workers, console, note.done)
+        for number, packed in zip(remaining, rows, strict=True):
+            if isinstance(packed, bytes):
+                file.write(packed)
                 note.pictures.append(source.name(number))
             else:
-                note.left_out[source.name(number)] = str(found)
+                note.left_out[source.name(number)] = str(packed)
             if note.done % KEEP_EVERY == 0:
                 self._keep(file, note)
 

@@ -11,11 +11,13 @@ from typing import Literal
 from rich.console import Console
 
 from diptych.data.datasets import FileDataset
-from diptych.data.layouts import Split, find_singles, idx_files
+from diptych.data.idx import idx_files
+from diptych.data.layouts import find_singles
 from diptych.data.outputs import Job
+from diptych.data.paths import Split
 from diptych.files import atomic_file
 from diptych.prepare.folders import claim, each_missing
-from diptych.prepare.scan import Sample, alike, counted, look_at, other_files, partners, samples, split_of, two_folders
+from diptych.prepare.scan import Sample, alike, counted, other_files, partners, samples, scan_all, split_of, two_folders
 from diptych.progress import say
 
 Group = list[Sample]
@@ -66,13 +68,13 @@ def split(
     behind = f"; left behind: {counted(others, 'file')} of other kinds" if others else ""
     say(console, f"{folder}: {counted(len(found), unit)}{' by stem' if pairs else ''}{each}{behind}")
 
-    looks, problems = look_at(paths, workers, console)
+    infos, problems = scan_all(paths, workers, console)
     for sample in found:
-        if any(path in looks for path in sample) and not all(path in looks for path in sample):
+        if any(path in infos for path in sample) and not all(path in infos for path in sample):
             a, b = sample
-            whole, broken = (a, b) if a in looks else (b, a)
+            whole, broken = (a, b) if a in infos else (b, a)
             problems.append(f"{whole}: left behind, because its partner {broken} cannot be read")
-    groups = alike(found, looks)
+    groups = alike(found, infos)
     say_alike(folder, groups, console)
     division = divide(groups, shares, seed, sides or [folder])
 

@@ -27,7 +27,7 @@ from typing import Any
 import tomli_w
 
 from diptych.data.datasets import Dataset
-from diptych.data.layouts import DataPaths
+from diptych.data.paths import DataPaths
 from diptych.files import atomic_file
 from diptych.methods.settings import Shape
 from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, require_method

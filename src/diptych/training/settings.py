@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_va
 
 from diptych.data.loaders import Fit
 from diptych.devices import Device, Precision
+from diptych.images.spec import Bits, ImageSpec
 from diptych.kinds import Direction
 from diptych.methods import METHODS
 from diptych.methods.settings import MethodSettings, Shape, StrictModel, Uniform, kebab
@@ -46,8 +47,10 @@ class Settings(StrictModel):
         description="How a picture becomes square: stretched (the papers' code), or its middle cut out.",
     )
     flip: bool = Field(True, description="Mirror half of the samples (pix2pix, section 6.2).")
-    channels_a: int = Field(3, description="Channels of A: 3 for RGB, 1 for grey.")
-    channels_b: int = Field(3, description="Channels of B: 3 for RGB, 1 for grey.")
+    channels_a: int = Field(3, ge=1, description="Channels of A: 3 for RGB, 1 for grey, or as many as its files have.")
+    channels_b: int = Field(3, ge=1, description="Channels of B: 3 for RGB, 1 for grey, or as many as its files have.")
+    bits_a: Bits = Field(8, description="Bits a channel of A in training; 16 keeps those of 16-bit files.")
+    bits_b: Bits = Field(8, description="Bits a channel of B in training; 16 keeps those of 16-bit files.")
     ema: float = Field(
         0.0,
         ge=0,
@@ -94,9 +97,6 @@ class Settings(StrictModel):
         for flag, value in (("patience", self.patience), ("validate-by", self.validate_by)):
             if value and not self.validate_every:
                 raise ValueError(f"--{flag} {value}: needs --validate-every, such as --validate-every 500")
-        for side, channels in (("a", self.channels_a), ("b", self.channels_b)):
-            if channels not in (1, 3):
-                raise ValueError(f"--channels-{side} {channels}: pictures are read as RGB (3) or grey (1)")
         return self
 
     @property
@@ -105,6 +105,11 @@ class Settings(StrictModel):
         a, b = self.channels_a, self.channels_b
         x, y = (a, b) if self.direction == "AtoB" else (b, a)
         return Shape(size=self.size, x_channels=x, y_channels=y)
+
+    @property
+    def specs(self) -> tuple[ImageSpec, ImageSpec]:
+        """How A and B are read."""
+        return ImageSpec(self.channels_a, self.bits_a), ImageSpec(self.channels_b, self.bits_b)
 
     @property
     def load_size(self) -> int:

@@ -65,7 +65,7 @@ class PreviewBatches:
         probed = min(PROBED // settings.size**2, MOST_PROBED)
 
         def batch(datasets: list[CachedDataset], most: int) -> dict[str, Tensor]:
-            resized = [dataset.at(settings.size) for dataset in datasets]
+            resized = [dataset.resized(settings.size) for dataset in datasets]
             loader = EvalLoader(resized, settings.direction, translator.mask_spec, translator.classes)
             count = max(min(most, len(loader)), 1)
             return loader.batch(range(count), count)
@@ -128,7 +128,7 @@ class Training:
         self.start = self._resume()
         if not self.start and isinstance(self.method, FitsData):
             with counting(console, "what the method takes from every picture") as progress:
-                self.method.fit_statistics(_each(loader.stores, progress))
+                self.method.fit_statistics(_each(loader.datasets, progress))
         run.cut_log(self.start)
         self.log = run.read_log()
 

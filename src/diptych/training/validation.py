@@ -47,16 +47,16 @@ class Validation:
         """`translator` is of the run's kind; it is asked for its masks, and not run."""
         settings, method = run.settings, METHODS[run.method]
         self.run, self.datasets, self.device = run, datasets, device
-        has_targets = method.data in ("paired", "images") or len(datasets[0].source.channels) == 2
+        has_targets = method.data in ("paired", "images") or len(datasets[0].dataset.specs) == 2
         self.by = settings.validate_by or method.validation_metric
         too_small = {"ssim"} if settings.size < metrics.LEAST_OF_SSIM else set()
         available = [name for name in metrics.PAIRED if metrics.better(name) and name not in too_small]
-        if 1 in (settings.channels_a, settings.channels_b):
+        if {settings.channels_a, settings.channels_b} != {3}:
             available = [name for name in available if name not in metrics.OF_COLOUR]
         available = [
             *(available if has_targets else ()),
             *(metrics.IN_HOLES if translator.mask_spec else ()),
-            *SET_METRICS,
+            *(SET_METRICS if {settings.channels_a, settings.channels_b} <= {1, 3} else ["swd"]),
         ]
         if self.by not in available:
             raise ValueError(

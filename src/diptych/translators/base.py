@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from diptych.images.blend import Blend
 from diptych.images.files import Array, Pixels
 from diptych.images.masks import Mask, MaskSpec
-from diptych.images.spec import ImageSpec
+from diptych.images.spec import SIXTEEN_BIT, ImageSpec
 
 Predictor = Callable[[dict[str, Tensor]], Tensor]
 """From the tensors that a translator takes, by name, to images `[B, C, H, W]`."""
@@ -124,9 +123,11 @@ class Translator(nn.Module, ABC):
 
     def translate_floats(self, values: Array, request: Request, run: Callable[..., Tensor]) -> Array:
         """The same for floats `[H, W, C]` in [0, 1]; where pixels must stay the input's, they do."""
-        source = Pixels(np.rint(values.astype(np.float64) * 65535).astype(np.uint16))  # finer than what a network draws
+        source = Pixels(
+            np.rint(values.astype(np.float64) * SIXTEEN_BIT.full).astype(np.uint16)
+        )  # finer than what a network draws
         result = self.translate(source, request, run).values
-        kept: Array = np.where(result == source.values, values, result / 65535).astype(values.dtype)
+        kept: Array = np.where(result == source.values, values, result / SIXTEEN_BIT.full).astype(values.dtype)
         return kept
 
     def index_of(self, label: str | int | None) -> int:
@@ -157,12 +158,3 @@ def require_working_size(working_size: int | None) -> None:
     """Raises a `ValueError` when an image cannot be shrunk to it."""
     if working_size is not None and working_size < 1:
         raise ValueError(f"--working-size {working_size}: a number of pixels, 1 or more, is expected")
-
-
-def channels_as(x: Tensor, channels: int) -> Tensor:
-    """`[C, H, W]` in other channels: grey is repeated, RGB becomes ITU-R 601 luma."""
-    if x.shape[0] == channels:
-        return x
-    if channels == 3:
-        return x.expand(3, -1, -1)
-    return (x * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from diptych.images import geometry
 from diptych.images.blend import Blend, blend
-from diptych.images.files import Array, Pixels, from_tensor, to_channels, to_tensor
+from diptych.images.files import Array, Pixels, from_tensor, to_channels, to_tensor, with_alpha_as_channel
 from diptych.images.masks import Box, Mask, MaskSpec, bounding_box, components, grown, thickness
 from diptych.images.spec import ImageSpec
 from diptych.translators.base import InputSpec, Predictor, Request, Translator, require_working_size
@@ -69,6 +69,7 @@ class Completer(Translator):
         """The image with the holes of its mask filled, and blended if that is asked for."""
         require_working_size(request.working_size)
         assert request.mask is not None
+        source = with_alpha_as_channel(source, self.channels)
         filled = self.fill(source, request.mask, run, request.working_size)
         return Pixels(blend(filled.values, request.mask, request.blend), filled.alpha)
 

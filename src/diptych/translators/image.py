@@ -10,10 +10,10 @@ from torch import Tensor
 
 from diptych.images import color, geometry
 from diptych.images.blend import Blend
-from diptych.images.files import Array, Pixels, from_tensor, to_tensor
-from diptych.images.spec import ImageSpec
+from diptych.images.files import Array, Pixels, from_tensor, to_tensor, with_alpha_as_channel
+from diptych.images.spec import ImageSpec, floats_to_channels
 from diptych.networks.layers import ImageNetwork
-from diptych.translators.base import Predictor, Request, Translator, channels_as, require_working_size
+from diptych.translators.base import Predictor, Request, Translator, require_working_size
 
 ROWS = 256  # of a large image at a time, so that its colours in all their forms need not lie in memory at once
 
@@ -62,6 +62,7 @@ class ImageTranslator(Translator):
 
     def translate(self, source: Pixels, request: Request, run: Callable[..., Tensor]) -> Pixels:
         """An image of any size, bits and mode to one of the same size, bits and alpha."""
+        source = with_alpha_as_channel(source, self.x_channels)
         x = to_tensor(source, self.x_channels)
         y = self._resized_through(x, request, run, levels=2**source.bits - 1)
         return from_tensor(y, source.bits, source.alpha)
@@ -69,7 +70,7 @@ class ImageTranslator(Translator):
     def translate_floats(self, values: Array, request: Request, run: Callable[..., Tensor]) -> Array:
         """The same for floats `[H, W, C]` in [0, 1], without rounding to levels."""
         x = torch.from_numpy(np.ascontiguousarray(values)).float().permute(2, 0, 1) * 2 - 1
-        y = self._resized_through(channels_as(x, self.x_channels), request, run, levels=None)
+        y = self._resized_through(floats_to_channels(x, self.x_channels), request, run, levels=None)
         result: Array = ((y.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy().astype(values.dtype)
         return result
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from diptych.data.builtin import facades, shapes
-from diptych.data.layouts import list_pictures
+from diptych.data.paths import list_pictures
 from diptych.images.files import Array
 
 
