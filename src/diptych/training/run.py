@@ -29,6 +29,7 @@ from typing import Any, Self
 import tomli_w
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
 
+from diptych import recipes
 from diptych.data.datasets import Dataset
 from diptych.data.layouts import DataPaths
 from diptych.data.loaders import Fit
@@ -213,6 +214,7 @@ def require_method(method: str) -> None:
 
 def read_recipe(path: Path, method: str) -> dict[str, Any]:
     """The values of a recipe (TOML); its method, where it names one, must be the one asked for."""
+    path = recipes.find(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
