@@ -204,7 +204,7 @@ def test_a_file_of_the_user_s_among_the_paintings_stays(
 ) -> None:
     stopped(monkeypatch, two_way_run, photos, tmp_path / "images.zip")
     (tmp_path / "images.zip.paintings/notes.txt").touch()
-    (tmp_path / "images.zip.paintings/.partial-1.jpg").touch()  # left by a kill
+    (tmp_path / "images.zip.paintings/.partial-01234567.jpg").touch()  # left by a kill
     quietly(two_way_run, photos, tmp_path / "images.zip")
     assert [path.name for path in (tmp_path / "images.zip.paintings").iterdir()] == ["notes.txt"]
 

@@ -5,7 +5,6 @@ interrupted; the same command goes on with those that are missing. The zip appea
 """
 
 import hashlib
-import json
 import zipfile
 from pathlib import Path
 
@@ -13,10 +12,9 @@ import torch
 from rich.console import Console
 
 from diptych.data import layouts
-from diptych.data.datasets import Dataset
 from diptych.data.loaders import CachedDataset
 from diptych.devices import Device, Precision
-from diptych.files import atomic_file
+from diptych.files import OwnedFolder, atomic_file
 from diptych.images.files import Pixels, decode_bytes, encode, from_bytes, from_tensor, to_channels
 from diptych.kinds import Direction
 from diptych.model import Model, load
@@ -62,21 +60,32 @@ def submit(
             f"{data}: holds {len(photos)} pictures; Kaggle takes {COUNT[0]} to {COUNT[1]} in one submission"
         )
     paintings = out.with_name(f"{out.name}.paintings")
-    made_with = _require_own(paintings, model, photos.source)
+    made_with = {
+        "model": _fingerprint(model),
+        "direction": model.direction,
+        "precision": model.precision,
+        "photographs": names_digest([photos.source]),
+    }
+    folder = OwnedFolder(paintings, made_with, LABEL)
+    messages = (
+        "is needed for the single paintings and holds something else; move it away",
+        "holds paintings of another submission ({} differ); give its command again to go on with it, choose another "
+        "--out, or move the folder away",
+    )
+    folder.require_ours(*messages, joined=" and ")
     with counting(console, "looking at every photograph") as progress:
         photos.check(THREADS, progress)
     say(console, f"{run}: {len(photos)} photographs of {data}, {model.direction}, with the model of step {model.step}")
 
-    paintings.mkdir(parents=True, exist_ok=True)
-    with atomic_file(paintings / LABEL) as beside:
-        beside.write_text(json.dumps(made_with), encoding="utf-8")
+    folder.claim(*messages)
     files = [paintings / f"{number:05d}.jpg" for number in range(1, len(photos) + 1)]
     try:
         _paint_missing(model, photos, files, console)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{paintings}: keeps what is painted so far; the same command goes on") from None
     _pack(files, out)
-    for file in (*files, paintings / LABEL, *paintings.glob(".partial-*")):
+    folder.sweep()
+    for file in (*files, paintings / LABEL):
         file.unlink()
     if not any(paintings.iterdir()):
         paintings.rmdir()
@@ -103,30 +112,6 @@ def check(file: Path) -> list[str]:
             elif shape != (SIZE, SIZE, 3):
                 problems.append(f"{name}: is {shape}, {(SIZE, SIZE, 3)} is expected")
     return problems
-
-
-def _require_own(paintings: Path, model: Model, photos: Dataset) -> dict[str, str]:
-    """What the paintings are made with; a `ValueError` when there are others in their place."""
-    made_with = {
-        "model": _fingerprint(model),
-        "direction": model.direction,
-        "precision": model.precision,
-        "photographs": names_digest([photos]),
-    }
-    if any(paintings.glob("*")):
-        try:
-            there = json.loads((paintings / LABEL).read_text(encoding="utf-8"))
-            others = [what for what in made_with if there.get(what) != made_with[what]]
-        except (OSError, ValueError, AttributeError):
-            raise ValueError(
-                f"{paintings}: is needed for the single paintings and holds something else; move it away"
-            ) from None
-        if others:
-            raise ValueError(
-                f"{paintings}: holds paintings of another submission ({' and '.join(others)} differ); give its command "
-                "again to go on with it, choose another --out, or move the folder away"
-            )
-    return made_with
 
 
 def _fingerprint(model: Model) -> str:

@@ -18,12 +18,13 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from diptych.files import LABEL
 from diptych.images.files import Pixels
 from diptych.prepare import folders
 from diptych.prepare.blank import blank
 from diptych.prepare.combine import combine
 from diptych.prepare.edges import edges
-from diptych.prepare.folders import LABEL, as_paths, claim, convert, each_missing
+from diptych.prepare.folders import as_paths, claim, convert, each_missing
 from diptych.prepare.grayscale import grayscale
 from diptych.prepare.resize import resize
 
@@ -264,9 +265,10 @@ def test_a_place_that_cannot_be_written_to_is_one_line(source: Path, tmp_path: P
     for out in (file, file / "below", file / "deep/below"):
         with pytest.raises(ValueError, match=r"file.png.*: (exists and was not|cannot be written to \(Not a dir)"):
             call(source, out)
-    (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    with pytest.raises(ValueError, match="circle: cannot be written to"):
-        call(source, tmp_path / "circle")
+    for name, target in (("circle", "circle"), ("nowhere", "gone")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+        with pytest.raises(ValueError, match=f"{name}: exists"):
+            call(source, tmp_path / name)
 
 
 def test_a_folder_that_became_read_only_is_one_line_and_not_one_for_each_picture(

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from diptych.cli import run
 from diptych.data.layouts import DataPaths, find_paired, find_unpaired, list_pictures
-from diptych.prepare.folders import LABEL
+from diptych.files import LABEL
 from diptych.prepare.inspect import inspect
 from diptych.prepare.split import split
 

@@ -1,8 +1,6 @@
 """One tool over whole folders: each picture by itself, several at once, going on where it was stopped."""
 
-import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,15 +11,13 @@ import torch
 from rich.console import Console
 
 from diptych.data.outputs import Job, plan_folder
-from diptych.files import alone, atomic_file
+from diptych.files import OwnedFolder, alone
 from diptych.images.files import Pixels, decode, encode
 from diptych.progress import counting
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-LABEL = ".made-with.json"
-LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")  # what `atomic_file` leaves where its process is killed
 KEPT = "what is done is kept; the same command goes on"
 AHEAD = 32  # items a worker: results that are large wait in memory for those before them
 
@@ -63,32 +59,12 @@ def as_paths(inputs: Path | str | Iterable[Path | str]) -> list[Path]:
 
 
 def claim(out: Path, tool: str, settings: Mapping[str, Any], inputs: Sequence[Path]) -> None:
-    """Makes `out` the folder of this very call, or finds that it is already.
-
-    The label in it tells what it was made with, so that the same call goes on with it and nothing else of a person's is
-    written into. Raises a `ValueError` when `out` lies in an input, or holds anything else.
-    """
+    """Makes `out` the folder of this call; a `ValueError` when it lies in an input, or belongs to another call or nobody."""
     require_outside(out, inputs)
-    label, about = out / LABEL, made_with(tool, settings, inputs)
-    if label.is_file():
-        if other := others(about, read_label(label)):
-            raise ValueError(
-                f"{out}: was made with other settings ({', '.join(other)}); give its command again to go on with it, "
-                "or choose another --out"
-            )
-    elif out.exists() and (not out.is_dir() or any(not LEFTOVER.fullmatch(file.name) for file in out.iterdir())):
-        raise ValueError(
-            f"{out}: exists and was not made by this command; choose another --out, nothing is overwritten"
-        )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with atomic_file(label) as beside:  # also where it is there already: a folder may have become read-only
-            beside.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        for file in out.rglob(".partial-*"):
-            if LEFTOVER.fullmatch(file.name):  # and not the half of a download, which is worth keeping
-                file.unlink()
-    except OSError as error:
-        raise ValueError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from error
+    OwnedFolder(out, made_with(tool, settings, inputs)).claim(
+        "exists and was not made by this command; choose another --out, nothing is overwritten",
+        "was made with other settings ({}); give its command again to go on with it, or choose another --out",
+    )
 
 
 def require_outside(out: Path, inputs: Iterable[Path]) -> None:
@@ -100,29 +76,12 @@ def require_outside(out: Path, inputs: Iterable[Path]) -> None:
 
 
 def made_with(tool: str, settings: Mapping[str, Any], inputs: Iterable[Path]) -> dict[str, Any]:
-    """What a label says: the tool, its settings and where its inputs lie, as JSON gives them back.
+    """What a label says: the tool, its settings, the paths of its inputs.
 
     >>> made_with("blank", {"size": (4, 2)}, [])
-    {'tool': 'blank', 'size': [4, 2], 'inputs': []}
+    {'tool': 'blank', 'size': (4, 2), 'inputs': []}
     """
-    about = {"tool": tool, **settings, "inputs": [os.path.realpath(path) for path in inputs]}
-    return dict(json.loads(json.dumps(about)))
-
-
-def others(about: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
-    """What a label that is there says otherwise, by name."""
-    return [key for key in about if there.get(key) != about[key]]
-
-
-def read_label(label: Path) -> dict[str, Any]:
-    """What a label says; a `ValueError` names it when it is damaged."""
-    try:
-        there = json.loads(label.read_text(encoding="utf-8"))
-    except ValueError:
-        there = None
-    if not isinstance(there, dict):
-        raise ValueError(f"{label}: is damaged; choose another --out, or remove what it belongs to")
-    return there
+    return {"tool": tool, **settings, "inputs": [os.path.realpath(path) for path in inputs]}
 
 
 @contextmanager

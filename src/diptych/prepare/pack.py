@@ -1,7 +1,6 @@
 """A folder of pictures -> one array file, which is mapped into memory and never decoded again."""
 
 import io
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,10 +13,10 @@ from rich.console import Console
 
 from diptych.data.datasets import FileDataset, ImageDataset
 from diptych.data.layouts import ARRAY, SPLIT_FOLDERS, DataPaths, Split, array_of, find_images
-from diptych.files import atomic_file
+from diptych.files import LABEL, Label, differences
 from diptych.images.files import to_bytes
 from diptych.prepare.catalogue import megabytes
-from diptych.prepare.folders import KEPT, LABEL, each, locked, made_with, others, read_label, require_outside
+from diptych.prepare.folders import KEPT, each, locked, made_with, require_outside
 from diptych.prepare.resize import fill, require_size
 from diptych.prepare.scan import alike, counted, look_at, samples
 from diptych.prepare.split import divide, say_alike, undivided
@@ -152,29 +151,30 @@ class _Array:
     """One array file, the part of it that is written so far, and the label that says what it is made with."""
 
     def __init__(self, file: Path, size: tuple[int, int], about: dict[str, Any]) -> None:
-        self.file, self.about = file, about
+        self.file = file
         self.width, self.height = size
         self.partial = file.with_name(f".{file.name}.partial")
-        self.label = file.with_name(f".{file.name}{LABEL}")
+        self.label = Label(file.with_name(f".{file.name}{LABEL}"), about)
 
     def require_own(self, wanted: bool) -> None:
         """Raises a `ValueError` when there is such an array that was not made by this very call."""
         if not os.path.lexists(self.file):
             return
-        other = others(self.about, read_label(self.label)) if self.label.is_file() else [*self.about]
+        about = self.label.about
+        other = differences(about, self.label.read() or {})
         if other or not wanted:
-            how = f", made with other settings ({', '.join(other)})" if 0 < len(other) < len(self.about) else ""
+            how = f", made with other settings ({', '.join(other)})" if 0 < len(other) < len(about) else ""
             raise ValueError(f"{self.file}: exists already{how}; choose another --out, nothing is overwritten")
 
     def forget(self) -> None:
         """Removes what is begun."""
         self.partial.unlink(missing_ok=True)
-        self.label.unlink(missing_ok=True)
+        self.label.file.unlink(missing_ok=True)
 
     def read_note(self) -> _Note:
         """How far it is; nothing is done where the label says that it was begun by another call."""
-        there = read_label(self.label) if self.label.is_file() else {}
-        return _Note() if others(self.about, there) else _Note(there["pictures"], there["left-out"])
+        content = self.label.read() or {}
+        return _Note() if differences(self.label.about, content) else _Note(content["pictures"], content["left-out"])
 
     def make(self, source: ImageDataset, numbers: Sequence[int], workers: int | None, console: Console) -> list[str]:
         """Writes what is not there yet; gives one line for each picture that was left out."""
@@ -239,9 +239,7 @@ class _Array:
         """Notes how far it is, once what is written so far is safe on the disk."""
         file.flush()
         os.fsync(file.fileno())
-        with atomic_file(self.label) as beside:
-            text = json.dumps({**self.about, "pictures": note.pictures, "left-out": note.left_out}, indent=1)
-            beside.write_text(text + "\n", encoding="utf-8")
+        self.label.write(**{"pictures": note.pictures, "left-out": note.left_out})
 
     def _end(self, note: _Note) -> int:
         """Where the rows end, in bytes."""

@@ -1,19 +1,20 @@
 """Several runs on one page, in a folder that has all it needs."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diptych.files import atomic_file
+from diptych.files import OwnedFolder, atomic_file
 from diptych.report import contents, page
 from diptych.report.templates import draw as draw_template
 from diptych.training.run import Run
 
 MARKER = "diptych-comparison.json"
 """Says of a folder that it is a comparison, which may be drawn again."""
+
+FOREIGN = "exists and is no comparison drawn earlier; choose another --out"
 
 SHEETS = 8  # sample sheets of each run
 RESULTS = 12  # pictures of each split
@@ -28,8 +29,8 @@ def draw(runs: Sequence[Run], out: Path) -> Path:
     Raises a `ValueError` when a run is given twice, or when what is at `out` is no comparison.
     """
     labels = list(labelled([run.path for run in runs]))
-    if (out.exists() or out.is_symlink()) and not (out / MARKER).is_file():
-        raise ValueError(f"--out {out}: exists and is no comparison drawn earlier; choose another --out")
+    folder = OwnedFolder(out, {}, MARKER)
+    folder.require_ours(FOREIGN)
     pictures = _Pictures()
     logs = [run.read_log() for run in runs]
     lines = _lines(runs)
@@ -45,9 +46,7 @@ def draw(runs: Sequence[Run], out: Path) -> Path:
         ],
         "results": list(_results(runs, pictures)),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_file(out / MARKER) as beside:
-        beside.write_text(json.dumps({"runs": labels}) + "\n", encoding="utf-8")
+    folder.claim(FOREIGN, runs=labels)
     pictures.write(out / "pictures")
     drawn = draw_template(
         "comparison.html",

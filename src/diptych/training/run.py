@@ -34,7 +34,7 @@ from diptych.data.datasets import Dataset
 from diptych.data.layouts import DataPaths
 from diptych.data.loaders import Fit
 from diptych.devices import Device, Precision
-from diptych.files import atomic_file
+from diptych.files import atomic_file, differences
 from diptych.kinds import Direction
 from diptych.methods import METHODS
 from diptych.methods.settings import MethodSettings, Shape, StrictModel, Uniform, kebab
@@ -327,11 +327,7 @@ class Run:
     def require_same(self, other: "Run") -> None:
         """Raises a `ValueError` that names the first differences when `other` is not this run continued."""
         ours, theirs = _flat(self.values()), _flat(other.values())
-        different = [
-            key
-            for key in sorted(ours.keys() | theirs.keys())
-            if key not in MAY_CHANGE and ours.get(key) != theirs.get(key)
-        ]
+        different = sorted({*differences(ours, theirs), *differences(theirs, ours)} - MAY_CHANGE)
         if different:
             first = [
                 f"{key} {ours.get(key, 'unset')} there, {theirs.get(key, 'unset')} asked for" for key in different[:3]
