@@ -38,11 +38,19 @@ def submit(
     precision: Precision = "auto",
     console: Console | None = None,
 ) -> Path:
-    """Translates the photographs in `data` into the zip file `out`, and gives its path when it can be submitted.
+    """Translates the photographs in `data` into the zip file `out`, checks it, and returns its path.
 
-    `data` is a folder of pictures or of TFRecord files. A photograph that is not 256 x 256 is cut to its middle square
-    and scaled. Raises a `ValueError` with the reason when there are too few or too many photographs, when one cannot be
-    read, when `out` is there already, or when what was written is not what Kaggle takes.
+    A photograph that is not 256 x 256 is cut to its middle square and scaled. Raises a `ValueError` with the reason when
+    there are too few or too many photographs, when one cannot be read, when `out` exists already, or when the zip file is
+    not what Kaggle takes.
+
+    Args:
+        run: The folder of a run, or a model folder.
+        data: The photographs: a folder of 7,000 to 10,000 pictures, or of TFRecord files.
+        out: The zip file to write; Kaggle wants the name images.zip.
+        direction: Which way leads from photographs to paintings; without it, the way of the training.
+        device: Where to run.
+        precision: bf16 or fp32.
     """
     console, data, out = console or Console(), Path(data), Path(out)
     if out.suffix != ".zip":

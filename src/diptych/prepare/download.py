@@ -40,15 +40,20 @@ Progress = Callable[[int, int], None]
 
 
 def download(name: str, *, out: Path | str, mirror: str | None = None, console: Console | None = None) -> Path:
-    """Fetches the data set `name` of the catalogue into the new folder `out`, and gives its path.
+    """Fetches the data set `name` of the catalogue into the new folder `out`, and returns its path.
 
-    `mirror` is the number of another address in the catalogue, or an address of your own (http, https or file) of the same
-    archive. The archive is kept beside `out`, in `.partial-*`, until it is unpacked: after a break of any kind the same call
-    goes on where it was, unless the file at the address has changed meanwhile.
+    An address of your own (http, https or file) is one of the same archive. The archive is kept beside `out`, in
+    `.partial-*`, until it is unpacked: after a break of any kind the same call goes on where it was, unless the file at the
+    address has changed meanwhile.
 
-    Raises a `ValueError` when there is no such data set or mirror, when `out` is there and not empty, when there is no
-    room on the disk, when the address serves nothing, a web page, or something of another size or SHA-256 than the
-    catalogue knows, when the connection breaks off again and again, and when the archive is damaged or not safe to unpack.
+    Raises a `ValueError` when there is no such data set or mirror, when `out` exists and is not empty, when the disk is too
+    full, when the address serves nothing, a web page, or an archive of another size or SHA-256 than the catalogue's, when
+    the connection breaks off again and again, and when the archive is damaged or not safe to unpack.
+
+    Args:
+        name: Which one, such as facades or horse2zebra.
+        out: The folder to write.
+        mirror: The number of another address in the list, or an address of your own.
 
     >>> download("horse2zebra", out="data/horse2zebra", mirror="3")  # doctest: +SKIP
     PosixPath('data/horse2zebra')

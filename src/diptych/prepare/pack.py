@@ -17,7 +17,7 @@ from diptych.files import LABEL, Label, differences
 from diptych.images.files import to_bytes
 from diptych.prepare.catalogue import megabytes
 from diptych.prepare.folders import KEPT, each, locked, made_with, require_outside
-from diptych.prepare.resize import fill, require_size
+from diptych.prepare.resize import Size, fill, parse_size
 from diptych.prepare.scan import alike, counted, look_at, samples
 from diptych.prepare.split import divide, say_alike, undivided
 from diptych.progress import say
@@ -33,7 +33,7 @@ def pack(
     folder: Path | str,
     *,
     out: Path | str,
-    size: tuple[int, int] = (256, 256),
+    size: Size = "256",
     count: int = 0,
     val: float = 0.0,
     seed: int = 0,
@@ -42,34 +42,40 @@ def pack(
 ) -> list[str]:
     """Packs the pictures in `folder` into the array file `out`, uint8 `[N, H, W, 3]`, which trains as the folder does.
 
-    Each picture is scaled to `size`, (width, height) in pixels, the middle cut out of what does not fit, and read as RGB.
-    A folder of train and val becomes two arrays, `out` and one of its name with `-val` (and `-test`). Of a folder without
-    splits `val` is the share, from 0 to 1, that goes there; near-duplicates stay on one side. `count` pictures are drawn by
-    `seed` (0: all). The rows of an array are in the order of the pictures' names. `workers` are threads, by default one a
-    core.
+    Pictures are read as RGB, and are rows in the order of their names. A folder of train and val becomes two arrays, `out`
+    and one of its name with `-val` (and `-test`). The arrays appear whole or not at all; the same call goes on with what
+    was stopped. A hidden file beside each says what it was made with, and which picture each row is.
 
-    The arrays appear whole or not at all; the same call goes on with what was stopped. A hidden file beside each says what
-    it was made with, and which picture each row is. Gives one line for each picture that was left out because it cannot be
-    read. Raises a `ValueError` for what concerns them all: no pictures, too few, an array that is there already.
+    Returns one line for each picture that was left out because it cannot be read. Raises a `ValueError` for a problem of
+    all of them: no pictures, too few, an array that exists already.
+
+    Args:
+        folder: The folder of pictures; it is only read. Its train and val become two arrays.
+        out: The array to write, such as faces.npy.
+        size: In pixels: 256, or 512x256 (width x height); the middle is cut out of what does not fit.
+        count: So many, drawn; 0 takes all.
+        val: Share that goes to an array of its own, from 0 to 1; near-duplicates stay on one side.
+        seed: Another seed draws and divides in another way.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from diptych.data.builtin import facades
     >>> facades.write(folder := Path(tempfile.mkdtemp()), size=32, train=5, val=2)
-    >>> pack(folder, out=folder.with_name(f"{folder.name}.npy"), size=(16, 8))
+    >>> pack(folder, out=folder.with_name(f"{folder.name}.npy"), size="16x8")
     []
     >>> np.load(folder.with_name(f"{folder.name}-val.npy"), mmap_mode="r").shape
     (2, 8, 16, 3)
     """
     folder, out, console = Path(folder), Path(out), console or Console(stderr=True)
-    require_size(*size)
+    sides = parse_size(size)
     if out.suffix.lower() != ARRAY:
         raise ValueError(f"{out}: the array is a {ARRAY} file; --out faces{ARRAY} is expected")
     if not 0 <= val < 1:
         raise ValueError(f"--val {val}: a share from 0 to 1 is expected, which leaves some for train")
     require_outside(out, [folder])
     shares = _find(folder, count, val, seed)
-    about = made_with("pack", {"size": size, "count": count, "val": val, "seed": seed}, [folder])
-    arrays = {split: _Array(array_of(out, split), size, about) for split in SPLIT_FOLDERS}
+    about = made_with("pack", {"size": sides, "count": count, "val": val, "seed": seed}, [folder])
+    arrays = {split: _Array(array_of(out, split), sides, about) for split in SPLIT_FOLDERS}
     wanted = [array for split, array in arrays.items() if split in shares or (val and split == "val")]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -34,14 +34,22 @@ def split(
 ) -> list[str]:
     """Divides the pictures in `folder` into `out/train`, `out/val` and `out/test`; each keeps its path below the folder.
 
-    `val` and `test` are shares from 0 to 1; train has the rest. They are met as nearly as near-duplicates allow, in each
-    sub-folder as in all. In two folders, files of the same stem are pairs if each has its partner; pairs in folders of
-    other names than A and B become NAME/train, NAME/val, as training expects them. `by` is "copy", or "link" for relative
-    symbolic links: unlike hard links they are seen to be links, lead to other disks, and hold when both folders are moved.
-    `workers` are threads, by default one a core. The same call goes on with what was stopped.
+    The shares are met as nearly as near-duplicates allow, in each sub-folder as in all. In two folders, files of the same
+    stem are pairs if each has its partner; pairs in folders of other names than A and B become NAME/train, NAME/val, as
+    training expects them. Links are symbolic and relative: unlike hard links they are seen to be links, lead to other
+    disks, and hold when both folders are moved. The same call goes on with what was stopped.
 
-    Gives one line for each picture that was left behind because it or its partner cannot be read. Raises a `ValueError`
-    for what concerns them all: shares, a folder that has splits, too few pictures, a target in the folder or of another.
+    Returns one line for each picture that was left out because it or its partner cannot be read. Raises a `ValueError` for
+    a problem of all of them: shares, a folder that has splits, too few pictures, a target in the folder or of another call.
+
+    Args:
+        folder: The folder of pictures; it is only read.
+        out: The folder to write.
+        val: Share that goes to val, from 0 to 1.
+        test: Share that goes to test, from 0 to 1.
+        seed: Another seed divides in another way.
+        by: Copies, or symbolic links.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from diptych.data.builtin import facades
