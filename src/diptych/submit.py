@@ -133,9 +133,9 @@ def _fingerprint(model: Model) -> str:
 
 def _paint_missing(model: Model, photos: CachedDataset, files: list[Path], console: Console) -> None:
     missing = [index for index, file in enumerate(files) if not file.exists()]
-    there = len(files) - len(missing)
-    if there:
-        say(console, f"{files[0].parent}: {there} are there already, {len(missing)} are missing")
+    done = len(files) - len(missing)
+    if done:
+        say(console, f"{files[0].parent}: {done} are there already, {len(missing)} are missing")
     with counting(console, "painting") as progress:
         for first in range(0, len(missing), AT_ONCE):
             indices = missing[first : first + AT_ONCE]
@@ -143,7 +143,7 @@ def _paint_missing(model: Model, photos: CachedDataset, files: list[Path], conso
             for painting, index in zip(model.batch({"x": x}), indices, strict=True):
                 in_colour = to_channels(from_tensor(painting), 3)
                 encode(Pixels(in_colour), files[index])
-            progress(there + first + len(indices), len(files))
+            progress(done + first + len(indices), len(files))
 
 
 def _pack(files: list[Path], out: Path) -> None:

@@ -65,14 +65,14 @@ def blank(
     def change(pixels: Pixels, name: str) -> Pixels:
         values = pixels.values.copy()
         alpha = None if pixels.alpha is None else pixels.alpha.copy()
-        places = [centre(pixels.size, share)]
+        boxes = [centre(pixels.size, share)]
         if hole == "random":
             generator = Random(os.fsencode(f"{seed} {name}"))
-            places = [anywhere(pixels.size, min_share, share, generator) for _ in range(count)]
-        for place in places:
-            values[place] = in_kind(colour, pixels)
+            boxes = [anywhere(pixels.size, min_share, share, generator) for _ in range(count)]
+        for box in boxes:
+            values[box] = in_kind(colour, pixels)
             if alpha is not None:
-                alpha[place] = np.iinfo(alpha.dtype).max
+                alpha[box] = np.iinfo(alpha.dtype).max
         return Pixels(values, alpha)
 
     settings = {"hole": hole, "share": share, "min-share": min_share, "count": count, "fill": fill, "seed": seed}

@@ -30,7 +30,7 @@ from diptych.progress import counting, say
 
 CHUNK = 2**18
 TIMEOUT = 60.0  # seconds without a byte
-TRIES = 5  # in a row that bring no more than was there
+TRIES = 5  # in a row without a new byte
 PAUSE = 1.0  # seconds before the second try, doubled before each further one
 LARGEST = 32 * 2**30  # bytes of an archive whose size nobody says
 ADDRESS = re.compile(r"(https?://|file:///)[!-~]+")
@@ -128,7 +128,7 @@ class _Partial:
             beside.write_text(json.dumps(note), encoding="utf-8")
 
     def read_note(self, address: str) -> dict[str, Any]:
-        """What `begin` was told; empty where nothing is there, or something from another address."""
+        """What `begin` noted; empty without a note, or with one of another address."""
         if not self.note.exists():
             return {}
         note: dict[str, Any] = json.loads(self.note.read_text(encoding="utf-8"))
@@ -172,9 +172,9 @@ def _fetch(job: _Job, progress: Progress) -> None:
             _receive(job, note, progress)
             return
         except _BrokenError as broken:
-            there = job.partial.size()
-            tries = 1 if there > furthest else tries + 1
-            furthest = max(furthest, there)
+            size = job.partial.size()
+            tries = 1 if size > furthest else tries + 1
+            furthest = max(furthest, size)
             if tries == TRIES:
                 then = "goes on" if job.partial.read_note(job.address).get("validator") else "begins again"
                 raise job.mistake(f"{broken}, {TRIES} times; the same command {then}") from None
@@ -268,7 +268,7 @@ def _validator(headers: Message) -> str | None:
 
 
 def _is_the_rest(headers: Message, had: int, note: dict[str, Any]) -> bool:
-    """Whether an answer goes on exactly after what is there, in the same version; not every server heeds If-Range."""
+    """Whether an answer continues exactly after the bytes on disk, in the same version; not every server heeds If-Range."""
     span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
     return (
         span is not None

@@ -1,4 +1,4 @@
-"""One tool over whole folders: each picture by itself, several at once, going on where it was stopped."""
+"""Applies one tool to whole folders: several pictures at once, resuming where it was stopped."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 KEPT = "what is done is kept; the same command goes on"
-AHEAD = 32  # items a worker: results that are large wait in memory for those before them
+AHEAD = 32  # items per worker in flight: large results wait in memory for those before them
 
 
 def convert(
@@ -35,9 +35,9 @@ def convert(
 ) -> list[str]:
     """Puts every picture of `inputs` (files and folders) through `change(pixels, name)` into the folder `out`.
 
-    A picture keeps its place and name below its folder, or gets another `suffix`. Gives one line for each picture that
-    could not be read or written; the others are there. What was stopped is gone on with by the same call. Raises a
-    `ValueError` before the first picture for what concerns them all.
+    A picture keeps its place and name below its folder, or gets another `suffix`. Returns one line for each picture
+    that could not be read or written; the others are written. The same call resumes an interrupted one. Raises a
+    `ValueError` before the first picture for a problem of all of them.
     """
     out = Path(out)
     sources = as_paths(inputs)
@@ -103,9 +103,9 @@ def each_missing(
     workers: int | None = None,
     console: Console | None = None,
 ) -> list[str]:
-    """Does `work` for every job whose target is not there yet; gives one line for each that failed, in their order.
+    """Does `work` for every job whose target is missing; returns one line for each that failed, in their order.
 
-    Targets appear whole or not at all, so what is there is done. `workers` are threads, by default one a core.
+    Targets appear whole or not at all, so an existing one is done. `workers` are threads, by default one a core.
     """
     missing = [job for job in jobs if not job[1].exists()]
 
@@ -128,9 +128,9 @@ def each(
     doing: str,
     workers: int | None = None,
     console: Console | None = None,
-    there: int = 0,
+    done_before: int = 0,
 ) -> Iterator[Result]:
-    """What `work` gives for each of `items`, in their order, several at once; `there` have been done before."""
+    """The results of `work` on `items`, in their order, several at once; `done_before` more were done earlier."""
     workers = workers or os.cpu_count() or 1
     pool, block = ThreadPoolExecutor(workers), AHEAD * workers
     results = (result for i in range(0, len(items), block) for result in pool.map(work, items[i : i + block]))
@@ -138,9 +138,9 @@ def each(
     torch.set_num_threads(1)  # the workers are the parallelism; with threads below them each call waits for a core
     try:
         with counting(console or Console(stderr=True), doing) as progress:
-            for done, result in enumerate(results, start=there + 1):
+            for done, result in enumerate(results, start=done_before + 1):
                 yield result
-                progress(done, there + len(items))
+                progress(done, done_before + len(items))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(threads)

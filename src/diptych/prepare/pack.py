@@ -23,10 +23,10 @@ from diptych.prepare.split import divide, say_alike, undivided
 from diptych.progress import say
 
 KEEP_EVERY = 500
-"""Pictures after which it is noted how far the work is: a killed process loses no more."""
+"""Pictures between notes of the progress: a killed process loses no more."""
 
 Share = tuple[ImageDataset, Sequence[int]]
-"""What becomes one array: a source, and which of its pictures."""
+"""The rows of one array: a dataset, and the indices of its pictures."""
 
 
 def pack(
@@ -98,7 +98,7 @@ def pack(
 
 
 def _find(folder: Path, count: int, val: float, seed: int) -> dict[Split, Share]:
-    """The pictures of each split that there is, or so many of them; a `ValueError` when they cannot be had."""
+    """The pictures of each split, or `count` of them; a `ValueError` when there are too few."""
     found = {split: source for split in SPLIT_FOLDERS if (source := find_images(DataPaths(folder), split))}
     if val:
         undivided(folder)
@@ -128,8 +128,8 @@ def _divide(
     """Train and val, near-duplicates on one side."""
     assert isinstance(source, FileDataset)
     paths = {source.paths[number]: number for number in numbers}
-    looks, _ = look_at([*paths], workers, console)
-    groups = alike(samples(paths, []), looks)
+    infos, _ = look_at([*paths], workers, console)
+    groups = alike(samples(paths, []), infos)
     say_alike(folder, groups, console)
     division = divide(groups, {"train": 1 - val, "val": val}, seed, [folder])
     held_out = {paths[path] for group in division["val"] for (path,) in group}
@@ -139,7 +139,7 @@ def _divide(
 
 @dataclass
 class _Note:
-    """How far an array is: the pictures that are its rows, in their order, and why others are not."""
+    """The progress of an array: the names of its rows, in their order, and why others were left out."""
 
     pictures: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class _Note:
         return len(self.pictures) + len(self.left_out)
 
     def begins(self, names: Sequence[str]) -> bool:
-        """Whether it is these pictures that were worked on, from the first one on."""
+        """Whether the work so far was on the first of these pictures."""
         return self.pictures == [name for name in names[: self.done] if name not in self.left_out]
 
 
@@ -163,7 +163,7 @@ class _Array:
         self.label = Label(file.with_name(f".{file.name}{LABEL}"), about)
 
     def require_own(self, wanted: bool) -> None:
-        """Raises a `ValueError` when there is such an array that was not made by this very call."""
+        """Raises a `ValueError` when the array exists and was not made by this call."""
         if not os.path.lexists(self.file):
             return
         about = self.label.about
@@ -173,17 +173,17 @@ class _Array:
             raise ValueError(f"{self.file}: exists already{how}; choose another --out, nothing is overwritten")
 
     def forget(self) -> None:
-        """Removes what is begun."""
+        """Removes the unfinished file and its label."""
         self.partial.unlink(missing_ok=True)
         self.label.file.unlink(missing_ok=True)
 
     def read_note(self) -> _Note:
-        """How far it is; nothing is done where the label says that it was begun by another call."""
+        """The progress; none when the label is another call's."""
         content = self.label.read() or {}
         return _Note() if differences(self.label.about, content) else _Note(content["pictures"], content["left-out"])
 
     def make(self, source: ImageDataset, numbers: Sequence[int], workers: int | None, console: Console) -> list[str]:
-        """Writes what is not there yet; gives one line for each picture that was left out."""
+        """Writes the missing rows; returns one line for each picture that was left out."""
         note, names = self.read_note(), [source.name(number) for number in numbers]
         if self.file.exists():
             if note.done != len(names) or not note.begins(names):
@@ -192,7 +192,7 @@ class _Array:
         written = self.partial.stat().st_size if self.partial.exists() else 0
         if not note.done or not note.begins(names) or written < self._end(note):
             note = _Note()
-            self.forget()  # lest what is written now be taken for what an older label speaks of
+            self.forget()  # an older label must not describe what is written now
         self.partial.touch()
         with self.partial.open("r+b") as file:
             file.truncate(self._end(note))
@@ -242,7 +242,7 @@ class _Array:
                 self._keep(file, note)
 
     def _keep(self, file: BinaryIO, note: _Note) -> None:
-        """Notes how far it is, once what is written so far is safe on the disk."""
+        """Notes the progress, after the rows are safe on the disk."""
         file.flush()
         os.fsync(file.fileno())
         self.label.write(**{"pictures": note.pictures, "left-out": note.left_out})
@@ -254,7 +254,7 @@ class _Array:
 
 
 def _header(rows: int, height: int, width: int) -> bytes:
-    """What an array file begins with; numpy leaves room in it for the number of rows to change in place."""
+    """The header of an array file; numpy leaves space in it for the number of rows to change in place."""
     header = io.BytesIO()
     shape = (rows, height, width, 3)
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})

@@ -134,16 +134,16 @@ def _as_large_as_fits(shape: Sides, box: Sides) -> Sides:
 
 
 def _cut(pixels: Pixels, height: int, width: int) -> Pixels:
-    place = middle((height, width), pixels.size)
-    return Pixels(pixels.values[place], None if pixels.alpha is None else pixels.alpha[place])
+    box = middle((height, width), pixels.size)
+    return Pixels(pixels.values[box], None if pixels.alpha is None else pixels.alpha[box])
 
 
 def _pad(pixels: Pixels, height: int, width: int, colour: Pixels) -> Pixels:
-    place = middle(pixels.size, (height, width))
+    box = middle(pixels.size, (height, width))
     values = np.tile(in_kind(colour, pixels), (height, width, 1))
-    values[place] = pixels.values
+    values[box] = pixels.values
     if pixels.alpha is None:
         return Pixels(values)
     alpha = np.full((height, width), np.iinfo(pixels.alpha.dtype).max, pixels.alpha.dtype)
-    alpha[place] = pixels.alpha
+    alpha[box] = pixels.alpha
     return Pixels(values, alpha)

@@ -62,7 +62,7 @@ def split(
     folder, out, console = Path(folder), Path(out), console or Console(stderr=True)
     shares = _shares(val, test)
     paths = undivided(folder)
-    place, pairs = partners(folder, paths)
+    data_paths, pairs = partners(folder, paths)
     found = samples(paths, pairs)
     sides, unit = ([], "pair") if pairs else (two_folders(folder, paths), "picture")
     for side in sides or [folder]:
@@ -74,19 +74,19 @@ def split(
     behind = f"; left behind: {counted(others, 'file')} of other kinds" if others else ""
     say(console, f"{folder}: {counted(len(found), unit)}{' by stem' if pairs else ''}{each}{behind}")
 
-    looks, problems = look_at(paths, workers, console)
+    infos, problems = look_at(paths, workers, console)
     for sample in found:
-        if any(path in looks for path in sample) and not all(path in looks for path in sample):
+        if any(path in infos for path in sample) and not all(path in infos for path in sample):
             a, b = sample
-            whole, broken = (a, b) if a in looks else (b, a)
+            whole, broken = (a, b) if a in infos else (b, a)
             problems.append(f"{whole}: left behind, because its partner {broken} cannot be read")
-    groups = alike(found, looks)
+    groups = alike(found, infos)
     say_alike(folder, groups, console)
     division = divide(groups, shares, seed, sides or [folder])
 
     def target(split: Split, path: Path) -> Path:
         name = path.relative_to(folder)
-        if place.folder_b is None:
+        if data_paths.folder_b is None:
             return out / split / name
         return out / name.parts[0] / split / Path(*name.parts[1:])
 
@@ -141,8 +141,8 @@ def divide(
 ) -> dict[Split, list[Group]]:
     """Every group of near-duplicates to one split, as nearly by the shares as that allows; the seed draws.
 
-    Train has something of each sub-folder, which may be a class, if there is as much to exchange for it. Each split has
-    something of each of `folders`; a `ValueError` names the one that has too little for that.
+    Train gets pictures of each sub-folder, which may be a class, where a group of equal size can be exchanged. Each split
+    gets pictures of each of `folders`; a `ValueError` names the one that has too few for that.
     """
     division = _divide(groups, shares, Random(seed))
     _learn_of_all(division)
@@ -152,7 +152,7 @@ def divide(
 
 
 def _divide(groups: Sequence[Group], shares: dict[Split, float], generator: Random) -> dict[Split, list[Group]]:
-    """Every group to the split that is furthest behind its share of all that was given out so far.
+    """Each group goes to the split that is furthest below its share so far.
 
     Folder after folder, so that each is divided as all are; in a folder the large groups first, so that small ones can
     even out what they leave.
@@ -170,18 +170,18 @@ def _divide(groups: Sequence[Group], shares: dict[Split, float], generator: Rand
 
 
 def _learn_of_all(division: dict[Split, list[Group]]) -> None:
-    """Gives train a group of each sub-folder of which it has none, for one as large of which it has others."""
+    """Where train has no group of a sub-folder, exchanges one of equal size, of a sub-folder that train knows better."""
     train = division["train"]
     learnt = Counter(parent for group in train for parent in _parents(group))
     for groups in (groups for split, groups in division.items() if split != "train"):
-        for place, group in enumerate(groups):
+        for index, group in enumerate(groups):
             if any(parent in learnt for parent in _parents(group)):
                 continue
             spare = (
                 own for own in train if len(own) == len(group) and all(learnt[parent] > 1 for parent in _parents(own))
             )
             if own := next(spare, None):
-                groups[place], train[train.index(own)] = own, group
+                groups[index], train[train.index(own)] = own, group
                 learnt.subtract(_parents(own))
                 learnt.update(_parents(group))
 
@@ -191,7 +191,7 @@ def _parents(group: Group) -> set[Path]:
 
 
 def _fill_up(division: dict[Split, list[Group]], side: Path) -> None:
-    """Gives every split that has nothing of a side the smallest group of the split that has most groups of it."""
+    """If a split has no picture of one side, moves the smallest group there from the split with the most groups."""
     for split, groups in division.items():
         here = {
             other: [group for group in its if any(path.is_relative_to(side) for sample in group for path in sample)]
