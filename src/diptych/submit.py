@@ -24,6 +24,11 @@ from diptych.training.run import names_digest
 COUNT = (7_000, 10_000)
 SIZE = 256
 LABEL = "made-with.json"
+FOREIGN = "is needed for the single paintings and holds something else; move it away"
+OTHER = (
+    "holds paintings of another submission ({} differ); give its command again to go on with it, choose another --out, "
+    "or move the folder away"
+)
 AT_ONCE = 8
 THREADS = 4
 
@@ -68,24 +73,13 @@ def submit(
             f"{data}: holds {len(photos)} pictures; Kaggle takes {COUNT[0]} to {COUNT[1]} in one submission"
         )
     paintings = out.with_name(f"{out.name}.paintings")
-    made_with = {
-        "model": _fingerprint(model),
-        "direction": model.direction,
-        "precision": model.precision,
-        "photographs": names_digest([photos.source]),
-    }
-    folder = OwnedFolder(paintings, made_with, LABEL)
-    messages = (
-        "is needed for the single paintings and holds something else; move it away",
-        "holds paintings of another submission ({} differ); give its command again to go on with it, choose another "
-        "--out, or move the folder away",
-    )
-    folder.require_ours(*messages, joined=" and ")
+    folder = OwnedFolder(paintings, _made_with(model, photos), LABEL)
+    folder.require_ours(FOREIGN, OTHER, joined=" and ")
     with counting(console, "looking at every photograph") as progress:
         photos.check(THREADS, progress)
     say(console, f"{run}: {len(photos)} photographs of {data}, {model.direction}, with the model of step {model.step}")
 
-    folder.claim(*messages)
+    folder.claim(FOREIGN, OTHER)
     files = [paintings / f"{number:05d}.jpg" for number in range(1, len(photos) + 1)]
     try:
         _paint_missing(model, photos, files, console)
@@ -120,6 +114,15 @@ def check(file: Path) -> list[str]:
             elif shape != (SIZE, SIZE, 3):
                 problems.append(f"{name}: is {shape}, {(SIZE, SIZE, 3)} is expected")
     return problems
+
+
+def _made_with(model: Model, photos: CachedDataset) -> dict[str, str]:
+    return {
+        "model": _fingerprint(model),
+        "direction": model.direction,
+        "precision": model.precision,
+        "photographs": names_digest([photos.source]),
+    }
 
 
 def _fingerprint(model: Model) -> str:

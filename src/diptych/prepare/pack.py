@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -70,8 +70,6 @@ def pack(
     sides = parse_size(size)
     if out.suffix.lower() != ARRAY:
         raise ValueError(f"{out}: the array is a {ARRAY} file; --out faces{ARRAY} is expected")
-    if not 0 <= val < 1:
-        raise ValueError(f"--val {val}: a share from 0 to 1 is expected, which leaves some for train")
     require_outside(out, [folder])
     shares = _find(folder, count, val, seed)
     about = made_with("pack", {"size": sides, "count": count, "val": val, "seed": seed}, [folder])
@@ -80,11 +78,7 @@ def pack(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with locked(out, "packing"):
-            for array in arrays.values():
-                array.require_own(array in wanted)
-            for array in arrays.values():
-                if array not in wanted:  # begun by another call and given up
-                    array.forget()
+            _require_own(arrays.values(), wanted)
             if all(array.file.exists() for array in wanted):
                 say(console, f"{out}: packed already; nothing to do")
                 return [line for array in wanted for line in array.read_note().left_out.values()]
@@ -97,8 +91,19 @@ def pack(
         ) from error
 
 
+def _require_own(arrays: Collection["_Array"], wanted: Collection["_Array"]) -> None:
+    """Raises a `ValueError` for an array of another call; forgets what such a call began and gave up."""
+    for array in arrays:
+        array.require_own(array in wanted)
+    for array in arrays:
+        if array not in wanted:
+            array.forget()
+
+
 def _find(folder: Path, count: int, val: float, seed: int) -> dict[Split, Share]:
     """The pictures of each split, or `count` of them; a `ValueError` when there are too few."""
+    if not 0 <= val < 1:
+        raise ValueError(f"--val {val}: a share from 0 to 1 is expected, which leaves some for train")
     found = {split: source for split in SPLIT_FOLDERS if (source := find_images(DataPaths(folder), split))}
     if val:
         undivided(folder)

@@ -3,7 +3,8 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -11,7 +12,7 @@ from typing import Literal
 from rich.console import Console
 
 from diptych.data.datasets import FileDataset
-from diptych.data.layouts import Split, find_singles, idx_files
+from diptych.data.layouts import DataPaths, Split, find_singles, idx_files
 from diptych.data.outputs import Job
 from diptych.files import atomic_file
 from diptych.prepare.folders import claim, each_missing
@@ -75,32 +76,45 @@ def split(
     say(console, f"{folder}: {counted(len(found), unit)}{' by stem' if pairs else ''}{each}{behind}")
 
     infos, problems = look_at(paths, workers, console)
-    for sample in found:
-        if any(path in infos for path in sample) and not all(path in infos for path in sample):
-            a, b = sample
-            whole, broken = (a, b) if a in infos else (b, a)
-            problems.append(f"{whole}: left behind, because its partner {broken} cannot be read")
+    problems += _left_behind(pairs, infos)
     groups = alike(found, infos)
     say_alike(folder, groups, console)
     division = divide(groups, shares, seed, sides or [folder])
+    jobs = _plan(division, folder, out, data_paths, console)
+    return problems + each_missing(jobs, _BY[by], "split", workers, console)
 
-    def target(split: Split, path: Path) -> Path:
-        name = path.relative_to(folder)
-        if data_paths.folder_b is None:
-            return out / split / name
-        return out / name.parts[0] / split / Path(*name.parts[1:])
 
+def _plan(
+    division: dict[Split, list[Group]], folder: Path, out: Path, data_paths: DataPaths, console: Console
+) -> list[Job]:
+    """Which picture goes where; a `ValueError` when an earlier call put one of them into another split."""
     jobs: list[Job] = []
     for part, its_groups in division.items():
         its_paths = [path for group in its_groups for sample in group for path in sample]
-        jobs += [(path, target(part, path)) for path in its_paths]
-        strays = (target(other, path) for other in shares if other != part for path in its_paths)
-        if stray := next((stray for stray in strays if os.path.lexists(stray)), None):
+        targets = {
+            split: [_target(out, split, path.relative_to(folder), data_paths) for path in its_paths]
+            for split in division
+        }
+        jobs += zip(its_paths, targets.pop(part), strict=True)
+        if stray := next(filter(os.path.lexists, chain.from_iterable(targets.values())), None):
             raise ValueError(
                 f"{stray}: belongs to {part} now, because pictures in {folder} have changed since; choose another --out"
             )
         say(console, f"{part}: {counted(len(its_paths), 'picture')}")
-    return problems + each_missing(jobs, _BY[by], "split", workers, console)
+    return jobs
+
+
+def _left_behind(pairs: Iterable[tuple[Path, Path]], infos: Collection[Path]) -> list[str]:
+    """A line for each half of a pair whose other half cannot be read."""
+    broken = [(a, b) if a in infos else (b, a) for a, b in pairs if (a in infos) != (b in infos)]
+    return [f"{a}: left behind, because its partner {b} cannot be read" for a, b in broken]
+
+
+def _target(out: Path, split: Split, name: Path, data_paths: DataPaths) -> Path:
+    """Where a picture of this path below its folder goes: into the split, or, of two folders, into the split of its own."""
+    if data_paths.folder_b is None:
+        return out / split / name
+    return out / name.parts[0] / split / Path(*name.parts[1:])
 
 
 def _shares(val: float, test: float) -> dict[Split, float]:
