@@ -1,5 +1,6 @@
 """The command line: every mistake is one clear line and status 2, before anything is written."""
 
+import json
 import re
 import shlex
 import shutil
@@ -12,7 +13,7 @@ from typing import Annotated
 
 import numpy as np
 import pytest
-from cyclopts import App
+from cyclopts import App, Group
 from cyclopts.completion.detect import ShellDetectionError
 from PIL import Image
 from pydantic import AfterValidator, BaseModel
@@ -167,7 +168,9 @@ def test_from_training_to_a_page(call: Call, pairs: Path, tmp_path: Path) -> Non
     assert (status, "finished; nothing to do" in out) == (0, True)
     assert "side-by-side" in train(call, pairs, run, "--dry-run")[1]
     refused(train(call, pairs, run, "--seed", 1), "holds another run", "--fresh")
-    assert call("evaluate", run, "--data", pairs, "--baselines")[0] == 0
+    assert call("evaluate", run, "--data", pairs, "--baselines", "--metrics", "l1, psnr")[0] == 0
+    measured = [json.loads(line)["metrics"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {name.partition("/")[0] for metrics in measured for name in metrics} == {"l1", "psnr"}
     assert call("report", run)[1].strip() == str(run / "index.html")
     assert (run / "index.html").exists()
     assert call("translate", run, pairs / "val", "--out", tmp_path / "out")[0] == 0
@@ -289,9 +292,9 @@ def test_choices_are_shown_where_a_validator_knows_them() -> None:
         other: Annotated[str, AfterValidator(Choices())] | None = None
         name: Annotated[str, AfterValidator(str.strip)] = ""
 
-    fields = Own.model_fields
-    told = {name: cli.training._kind(field.annotation, field.metadata) for name, field in fields.items()}
-    assert told == {"generator": "unet|resnet9", "other": "unet|resnet9", "name": "STR"}
+    told = {flag.name: flag.annotation.__metadata__[0] for flag in cli.training._flags(Own, "", Group("Settings"))}
+    assert [flag.metavar for flag in told.values()] == ["unet|resnet9", "unet|resnet9", "STR"]
+    assert told["other"].show_default is False
 
 
 @pytest.mark.parametrize("words", ["", "translate", "data", "data resize", "train", "train pix2pix"])
