@@ -27,12 +27,21 @@ def sample(
     device: Device = "auto",
     precision: Precision = "auto",
 ) -> list[Path]:
-    """Draws `count` pictures of each `label`, of all that the model knows if none is given, and gives the files written.
+    """Generates `count` pictures of each `label` and returns the files written; the same seed gives the same pictures.
 
-    `out` is a picture file for a sheet, RGB: a row for each label, or, of one label, about as many rows as columns. Or it is
-    a folder (it is there, ends with a slash, or has no suffix) for files that training can read, `out/LABEL/00000.png`.
-    The same seed gives the same pictures (`Model.sample`). Raises a `ValueError` for a label that the model does not know, a
-    model that needs pictures to start from, or a file that is there already and may not be written over (`overwrite`).
+    A sheet is RGB, with a row for each label, or, of one label, about as many rows as columns. Single files are written as
+    training reads them, `out/LABEL/00000.png`. Raises a `ValueError` for a label that the model does not know, a model that
+    needs pictures to start from, and a file that exists already.
+
+    Args:
+        run: The folder of a run, also while it is still training, or a model folder.
+        out: A picture file to write, a row for each label; or a folder, such as digits/, for single files.
+        label: The class, by its name; may be given several times. Without it, every class.
+        count: Pictures of each class.
+        seed: Seed of the noise.
+        overwrite: Write over older results.
+        device: Where to run.
+        precision: bf16 or fp32.
     """
     model = load(run, device=device, precision=precision)
     named = label if isinstance(label, Iterable) and not isinstance(label, str) else [label]

@@ -15,7 +15,7 @@ from diptych.data.datasets import Dataset, classes_of
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
 from diptych.data.paths import DataPaths
 from diptych.devices import choose_device, choose_precision
-from diptych.files import alone
+from diptych.files import alone, is_vacant
 from diptych.methods import METHODS, sketch
 from diptych.progress import counting, say
 from diptych.training import checkpoint
@@ -174,7 +174,7 @@ def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
                 f"{run.path}: has a model but no checkpoints to continue from; put its checkpoints back, choose another "
                 "--out, or add --fresh to set it aside and start anew"
             )
-    elif run.path.exists() and (not run.path.is_dir() or any(f for f in run.path.iterdir() if f.name != ".lock")):
+    elif not is_vacant(run.path, ".lock"):
         raise ValueError(f"{run.path}: exists and is not a run; choose another --out, nothing of yours is overwritten")
 
 

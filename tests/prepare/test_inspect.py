@@ -18,13 +18,13 @@ from rich.console import Console
 
 from diptych.cli import run
 from diptych.data.builtin import facades, shapes
+from diptych.files import LABEL
 from diptych.images import files
 from diptych.images.files import Array
 from diptych.kinds import DataKind
 from diptych.methods import METHODS
 from diptych.methods.pix2pix import Pix2Pix
 from diptych.prepare import scan
-from diptych.prepare.folders import LABEL
 from diptych.prepare.inspect import Findings, inspect, show
 from diptych.prepare.scan import CELL, scan_all, split_of
 

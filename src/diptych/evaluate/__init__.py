@@ -49,17 +49,31 @@ def evaluate(
     device: Device = "auto",
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Measures the model of `run` on the held-out pictures of `data`, or the pictures in `fake` beside those in `real`.
+    """Measures the model of `run` on held-out pictures, or the pictures in `fake` beside those in `real`.
 
-    What is translated is compared with targets (`translation.measure`), what is drawn out of noise is read by a classifier
-    (`generation.measure`), folders are taken as they are (`folders.measure`); `names` are metrics, without them all that the
-    pictures allow. `results/` in the run gets single pictures, thumbnails and their numbers; `metrics.jsonl` in the run, or
-    in the folder `out`, gets one line for the model and one for each answer without a model. Gives those lines.
+    Translations are compared with targets (`translation.measure`), generated pictures are read by a classifier
+    (`generation.measure`), folders are taken as they are (`folders.measure`). `results/` in the run gets single pictures,
+    thumbnails and their numbers; `metrics.jsonl`, in the run or in `out`, one line for the model and one for each baseline.
+    Returns those lines. A metric whose weights are missing is listed under "not-measured" with the reason, and the rest is
+    measured. Raises a `ValueError` when there is nothing to measure on.
 
-    The metrics of sets of pictures look through Inception, or through the exported network in the file `features`. Weights
-    are looked for in the folder `weights`, else where `weights.find` says, and fetched only if `fetch_weights`; where there
-    are none, a line says so under "not-measured", and everything else is measured. Raises a `ValueError` when there is
-    nothing to measure on.
+    Args:
+        run: The folder of a run.
+        data: The folder of pictures, or an array of them (npy); its val (or test) split is measured.
+        data_a: The folder of A, where A and B lie apart; with --data-b.
+        data_b: The folder of B.
+        real: Without a run: a folder of real pictures; with --fake.
+        fake: A folder of pictures to be measured beside the real ones.
+        out: With --real and --fake: a folder for metrics.jsonl; without it, the numbers are only printed.
+        names: Names, separated by commas; without it, all that the pictures allow.
+        baselines: Measure answers without a model too, such as the mean training target.
+        direction: Measure a model that translates both ways this way only.
+        features: An exported network (.pt2) in place of Inception, for fid, kid, mifid, precision and recall.
+        weights: The folder in which the weights of Inception and AlexNet lie; else $DIPTYCH_WEIGHTS, else torch's own
+            cache.
+        fetch_weights: Download weights that are not there.
+        device: Where to run.
+        progress: Called with the name of a piece of work, how much of it is done, and all of it.
     """
     options = EvalOptions(
         names=names,

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diptych import cache, metrics
+from diptych import metrics
 from diptych.data import layouts
 from diptych.data.datasets import Dataset, LabelledDataset
 from diptych.data.loaders import evenly_spaced, open_cached
@@ -30,6 +30,7 @@ from diptych.evaluate.learning import learn
 from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, open_sets
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Results, Score, as_line
+from diptych.files import cached, digest
 from diptych.images.files import as_bytes, from_bytes
 from diptych.methods import METHODS
 from diptych.metrics import features
@@ -200,7 +201,7 @@ def _drawn(model: Model, classes: Sequence[str], counts: Mapping[str | None, int
 def _judge(real: _Set, classes: int, device: torch.device, options: EvalOptions) -> Classifier:
     """The classifier that has learnt from these real pictures, now or at an earlier evaluation."""
     of_each = [real.pictures[real.labels == label] for label in range(classes)]
-    name = f"classifier-{cache.digest(f'{EPOCHS} {LEAST_STEPS} {BATCH} {LR}', *of_each)}"
+    name = f"classifier-{digest(f'{EPOCHS} {LEAST_STEPS} {BATCH} {LR}', *of_each)}"
 
     def taught() -> dict[str, Tensor]:
         said = options.progress_of("the classifier learns from real pictures")
@@ -209,7 +210,7 @@ def _judge(real: _Set, classes: int, device: torch.device, options: EvalOptions)
     _, channels, size, _ = real.pictures.shape
     with torch.random.fork_rng():
         judge = Classifier(channels, size=size, classes=classes)
-    judge.load_state_dict(cache.kept(name, taught))
+    judge.load_state_dict(cached(name, taught))
     return judge.to(device).eval()
 
 

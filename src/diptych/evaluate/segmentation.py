@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diptych import cache
 from diptych.data.loaders import Progress
 from diptych.evaluate.learning import learn
+from diptych.files import cached, digest
 from diptych.images.files import from_bytes
 from diptych.images.label_maps import classes_of
 from diptych.images.spec import EIGHT_BIT
@@ -31,11 +31,11 @@ def taught(
     same pairs in the same order give the same one on the same machine, on a CPU to the last bit.
     """
     constants = f"segmenter {VERSION} {WIDTHS} {STEPS} {BATCH} {LR} {SHIFT}"
-    name = f"segmenter-{cache.digest(constants, [palette], map(torch.cat, zip(photos, maps, strict=True)))}"
+    name = f"segmenter-{digest(constants, [palette], map(torch.cat, zip(photos, maps, strict=True)))}"
     with torch.random.fork_rng():
         torch.manual_seed(0)
         segmenter = Segmenter(photos.shape[1], classes=len(palette)).to(device)
-        segmenter.load_state_dict(cache.kept(name, lambda: _learn(segmenter, photos, maps, palette, progress)))
+        segmenter.load_state_dict(cached(name, lambda: _learn(segmenter, photos, maps, palette, progress)))
     return segmenter.eval()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from diptych import cache
+from diptych.files import cached, digest
 from diptych.images import geometry
 from diptych.images.files import from_bytes
 from diptych.images.spec import EIGHT_BIT
@@ -76,8 +76,8 @@ def of_set(features: Features, pictures: Pictures, *, keep: bool = False, progre
     """
     if not keep:
         return _read(features, pictures, progress)
-    name = f"features-{cache.digest(features.name, features.resizing, pictures)}"
-    return cache.kept(name, lambda: {"features": _read(features, pictures, progress)})["features"]
+    name = f"features-{digest(features.name, features.resizing, pictures)}"
+    return cached(name, lambda: {"features": _read(features, pictures, progress)})["features"]
 
 
 def _read(features: Features, pictures: Pictures, progress: Progress | None) -> Tensor:

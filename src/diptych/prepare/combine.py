@@ -21,9 +21,15 @@ def combine(
 ) -> list[str]:
     """Joins every picture in the folder `a` with the one of the same stem in `b`, as one PNG each in the folder `out`.
 
-    Folders such as train and val keep their place. Grey beside colour becomes colour, 8 beside 16 bits 16; what is
-    see-through is laid on white. Gives one line for each pair that was skipped, because a file cannot be read or the two
-    have different sizes; raises a `ValueError` for what concerns them all, and when a picture has no partner.
+    Folders such as train and val keep their place. Grey beside colour becomes colour, 8 beside 16 bits 16; transparent
+    pictures are laid on white. Returns one line for each pair that was skipped, because a file cannot be read or the two
+    have different sizes; raises a `ValueError` for a problem of all of them, and when a picture has no partner.
+
+    Args:
+        a: The folder of the left halves.
+        b: The folder of the right halves.
+        out: The folder to write.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from PIL import Image

@@ -28,9 +28,15 @@ def edges(
 ) -> list[str]:
     """Draws the edges of every picture (files and folders), black on white, as an 8-bit grey PNG into the folder `out`.
 
-    `sigma` (pixels) smooths texture away before edges are looked for; `detail` above 1 draws more lines and below 1
-    fewer; lines of fewer than `shortest` pixels are left out. Gives one line for each picture that was skipped; raises a
-    `ValueError` for what concerns them all.
+    Returns one line for each picture that was skipped; raises a `ValueError` for a problem of all of them.
+
+    Args:
+        inputs: Pictures, or folders of them.
+        out: The folder to write.
+        sigma: Pixels over which texture is smoothed away first.
+        detail: Above 1 more lines, below 1 fewer.
+        shortest: Lines of fewer pixels are left out.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from PIL import Image

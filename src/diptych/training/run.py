@@ -28,7 +28,7 @@ import tomli_w
 
 from diptych.data.datasets import Dataset
 from diptych.data.paths import DataPaths
-from diptych.files import atomic_file
+from diptych.files import atomic_file, differences
 from diptych.methods.settings import Shape
 from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, require_method
 
@@ -98,11 +98,7 @@ class Run:
     def require_same(self, other: "Run") -> None:
         """Raises a `ValueError` that names the first differences when `other` is not this run continued."""
         ours, theirs = _flat(self.values()), _flat(other.values())
-        different = [
-            key
-            for key in sorted(ours.keys() | theirs.keys())
-            if key not in MAY_CHANGE and ours.get(key) != theirs.get(key)
-        ]
+        different = sorted({*differences(ours, theirs), *differences(theirs, ours)} - MAY_CHANGE)
         if different:
             first = [
                 f"{key} {ours.get(key, 'unset')} there, {theirs.get(key, 'unset')} asked for" for key in different[:3]

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
 
+from diptych import recipes
 from diptych.data.loaders import Fit
 from diptych.devices import Device, Precision
 from diptych.images.spec import Bits, ImageSpec
@@ -195,6 +196,7 @@ def require_method(method: str) -> None:
 
 def read_recipe(path: Path, method: str) -> dict[str, Any]:
     """The values of a recipe (TOML); its method, where it names one, must be the one asked for."""
+    path = recipes.find(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
