@@ -117,11 +117,7 @@ def inspect(
     fit = _fit(paths, infos, pairs, contents, records, bool(same_stems))
     least_classes = 3 if fit.kind is None or fit.kind.has_sides else 2
     notes = [*fit.notes, *([] if contents.idx_files else _classes(fit.paths, infos, least_classes))]
-    if problems:
-        notes.append(f"what cannot be read ({counted(len(problems), 'file')}) stops a training: repair or remove it")
-    if leaks:
-        notes.append("val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side")
-
+    notes += _repairs(len(problems), len(leaks))
     methods = [name for name in methods_for(fit.kind) if not _only_grey(infos) or METHODS[name].of_no_use(GREY) is None]
     direction: Direction | None = "AtoB" if fit.kind == DataKind.PAIRED else None
     sizes = _sizes(infos)
@@ -149,6 +145,12 @@ def inspect(
     if out is not None:
         _write(Path(out), findings, [info.cell for info in infos.values() if info.cell is not None])
     return findings
+
+
+def _repairs(problems: int, leaks: int) -> list[str]:
+    unreadable = f"what cannot be read ({counted(problems, 'file')}) stops a training: repair or remove it"
+    leaking = "val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side"
+    return [note for note, count in ((unreadable, problems), (leaking, leaks)) if count]
 
 
 def _names(folder: Path, files: Iterable[Path]) -> list[str]:
