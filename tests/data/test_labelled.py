@@ -312,7 +312,7 @@ def test_a_class_that_no_settings_file_can_hold_is_refused(tmp_path: Path) -> No
 def test_a_split_without_training_pictures_is_told_the_layouts_of_classes(tmp_path: Path) -> None:
     (tmp_path / "val/cat").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "val/cat/1.png")
-    with pytest.raises(ValueError, match="train folder.*a folder for each class"):
+    with pytest.raises(ValueError, match=r"train folder.*a folder for each class"):
         find(DataKind.LABELLED, DataPaths(tmp_path), "train")
 
 

@@ -852,7 +852,7 @@ def test_single_pictures(tmp_path: Path) -> None:
 
 def test_single_pictures_without_a_train_folder(tmp_path: Path) -> None:
     draw(tmp_path / "val/x.png", 1)
-    with pytest.raises(ValueError, match="train folder.*TFRecord"):
+    with pytest.raises(ValueError, match=r"train folder.*TFRecord"):
         find(DataKind.IMAGES, DataPaths(tmp_path), "train")
 
 
