@@ -63,6 +63,7 @@ def test_pairs_are_trained_resumed_translated_and_measured(
     settings: dict[str, Any] = {"data": data, "validate_every": 6}
     settings |= {f"{name}_{side}": value for side in "ab" for name, value in (("channels", channels), ("bits", bits))}
     run = train_tiny(tmp_path / "whole", **settings).path
+    assert Run.open(run).settings.specs == (ImageSpec(channels, 8 if bits == 8 else 16),) * 2
     original = checkpoint.save_training
 
     def stopping(folder: Path, step: int, *rest: Any) -> Any:  # killed after the checkpoint of step 5
@@ -95,6 +96,20 @@ def test_pairs_are_trained_resumed_translated_and_measured(
     lines = evaluate(run, data=data, device="cpu", baselines=True)
     assert all(any(name.startswith("l1/") for name in line["metrics"]) for line in lines if line["who"] == "model")
     assert {path.name for path in (run / "results/val/output").iterdir()} == {"0.png", "1.png"}
+    if channels == 4:  # whose networks see RGB
+        with pytest.raises(ValueError, match="--metrics lpips"):
+            evaluate(run, data=data, device="cpu", names=["lpips"])
+
+
+def test_alpha_that_was_read_as_a_channel_is_not_given_back(train_tiny: Train, tmp_path: Path) -> None:
+    data = write_pairs(tmp_path / "data", 4, 8)
+    for file in data.glob("*B/*.tif"):
+        files.encode(Pixels(picture(int(file.stem), 1, 16)), file)
+    settings = {"channels_a": 4, "channels_b": 1, "bits_b": 16, "direction": "AtoB", "steps": 2}
+    run = train_tiny(tmp_path / "run", data=data, **settings).path
+    translate(run, [data / "valA"], out=tmp_path / "out")
+    translated = files.decode(tmp_path / "out/0.tif")
+    assert (translated.values.shape, translated.alpha) == ((32, 32, 1), None)
 
 
 def test_16_bits_are_cached_and_reach_the_batch(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_every_layout_says_in_a_line_whether_it_fits(tiny_pairs: Path, tiny_clas
         assert {line.partition(": ")[0] for line in lines if ": fits as " in line} == fitting
     (tmp_path / "trainA").mkdir()
     told = dict(line.split(": ", 1) for line in layouts.explain(DataPaths(tmp_path)))
-    assert "trainA" in told["A and B in two folders"]  # the reason is the error that training would stop with
+    assert "missing" in told["A and B in two folders"]  # the reason is the error that training would stop with
 
 
 def test_what_training_finds_is_what_is_explained(tiny_pairs: Path, tiny_photos: Path, tiny_classes: Path) -> None:

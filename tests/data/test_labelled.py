@@ -260,7 +260,7 @@ def test_single_files_are_what_training_reads(train_tiny: Train, sampling_run: P
 
 def test_pictures_in_no_classes_are_learnt_from_without_labels_or_not_at_all(train_tiny: Train, tmp_path: Path) -> None:
     data = paint(tmp_path / "data", {".": [0, 100, 200]})
-    with pytest.raises(ValueError, match=r"in no classes; put those of each.*or give --method\.conditional false"):
+    with pytest.raises(ValueError, match=r"--method\.conditional false"):
         train_tiny(tmp_path / "run", "cgan", data=data, steps=1)
     assert not (tmp_path / "run").exists()
     run = train_tiny(tmp_path / "run", "cgan", data=data, steps=1, method={"conditional": False})
@@ -312,7 +312,7 @@ def test_a_class_that_no_settings_file_can_hold_is_refused(tmp_path: Path) -> No
 def test_a_split_without_training_pictures_is_told_the_layouts_of_classes(tmp_path: Path) -> None:
     (tmp_path / "val/cat").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "val/cat/1.png")
-    with pytest.raises(ValueError, match="has no train folder, only val; the layouts are: a folder for each class"):
+    with pytest.raises(ValueError, match=r"train folder.*a folder for each class"):
         find(DataKind.LABELLED, DataPaths(tmp_path), "train")
 
 

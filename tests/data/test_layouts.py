@@ -783,14 +783,14 @@ def test_held_out_pictures_inside_flat_sides_are_never_trained_on(
 ) -> None:
     for name in there:
         draw(tmp_path / f"{name}.png", 1)
-    with pytest.raises(ValueError, match=r"A: has no train folder, only (val|test)"):
+    with pytest.raises(ValueError, match=r"A: .*train.*(val|test)"):
         find(kind, DataPaths(tmp_path), "train")
 
 
 def test_a_held_out_folder_of_one_side_is_not_cut_in_two(tmp_path: Path) -> None:
     for name in ("train/horse/1", "train/zebra/1", "val/horse/2"):
         draw(tmp_path / f"{name}.png", 1, size=(4, 12))
-    with pytest.raises(ValueError, match=r"val: holds no A and B as train does"):
+    with pytest.raises(ValueError, match=r"val: .*train"):
         find(DataKind.UNPAIRED, DataPaths(tmp_path), "val")
     draw(tmp_path / "val" / "zebra" / "2.png", 3)
     assert sides(find(DataKind.UNPAIRED, DataPaths(tmp_path), "val"))[1] == {"2": 3}
@@ -820,7 +820,7 @@ def test_one_folder_is_not_both_sides(tmp_path: Path, other: str) -> None:
 def test_held_out_photographs_beside_trained_sides_are_not_cut_in_two(tmp_path: Path) -> None:
     for name in ("trainA/1", "trainB/1", "test/1"):
         draw(tmp_path / f"{name}.png", 1, size=(4, 12))
-    with pytest.raises(ValueError, match=r"test: holds no A and B as train does"):
+    with pytest.raises(ValueError, match=r"test: .*train"):
         find(DataKind.UNPAIRED, DataPaths(tmp_path), "test")
 
 
@@ -852,9 +852,7 @@ def test_single_pictures(tmp_path: Path) -> None:
 
 def test_single_pictures_without_a_train_folder(tmp_path: Path) -> None:
     draw(tmp_path / "val/x.png", 1)
-    with pytest.raises(
-        ValueError, match=r"has no train folder, only val; the layouts are: pictures, or TFRecord files"
-    ):
+    with pytest.raises(ValueError, match=r"train folder.*TFRecord"):
         find(DataKind.IMAGES, DataPaths(tmp_path), "train")
 
 

@@ -5,7 +5,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
@@ -181,6 +181,7 @@ def test_padding_is_numpys_reflection(height: int, width: int, stride: int) -> N
     height=st.integers(1, 40), width=st.integers(1, 40), target=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     channels=st.integers(1, 6), bits=st.sampled_from([8, 16]), seed=st.integers(0, 99),
 )  # fmt: skip
+@example(height=28, width=1, target=(23, 1), channels=1, bits=8, seed=0)  # a centre on the seam of two pixels
 def test_label_maps_are_never_interpolated(
     height: int, width: int, target: tuple[int, int], channels: int, bits: int, seed: int
 ) -> None:

@@ -545,7 +545,10 @@ def test_four_channels_are_written_and_read_again(tmp_path: Path, name: str, bit
 
 def test_a_fourth_channel_is_dropped_where_the_format_has_none(tmp_path: Path) -> None:
     values = np.concatenate([smooth(), smooth()[..., :1]], axis=-1)
-    files.encode(Pixels(values), tmp_path / "x.bmp")
+    for name in ("x.bmp", "x.jpg"):
+        files.encode(Pixels(values), tmp_path / name)
+        with Image.open(tmp_path / name) as written:
+            assert written.mode == "RGB"
     np.testing.assert_array_equal(files.decode(tmp_path / "x.bmp").values, smooth())
 
 

@@ -6,6 +6,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
@@ -259,3 +260,12 @@ def test_another_size_needs_another_folder(tmp_path: Path) -> None:
     for name, other in {"size": (2, 3), "fit": "fill", "background": "blue"}.items():
         with pytest.raises(ValueError, match=rf"\({name}\)"):
             resize(tmp_path / "a.png", out=tmp_path / "out", **{**call, name: other})
+
+
+def test_a_fourth_channel_is_resized_and_padded_too(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (8, 16, 4), np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric="rgb", extrasamples=["unspecified"])
+    resize(tmp_path / "x.tif", out=tmp_path / "out", size=(16, 16), fit="pad")
+    padded = files.to_channels(files.decode(tmp_path / "out/x.tif"), 4)
+    np.testing.assert_array_equal(padded[4:12], values)
+    assert len(np.unique(padded[0].reshape(-1, 4), axis=0)) == 1

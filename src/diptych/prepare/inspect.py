@@ -115,22 +115,13 @@ def inspect(
     groups = [group for group in alike(samples(contents.pictures, pairs), infos) if len(group) > 1]
     leaks = [group for group in groups if len({split_of(sample[0], folder) for sample in group} - {None}) > 1]
     same_stems = _same_stems(folder, contents.pictures)
-    fit = _fit(DataPaths(folder) if not pairs else paths, infos, pairs, contents, records, bool(same_stems))
-    notes = [*fit.notes]
-    if not contents.idx_files:
-        notes += _classes(fit.paths, infos, 3 if fit.kind is None or fit.kind.has_sides else 2)
-    if problems:
-        notes.append(f"what cannot be read ({counted(len(problems), 'file')}) stops a training: repair or remove it")
-    if leaks:
-        notes.append("val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side")
-
-    def names(files: Iterable[Path]) -> list[str]:
-        return [file.relative_to(folder).as_posix() for file in files]
-
+    fit = _fit(paths, infos, pairs, contents, records, bool(same_stems))
+    least_classes = 3 if fit.kind is None or fit.kind.has_sides else 2
+    notes = [*fit.notes, *([] if contents.idx_files else _classes(fit.paths, infos, least_classes))]
+    notes += _repairs(len(problems), len(leaks))
     methods = [name for name in methods_for(fit.kind) if not _only_grey(infos) or _learns_from_grey(name)]
     direction: Direction | None = "AtoB" if fit.kind == DataKind.PAIRED else None
-    sides = sorted(((info.width, info.height) for info in infos.values()), key=lambda side: (side[0] * side[1], side))
-    sizes = [f"{width}x{height}" for width, height in sides]
+    sizes = _sizes(infos)
     findings = Findings(
         folder=str(folder),
         pictures=len(infos),
@@ -142,10 +133,10 @@ def inspect(
         grey_in_colour=sum(info.channels >= 3 and not info.coloured for info in infos.values()),
         records=records,
         unreadable=problems,
-        duplicates=[names(sample[0] for sample in group) for group in groups],
-        leaks=[names(sample[0] for sample in group) for group in leaks],
-        same_stems=[names(files) for files in same_stems],
-        other_files=names(contents.others),
+        duplicates=[_names(folder, (sample[0] for sample in group)) for group in groups],
+        leaks=[_names(folder, (sample[0] for sample in group)) for group in leaks],
+        same_stems=[_names(folder, files) for files in same_stems],
+        other_files=_names(folder, contents.others),
         methods=methods,
         reason=fit.reason,
         command=train_command(methods[0], fit.paths, direction, _usual_side(infos)) if methods else None,
@@ -155,6 +146,22 @@ def inspect(
     if out is not None:
         _write(Path(out), findings, [info.cell for info in infos.values() if info.cell is not None])
     return findings
+
+
+def _repairs(problems: int, leaks: int) -> list[str]:
+    unreadable = f"what cannot be read ({counted(problems, 'file')}) stops a training: repair or remove it"
+    leaking = "val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side"
+    return [note for note, count in ((unreadable, problems), (leaking, leaks)) if count]
+
+
+def _names(folder: Path, files: Iterable[Path]) -> list[str]:
+    return [file.relative_to(folder).as_posix() for file in files]
+
+
+def _sizes(infos: Mapping[Path, ImageInfo]) -> list[str]:
+    """The size of every picture, the smallest first."""
+    sides = sorted(((info.width, info.height) for info in infos.values()), key=lambda side: (side[0] * side[1], side))
+    return [f"{width}x{height}" for width, height in sides]
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,10 @@ def parse_colour(text: str, flag: str) -> Pixels:
 
 
 def in_kind(colour: Pixels, pixels: Pixels) -> Array:
-    """The colour as one pixel `[1, 1, C]` among others: grey or RGB, of 8 or 16 bits."""
-    return from_tensor(to_tensor(colour, pixels.values.shape[-1]), pixels.bits).values
+    """The colour as one pixel `[1, 1, C]` in the channels and bits of others; a fourth channel is full."""
+    channels = pixels.values.shape[-1]
+    opaque = Pixels(colour.values, np.full((1, 1), np.iinfo(colour.values.dtype).max, colour.values.dtype))
+    return from_tensor(to_tensor(opaque if channels == 4 else colour, channels), pixels.bits).values
 
 
 def fill(pixels: Pixels, height: int, width: int) -> Pixels:
