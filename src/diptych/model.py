@@ -55,6 +55,11 @@ class Model:
         self.translator = self.translators[self.direction]
         self.translator.network.to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that it can be asked for; none without labels."""
+        return self.translator.classes
+
     @overload
     def __call__(
         self,

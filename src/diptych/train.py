@@ -1,6 +1,7 @@
 """From pictures and settings to a trained run: every mistake that can be seen is reported before the first step."""
 
 import shlex
+import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -88,6 +89,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         _require_free_or_same(run, datasets)
+        _remove_half_written(out)
         run.write_settings(command_line(), found, names_digest(datasets), left_out)
         training = Training(run, _loader(given, cached, translator), batches, device, precision, console)
         try:
@@ -176,6 +178,16 @@ def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
             )
     elif not is_vacant(run.path, ".lock"):
         raise ValueError(f"{run.path}: exists and is not a run; choose another --out, nothing of yours is overwritten")
+
+
+def _remove_half_written(out: Path) -> None:
+    """Removes what a killed training was writing; `evaluate` and `report` may be writing elsewhere in the run."""
+    for pattern in ("*.toml", "*.jsonl"):
+        for path in out.glob(f".partial-{pattern}"):
+            path.unlink()
+    for folder in (out / "checkpoints", out / "samples", *out.glob("model*")):
+        for path in folder.glob(".partial-*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _steps_done(run: Run) -> int:

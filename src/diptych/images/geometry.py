@@ -122,4 +122,6 @@ def pad_to_stride(images: Tensor, stride: int) -> Tensor:
 def cut_back(images: Tensor, height: int, width: int) -> Tensor:
     """Undoes `pad_to_stride`: the middle `height` x `width` of `[..., H, W]`."""
     top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
-    return images[..., top : top + height, left : left + width]
+    # Not a slice, which is contiguous only if nothing is cut: an exported program would hold for one of the two cases
+    rows, columns = (torch.arange(start, start + side) for start, side in ((top, height), (left, width)))
+    return images.index_select(-2, rows.to(images.device)).index_select(-1, columns.to(images.device))

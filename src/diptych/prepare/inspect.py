@@ -311,7 +311,7 @@ def _classes(paths: DataPaths, infos: Mapping[Path, ImageInfo], least: int) -> l
 
 
 def _learns_from_grey(name: str) -> bool:
-    method = sketch(name, METHODS[name].Settings(), Shape(size=USUAL))
+    method = sketch(name, METHODS[name].Settings(), Shape(size=USUAL, classes=("a",)))
     return all(translator.reject_reason(GREY) is None for translator in method.translators().values())
 
 

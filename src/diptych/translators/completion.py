@@ -67,6 +67,7 @@ class Completer(Translator):
 
     def translate(self, source: Pixels, request: Request, run: Callable[..., Tensor]) -> Pixels:
         """The image with the holes of its mask filled, and blended if that is asked for."""
+        self.require_request(request.mask is not None, request.blend)
         require_working_size(request.working_size)
         assert request.mask is not None
         source = with_alpha_as_channel(source, self.channels)

@@ -62,6 +62,7 @@ class ImageTranslator(Translator):
 
     def translate(self, source: Pixels, request: Request, run: Callable[..., Tensor]) -> Pixels:
         """An image of any size, bits and mode to one of the same size, bits and alpha."""
+        self.require_request(request.mask is not None, request.blend)
         source = with_alpha_as_channel(source, self.x_channels)
         x = to_tensor(source, self.x_channels)
         y = self._resized_through(x, request, run, levels=2**source.bits - 1)
