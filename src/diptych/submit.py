@@ -88,7 +88,6 @@ def submit(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{paintings}: keeps what is painted so far; the same command goes on") from None
     _pack(files, out)
-    folder.sweep()
     for file in (*files, paintings / LABEL):
         file.unlink()
     if not any(paintings.iterdir()):

@@ -1,9 +1,10 @@
 """argv -> one function call. What is heavy is imported when a command needs it."""
 
+import difflib
 import sys
 from collections.abc import Sequence
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnknownCommandError
 
 from diptych.cli import general, training
 from diptych.cli.commands import stderr
@@ -23,6 +24,9 @@ def run(arguments: Sequence[str]) -> int:
         if arguments and arguments[0] == "train":
             training.add_commands()
         status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except UnknownCommandError as error:
+        stderr(_unknown(error))
+        return 2
     except (CycloptsError, ValueError) as error:
         stderr(str(error))
         return 2
@@ -33,3 +37,11 @@ def run(arguments: Sequence[str]) -> int:
         stderr(str(stopped) or "interrupted")
         return 130
     return status if isinstance(status, int) else 0
+
+
+def _unknown(error: UnknownCommandError) -> str:
+    """The message for a word that is no command; cyclopts' own would import every command, and torch with them."""
+    word, names = (error.unused_tokens or [""])[0], [name for name in error.app or () if not name.startswith("-")]
+    near = difflib.get_close_matches(word, names, n=1)
+    meant = f' Did you mean "{near[0]}"?' if near else ""
+    return f'Unknown command "{word}".{meant} Available commands: {", ".join(names)}.'
