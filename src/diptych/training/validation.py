@@ -49,13 +49,13 @@ class Validation:
         self.run, self.datasets, self.device = run, datasets, device
         has_targets = method.data in ("paired", "images") or len(datasets[0].source.channels) == 2
         self.by = settings.validate_by or method.validation_metric
-        too_small = {"ssim"} if settings.size < metrics.LEAST_OF_SSIM else set()
+        too_small = {"ssim"} if settings.size < metrics.SSIM_MIN_SIDE else set()
         available = [name for name in metrics.PAIRED if metrics.better(name) and name not in too_small]
         if 1 in (settings.channels_a, settings.channels_b):
-            available = [name for name in available if name not in metrics.OF_COLOUR]
+            available = [name for name in available if name not in metrics.COLOUR_METRICS]
         available = [
             *(available if has_targets else ()),
-            *(metrics.IN_HOLES if translator.mask_spec else ()),
+            *(metrics.HOLE_METRICS if translator.mask_spec else ()),
             *SET_METRICS,
         ]
         if self.by not in available:
@@ -120,8 +120,8 @@ class Validation:
             return metrics.sliced_wasserstein(generated, real)
         assert self.reader is not None
         if direction not in self.real_features:
-            self.real_features[direction] = features.of_set(self.reader, real)
-        return metrics.frechet_distance(features.of_set(self.reader, generated), self.real_features[direction])
+            self.real_features[direction] = features.extract(self.reader, real)
+        return metrics.frechet_distance(features.extract(self.reader, generated), self.real_features[direction])
 
 
 def reversed_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
