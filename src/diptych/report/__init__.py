@@ -1,7 +1,7 @@
-"""One page that shows a run, and one that lays several beside each other.
+"""Create the HTML report of a run, or a comparison of several runs.
 
-A page is one file that opens from disk without network. It points at pictures by relative addresses, so that its folder can
-be moved, zipped and sent.
+A page is one file that works from disk without network. It links images by relative addresses, so that its folder can be
+moved, zipped and sent.
 """
 
 from pathlib import Path
@@ -13,12 +13,12 @@ __all__ = ["comparison", "contents", "page", "report", "templates"]
 
 
 def report(*runs: Path | str, out: Path | str | None = None) -> Path:
-    """Draws `index.html` from what is there by now, and gives its path: of one run in its folder, of several in `out`.
+    """Writes `index.html` from the present state of the runs, and returns its path: in a single run, or of several in `out`.
 
-    May be called at any time, also while the training runs or before anything was measured. Of several runs the pictures
-    that the page shows are copied, so that `out` is all that it needs; it must not exist, or be a comparison drawn earlier.
-    Raises a `ValueError` when there is no run at one of `runs`, when one is given twice, and when `out` is missing, is not
-    wanted, or is something else.
+    It can be called at any time, also during training or before an evaluation. A comparison has copies of its images, so
+    that the folder `out` is complete; `out` must not exist, or be an earlier comparison. Raises a `ValueError` if one of
+    `runs` is no run, if one is given twice, if `out` is missing for several runs or given for one, and if `out` has other
+    content.
     """
     if not runs:
         raise ValueError("no run to draw a page of; give the folder of one, or of several with --out DIR")
