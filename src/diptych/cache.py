@@ -1,7 +1,7 @@
-"""What costs much to work out and follows from its inputs alone is worked out once: kept by content, not by path.
+"""A cache on disk for expensive results that depend on their inputs alone, keyed by content, not by path.
 
-It lies in `$DIPTYCH_CACHE`, or else where the system keeps such things (`$XDG_CACHE_HOME`, `~/.cache`), in `diptych/`. Any
-of it may be deleted at any time; it is then worked out again.
+Its folder is `$DIPTYCH_CACHE`, or `diptych/` in the cache folder of the system (`$XDG_CACHE_HOME`, `~/.cache`). Files may be
+deleted at any time; they are then computed again.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from diptych.files import atomic_file
 
 
 def folder() -> Path:
-    """Where it lies; need not exist."""
-    if asked := os.environ.get("DIPTYCH_CACHE"):
-        return Path(asked)
+    """The folder of the cache; it may not exist yet."""
+    if own := os.environ.get("DIPTYCH_CACHE"):
+        return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diptych"
 
 
 def digest(*parts: str | Iterable[Tensor]) -> str:
-    """A fingerprint of words and of pictures (uint8), which may come in any order: 16 hexadecimal digits.
+    """A hash of texts and of sets of images (uint8, in any order): 16 hexadecimal digits.
 
     >>> import torch
     >>> black, white = torch.zeros(1, 2, 2, dtype=torch.uint8), torch.full((1, 2, 2), 255, dtype=torch.uint8)
@@ -33,19 +33,19 @@ def digest(*parts: str | Iterable[Tensor]) -> str:
     """
     whole = hashlib.sha256()
     for part in parts:
-        lines = [part] if isinstance(part, str) else sorted(map(_of_picture, part))
+        lines = [part] if isinstance(part, str) else sorted(map(_image_digest, part))
         whole.update(("\n".join(lines) + "\n\n").encode())
     return whole.hexdigest()[:16]
 
 
-def _of_picture(picture: Tensor) -> str:
-    return hashlib.sha256(f"{tuple(picture.shape)}".encode() + picture.contiguous().numpy().tobytes()).hexdigest()
+def _image_digest(image: Tensor) -> str:
+    return hashlib.sha256(f"{tuple(image.shape)}".encode() + image.contiguous().numpy().tobytes()).hexdigest()
 
 
 def kept(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of this name, which says all that they follow from (by its `digest`); made where they are not there.
+    """The cached tensors of this name, computed by `make` if they are missing; the name has a `digest` of all inputs.
 
-    A cache that cannot be written or read costs time and nothing else.
+    A cache that cannot be read or written is ignored.
     """
     file = folder() / f"{name}.safetensors"
     try:
@@ -54,8 +54,8 @@ def kept(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         tensors = make()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(file) as beside:
-            save_file({key: value.contiguous() for key, value in tensors.items()}, beside)
+        with atomic_file(file) as partial:
+            save_file({key: value.contiguous() for key, value in tensors.items()}, partial)
     except (OSError, SafetensorError):
         pass
     return tensors

@@ -1,4 +1,4 @@
-"""Pictures of any size through a trained model: files to files, folders to folders."""
+"""Translate image files and folders of any sizes with a trained model."""
 
 from collections.abc import Callable, Iterable
 from itertools import zip_longest
@@ -35,11 +35,10 @@ def translate(
 ) -> list[str]:
     """Translates files and folders: one file to the file `out`, anything else into the folder `out`.
 
-    `mask` is a mask file for all, or a folder that has one of the same name for each, for a method that fills holes.
-    Folders are walked; a picture keeps its place and name below its folder. Gives one line for each picture that could
-    not be read or written; the others are translated all the same. Raises a `ValueError` before the first picture for
-    what concerns them all: no model, no pictures, an output that exists (`overwrite` allows that) or that is one of the
-    inputs.
+    For image completion, `mask` is one mask file for all images, or a folder with a mask of the same name for each. Folders
+    are searched recursively; outputs keep their paths relative to the folder. Returns one line for each image that could not
+    be read or written; the remaining ones are translated. Raises a `ValueError` before the first image for a problem of the
+    whole call: no model, no images, an output that exists (unless `overwrite`) or that is one of the inputs.
     """
     model = load(run, direction=direction, device=device, precision=precision)
     given = [inputs] if isinstance(inputs, Path | str) else inputs
@@ -67,6 +66,6 @@ def translate(
 
 
 def _name(job: Job, out: Path) -> str:
-    """The path of a picture below its folder, without suffix."""
+    """The path of an image relative to its folder, without suffix."""
     source, target = job
     return stem(target, out) if target != out else source.stem
