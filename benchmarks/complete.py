@@ -23,6 +23,7 @@ from diptych.images.files import Pixels
 from diptych.methods.glcic import GLCIC, GLCICSettings
 from diptych.methods.settings import Shape
 from diptych.training import checkpoint
+from diptych.translators.base import Request
 from interleave import provenance
 
 OPENED, FILLED = "model, picture and mask opened", "and the hole filled"
@@ -73,7 +74,7 @@ def measure(what: str, folder: Path) -> tuple[float, float]:
     mask = mask_files.read(folder / "mask.png", picture.size)
     began = time.perf_counter()
     if what == FILLED:
-        model.complete(picture, mask)
+        model.pixels(picture, Request(mask))
     return time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -17,7 +17,8 @@ from playwright.sync_api import sync_playwright
 
 from diptych.data.layouts import DataPaths
 from diptych.report import report
-from diptych.training.run import Run, settings_from
+from diptych.training.run import Run
+from diptych.training.settings import settings_from
 from interleave import provenance
 
 OPENINGS = 5

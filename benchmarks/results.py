@@ -30,7 +30,8 @@ from jinja2 import Environment, StrictUndefined
 
 from diptych.metrics import better
 from diptych.report.contents import described, mark_best, metrics_of, not_measured, progress
-from diptych.training.run import MAY_CHANGE, Run, read_json_lines, settings_from
+from diptych.training.run import Run, read_json_lines
+from diptych.training.settings import MAY_CHANGE, settings_from
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE, PAGE, RECORDS = ROOT / "docs/results.template.md", ROOT / "docs/results.md", ROOT / "docs/measured"

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from diptych.devices import autocast, choose_device, choose_precision, memory_format
 from diptych.methods import METHODS
 from diptych.methods.base import Method
-from diptych.training.run import Settings, settings_from
+from diptych.training.settings import Settings, settings_from
+from diptych.training.state import LossMeans
 from diptych.training.updater import Updater
 from interleave import interleave, provenance, times_as_fast
 
@@ -156,7 +157,7 @@ def _set_requires_grad(network: nn.Module, requires_grad: bool) -> None:
 
 
 class DiptychStep:
-    """One turn of the loop in `diptych.train`, the same lines in the same order, without pictures, log and samples."""
+    """One turn of the loop in `diptych.training.loop`, in the same order, without pictures, log and samples."""
 
     def __init__(self, method: Method, settings: Settings, device: torch.device) -> None:
         self.method = method.to(memory_format=memory_format(device))  # type: ignore[call-overload]
@@ -164,20 +165,19 @@ class DiptychStep:
         self.precision = choose_precision(settings.precision, device)
         self.updater = Updater(self.method, settings, device)
         self.done = 0
-        self.sums: dict[str, Tensor] = {}
+        self.losses = LossMeans()
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         torch.manual_seed(self.done)
         self.updater.begin(self.done)
         with autocast(self.precision, self.device):
             scalars: dict[str, Tensor] = self.method.train_step(batch, self.updater, self.done)
-        for name, value in scalars.items():
-            self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach()
+        self.losses.add(scalars)
         self.done += 1
         if self.done % self.settings.log_every == 0:  # the only wait for the device
             self.updater.require_finite("nothing was kept")
-            torch.stack([value.float() for value in self.sums.values()]).tolist()
-            self.sums = {}
+            self.losses.take()
+            self.updater.mean_norms()
         return scalars
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 import diptych
 from diptych.data.builtin import facades, shapes
 from diptych.evaluate import segmentation
+from diptych.kinds import DataKind, Direction
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.model import Model
@@ -27,8 +28,7 @@ hypothesis.settings.register_profile("house", deadline=None)  # speed is not a p
 hypothesis.settings.load_profile("house")
 torch.set_num_threads(1)  # the workers of xdist are the parallelism
 
-TINY: dict[str, Any] = {
-    "direction": "BtoA",
+QUICK: dict[str, Any] = {
     "size": 32,
     "steps": 12,
     "log_every": 4,
@@ -36,11 +36,32 @@ TINY: dict[str, Any] = {
     "checkpoint_every": 4,
     "device": "cpu",
     "workers": 1,
-    "method": {"width": 2, "patch": 16},
 }
-TINY_CYCLEGAN: dict[str, Any] = {"generator": "resnet6", "pool_size": 3}
-TINY_CGAN: dict[str, Any] = {"width": 2, "noise": 5}
-TINY_GLCIC: dict[str, Any] = {"width": 2, "t_c": 4, "t_d": 4}
+"""Settings of a tiny run, whatever the method."""
+TINY: dict[str, dict[str, Any]] = {
+    "pix2pix": {"width": 2, "patch": 16},
+    "cyclegan": {"width": 2, "patch": 16, "generator": "resnet6", "pool_size": 3},
+    "cut": {"width": 2, "patch": 16, "generator": "resnet6", "patches": 16, "projection": 4},
+    "colorize": {"width": 2, "patch": 16},
+    "glcic": {"width": 2, "t_c": 4, "t_d": 4},
+    "cgan": {"width": 2, "noise": 5},
+}
+"""Settings of each method's own in a tiny run: the smallest networks that can be built."""
+TINY_BY_KIND: dict[DataKind, dict[str, Any]] = {
+    DataKind.PAIRED: {"direction": "BtoA"},
+    DataKind.UNPAIRED: {"direction": "BtoA"},
+    DataKind.IMAGES: {},
+    DataKind.LABELLED: {"size": 16, "batch_size": 4},
+}
+
+
+def tiny(name: str) -> dict[str, Any]:
+    """A method's own settings in a tiny run."""
+    if name not in TINY:
+        pytest.fail(
+            f"tests/conftest.py: TINY has no line for {name}: add one with the smallest networks that it can have"
+        )
+    return TINY[name]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -88,25 +109,17 @@ Train = Callable[..., Run]
 
 @pytest.fixture(scope="session")
 def train_tiny(tiny_pairs: Path, tiny_photos: Path, tiny_classes: Path) -> Train:
-    """Trains the tiny settings, with changes, into a folder."""
+    """Trains the tiny settings, with changes to them, into a folder."""
 
     def call(out: Path, name: str = "pix2pix", **changes: Any) -> Run:
-        quiet = Console(file=open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-        needs = METHODS[name].data
-        given = {**TINY, **({"direction": "AtoB"} if not needs.has_sides else {}), **changes}
+        kind = METHODS[name].data
+        given = {**QUICK, **TINY_BY_KIND[kind], **changes, "method": {**tiny(name), **changes.get("method", {})}}
         if "data_a" not in given:
-            given.setdefault("data", {"images": tiny_photos, "labelled": tiny_classes}.get(needs, tiny_pairs))
-        if name == "cyclegan":
-            given["method"] = {**TINY_CYCLEGAN, **given["method"]}
-        if name == "glcic":
-            given["method"] = {**TINY_GLCIC, **changes.get("method", {})}
-        if name == "cgan":
-            given = {**given, "size": 16, "batch_size": 4, **changes}
-            given["method"] = {**TINY_CGAN, **changes.get("method", {})}
-        try:
-            return train(name, out=out, console=quiet, **given)
-        finally:
-            quiet.file.close()
+            given.setdefault(
+                "data", {DataKind.IMAGES: tiny_photos, DataKind.LABELLED: tiny_classes}.get(kind, tiny_pairs)
+            )
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
+            return train(name, out=out, console=Console(file=nowhere), **given)
 
     return call
 
@@ -142,17 +155,19 @@ def sampling_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) ->
     return train_tiny(tmp_path_factory.mktemp("runs") / "sampling", "cgan").path
 
 
+LoadPainting = Callable[..., Model]
+
+
 @pytest.fixture(scope="session")
-def load_painting() -> Callable[[Path], Model]:
+def load_painting() -> LoadPainting:
     """Opens a run with weights that paint: the tiny ones have hardly learnt to."""
 
-    def call(run: Path) -> Model:
-        model = diptych.load(run, device="cpu")
+    def call(run: Path, direction: Direction | None = None) -> Model:
+        model = diptych.load(run, direction=direction, device="cpu")
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
-            for name in model.method.deployed:
-                for p in model.method.get_submodule(name).parameters():
-                    p.normal_(0, 0.3, generator=generator)
+            for p in model.translator.network.parameters():
+                p.normal_(0, 0.3, generator=generator)
         return model
 
     return call

@@ -19,13 +19,29 @@ import diptych
 from diptych import cli
 from diptych.data.layouts import DataPaths
 from diptych.images.files import Pixels, encode
-from diptych.methods.cyclegan import CycleGAN
 from diptych.report import comparison, report
-from diptych.training.run import Run, settings_from
+from diptych.training.run import Run
+from diptych.training.settings import settings_from
 
 PANELS = ["input", "output", "target"]
 SHADES = {"input": 250, "output": 5, "target": 120}
 METRICS = ["l1/8-bit/64px", "psnr/8-bit/64px"]
+TITLES = {
+    "tiny_run": ["input", "output", "target"],
+    "two_way_run": [
+        "real x",
+        "translated G(x)",
+        "reconstructed F(G(x))",
+        "identity F(x)",
+        "real y",
+        "translated F(y)",
+        "reconstructed G(F(y))",
+        "identity G(y)",
+    ],
+    "colouring_run": ["input", "output", "target"],
+    "completion_run": ["input", "output", "target"],
+    "sampling_run": [],  # its ten columns are only counted
+}
 HOSTILE = [
     "</script><script>alert(1)</script>",
     "a b#c?d%41&e",
@@ -899,7 +915,7 @@ def test_both_ways_of_a_two_way_run(two_way_run: Path, tiny_pairs: Path, tmp_pat
     diptych.evaluate(run, data=tiny_pairs, baselines=True, device="cpu")
     page.goto(report(run).as_uri())
     assert "B to A and back" in page.locator("dl").first.inner_text()
-    assert page.locator(".sheets li").all_inner_texts() == list(CycleGAN.columns)
+    assert page.locator(".sheets li").all_inner_texts() == TITLES["two_way_run"]
     sheet = page.locator("#sheet").bounding_box()
     names = [name.bounding_box() for name in page.locator(".sheets li").all()]
     assert sheet is not None
@@ -915,6 +931,36 @@ def test_both_ways_of_a_two_way_run(two_way_run: Path, tiny_pairs: Path, tmp_pat
     page.locator("#grid button").first.click()
     captions = page.locator("#panels figcaption").all_inner_texts()
     assert captions == ["input", "output", "target", "reconstructed", "identity"]
+
+
+def titles(file: Path) -> list[str]:
+    """What stands over the sample sheets of a page."""
+    lists = re.findall(r'<ol class="quiet columns">(.*?)</ol>', file.read_text(encoding="utf-8"), re.S)
+    return re.findall(r"<li>(.*?)</li>", "".join(lists))
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_titles_of_samples_are_those_that_the_training_wrote(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str
+) -> None:
+    """A run of version 0.1 has none beside its samples, and is shown as it was."""
+    run = Path(shutil.copytree(request.getfixturevalue(name), tmp_path / "run"))
+    written = json.loads((run / "samples/titles.json").read_text(encoding="utf-8"))
+    assert written == TITLES[name] or written == [str(number) for number in range(1, 11)]
+    assert titles(report(run)) == TITLES[name]
+    (run / "samples/titles.json").write_text('["before", "after"]', encoding="utf-8")
+    assert titles(report(run)) == ["before", "after"]
+    (run / "samples/titles.json").unlink()
+    of_0_1 = report(run)
+    assert titles(of_0_1) == TITLES[name]
+    assert f"--columns: {len(written)};" in of_0_1.read_text(encoding="utf-8")
+
+
+def test_of_several_runs_each_has_its_own_titles(tiny_run: Path, two_way_run: Path, tmp_path: Path) -> None:
+    runs = [Path(shutil.copytree(run, tmp_path / run.name)) for run in (tiny_run, two_way_run)]
+    (runs[0] / "samples/titles.json").write_text('["before", "after", "true"]', encoding="utf-8")
+    (runs[1] / "samples/titles.json").unlink()
+    assert titles(report(*runs, out=tmp_path / "both")) == ["before", "after", "true", *TITLES["two_way_run"]]
 
 
 def test_single_pictures_have_no_direction(colouring_run: Path, tmp_path: Path) -> None:

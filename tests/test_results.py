@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from diptych.data.layouts import DataPaths
-from diptych.training.run import Run, settings_from
+from diptych.training.run import Run
+from diptych.training.settings import settings_from
 
 ROOT = Path(__file__).parents[1]
 NO_MEASUREMENT = ("the aim is 400 ms",)

@@ -76,7 +76,7 @@ def test_the_way_back_makes_other_pictures(two_way_run: Path, photos: Path, tmp_
 
 @pytest.mark.parametrize("count", [2, 13])
 def test_too_few_or_too_many(two_way_run: Path, tmp_path: Path, count: int) -> None:
-    with pytest.raises(ValueError, match=rf"photos: holds {count} pictures; Kaggle takes 3 to 12"):
+    with pytest.raises(ValueError, match=rf"photos: .*{count} .*3 to 12"):
         quietly(two_way_run, draw(tmp_path / "photos", count), tmp_path / "images.zip")
     assert not list(tmp_path.glob("images*"))
 
@@ -88,13 +88,13 @@ def test_other_sizes_are_cut_and_scaled(two_way_run: Path, tmp_path: Path, monke
         values[:, 20:110] = 255
         Image.fromarray(values).save(path)
     shown = list[torch.Tensor]()
-    original = Model.batch
+    original = Model.run
 
-    def batch(self: Model, given: dict[str, torch.Tensor]) -> torch.Tensor:
-        shown.append(given["x"])
-        return original(self, given)
+    def run(self: Model, x: torch.Tensor) -> torch.Tensor:
+        shown.append(x)
+        return original(self, x)
 
-    monkeypatch.setattr(Model, "batch", batch)
+    monkeypatch.setattr(Model, "run", run)
     quietly(two_way_run, photos, tmp_path / "images.zip")
     assert check(tmp_path / "images.zip") == []
     assert shown[0].shape == (3, 3, 256, 256)
@@ -103,37 +103,37 @@ def test_other_sizes_are_cut_and_scaled(two_way_run: Path, tmp_path: Path, monke
 
 def test_a_bad_photograph_is_named_before_the_first_painting(two_way_run: Path, photos: Path, tmp_path: Path) -> None:
     (photos / "photo 3.png").write_text("no picture", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"photo 3.png: not a picture"):
+    with pytest.raises(ValueError, match=r"photo 3\.png: "):
         quietly(two_way_run, photos, tmp_path / "images.zip")
     assert not list(tmp_path.glob("images*"))
 
 
 def test_nothing_of_the_user_s_is_overwritten(two_way_run: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_text("mine", encoding="utf-8")
-    with pytest.raises(ValueError, match="exists already"):
+    with pytest.raises(ValueError, match=r"images\.zip: .*--out"):
         quietly(two_way_run, photos, tmp_path / "images.zip")
     (tmp_path / "other.zip.paintings").mkdir()
     (tmp_path / "other.zip.paintings/letter.txt").touch()
-    with pytest.raises(ValueError, match=r"other.zip.paintings: .* holds something else"):
+    with pytest.raises(ValueError, match=r"other\.zip\.paintings: "):
         quietly(two_way_run, photos, tmp_path / "other.zip")
     assert (tmp_path / "images.zip").read_text(encoding="utf-8") == "mine"
     assert (tmp_path / "other.zip.paintings/letter.txt").exists()
-    with pytest.raises(ValueError, match="a submission is a zip file"):
+    with pytest.raises(ValueError, match=r"images\.tar: .*zip"):
         quietly(two_way_run, photos, tmp_path / "images.tar")
 
 
 def stopped(monkeypatch: pytest.MonkeyPatch, run: Path, photos: Path, out: Path) -> None:
     """Ctrl-C after the first eight pictures."""
-    original, calls = Model.batch, list[int]()
+    original, calls = Model.run, list[int]()
 
-    def batch(self: Model, *arguments: Any) -> Any:
+    def once(self: Model, *tensors: torch.Tensor) -> torch.Tensor:
         if calls:
             raise KeyboardInterrupt
         calls.append(1)
-        return original(self, *arguments)
+        return original(self, *tensors)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Model, "batch", batch)
+        patch.setattr(Model, "run", once)
         with pytest.raises(KeyboardInterrupt):
             quietly(run, photos, out)
     assert not out.exists()
@@ -193,7 +193,7 @@ def test_an_interrupted_submission_says_how_to_go_on(
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Model, "batch", interrupt)
+    monkeypatch.setattr(Model, "run", interrupt)
     arguments = ["submit", str(two_way_run), "--data", str(photos), "--out", str(tmp_path / "images.zip")]
     assert cli.run(arguments) == 130
     assert capsys.readouterr().err.endswith("keeps what is painted so far; the same command goes on\n")
@@ -210,7 +210,7 @@ def test_a_file_of_the_user_s_among_the_paintings_stays(
 
 
 def test_a_zip_among_the_photographs_is_refused(two_way_run: Path, photos: Path) -> None:
-    with pytest.raises(ValueError, match="lies among the photographs"):
+    with pytest.raises(ValueError, match=r"images\.zip: .*photographs"):
         quietly(two_way_run, photos, photos / "images.zip")
 
 
@@ -218,7 +218,7 @@ def test_a_zip_that_kaggle_would_not_take_is_not_left_there(
     two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submit_file, "check", lambda _: ["3.jpg: is odd"])
-    with pytest.raises(ValueError, match=r"cannot be submitted: 3.jpg: is odd; remove .*paintings and try again"):
+    with pytest.raises(ValueError, match=r"images\.zip: .*3\.jpg: is odd.*\.paintings"):
         quietly(two_way_run, photos, tmp_path / "images.zip")
     assert not (tmp_path / "images.zip").exists()
 
@@ -263,5 +263,5 @@ def test_a_count_that_is_wrong_is_named(tmp_path: Path) -> None:
 
 
 def test_a_method_that_needs_more_than_a_photograph_is_refused(completion_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="glcic makes no picture out of a photograph alone"):
+    with pytest.raises(ValueError, match=r"glcic .*photograph"):
         submit(completion_run, data=tmp_path, out=tmp_path.with_name("images.zip"))

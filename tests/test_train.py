@@ -24,11 +24,14 @@ import diptych
 from diptych.data.builtin import facades
 from diptych.methods import METHODS
 from diptych.methods.colorize import Colorize
+from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
+from diptych.methods.settings import Shape
 from diptych.progress import TrainingProgress
 from diptych.train import train
 from diptych.training import checkpoint
 from diptych.training.loop import Interrupted
-from diptych.training.run import Run, Settings
+from diptych.training.run import Run
+from diptych.training.settings import Settings
 from diptych.training.updater import Updater, learning_rate
 
 Train = Callable[..., Run]
@@ -61,7 +64,9 @@ def test_a_run_explains_itself(tiny_run: Path) -> None:
     assert [path.name for path in sorted((tiny_run / "samples").iterdir())] == [
         "step-00000006.png",
         "step-00000012.png",
+        "titles.json",
     ]
+    assert json.loads((tiny_run / "samples/titles.json").read_text(encoding="utf-8")) == ["input", "output", "target"]
     # rows: the two val pairs; columns: input, output, target; 2 pixels between
     with Image.open(tiny_run / "samples/step-00000012.png") as sheet:
         assert sheet.size == (3 * 32 + 4, 2 * 32 + 2)
@@ -128,7 +133,7 @@ def test_a_model_without_checkpoints_is_not_trained_over(train_tiny: Train, tmp_
     run = train_tiny(tmp_path / "run", steps=4).path
     shutil.rmtree(run / "checkpoints")
     before = (run / "model/model.safetensors").read_bytes()
-    with pytest.raises(ValueError, match="has a model but no checkpoints"):
+    with pytest.raises(ValueError, match=r"run: .*checkpoints .*--fresh"):
         train_tiny(run, steps=4)
     assert (run / "model/model.safetensors").read_bytes() == before
 
@@ -137,7 +142,7 @@ def test_a_bad_val_picture_is_named_before_training(train_tiny: Train, tmp_path:
     facades.write(tmp_path / "data", size=32, train=2, val=6)
     bad = tmp_path / "data/val/facade-0004.png"  # not one of the four that are sampled
     bad.write_bytes(bad.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"facade-0004.png: damaged or only half written"):
+    with pytest.raises(ValueError, match=r"facade-0004\.png: "):
         train_tiny(tmp_path / "run", data=tmp_path / "data")
     assert not (tmp_path / "run").exists()
 
@@ -154,7 +159,7 @@ def test_a_run_inside_its_data_goes_on(train_tiny: Train, tmp_path: Path) -> Non
 def test_a_foreign_folder_is_left_as_it_was_by_fresh_too(train_tiny: Train, tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/dear.txt").touch()
-    with pytest.raises(ValueError, match="exists and is not a run"):
+    with pytest.raises(ValueError, match=r"letters: .*--out"):
         train_tiny(tmp_path / "letters", fresh=True)
     assert [path.name for path in (tmp_path / "letters").iterdir()] == ["dear.txt"]
 
@@ -168,7 +173,7 @@ def test_a_finished_run_can_be_made_longer(train_tiny: Train, tmp_path: Path) ->
 def test_another_run_in_the_folder_is_refused(train_tiny: Train, tmp_path: Path) -> None:
     train_tiny(tmp_path / "run", steps=4)
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
-    with pytest.raises(ValueError, match=r"holds another run .*seed 0 there, 1 asked for.*--fresh"):
+    with pytest.raises(ValueError, match=r"run: .*seed 0 .*1 .*--fresh"):
         train_tiny(tmp_path / "run", steps=4, seed=1)
     assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
 
@@ -183,9 +188,9 @@ def test_fresh_sets_the_old_run_aside(train_tiny: Train, tmp_path: Path) -> None
 def test_a_folder_of_other_things_is_refused(train_tiny: Train, tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/dear.txt").write_text("dear", encoding="utf-8")
-    with pytest.raises(ValueError, match="exists and is not a run"):
+    with pytest.raises(ValueError, match=r"letters: .*--out"):
         train_tiny(tmp_path / "letters")
-    with pytest.raises(ValueError, match="exists and is not a run"):
+    with pytest.raises(ValueError, match=r"dear\.txt: .*--out"):
         train_tiny(tmp_path / "letters/dear.txt")
     assert (tmp_path / "letters/dear.txt").read_text(encoding="utf-8") == "dear"
 
@@ -198,7 +203,7 @@ def test_other_pictures_are_another_run(train_tiny: Train, tmp_path: Path, tiny_
     train_tiny(tmp_path / "run", steps=4)
     train_tiny(tmp_path / "run", steps=4, data=moved)  # the same pictures elsewhere are the same run
     next((moved / "train").iterdir()).unlink()
-    with pytest.raises(ValueError, match="was trained on other pictures"):
+    with pytest.raises(ValueError, match=r"run: .*other pictures .*--fresh"):
         train_tiny(tmp_path / "run", steps=4, data=moved)
 
 
@@ -209,7 +214,7 @@ def test_dry_run_writes_nothing(train_tiny: Train, tmp_path: Path) -> None:
 
 def test_not_finite_stops_before_the_optimiser_step(train_tiny: Train, tmp_path: Path) -> None:
     """A learning rate that explodes: the step is named, the checkpoint before it is kept and is finite."""
-    with pytest.raises(ValueError, match=r"stopped before step \d+: a loss or gradient is not finite .*is kept"):
+    with pytest.raises(ValueError, match=r"step \d+: .*not finite .*checkpoint of step \d+"):
         train_tiny(
             tmp_path / "run",
             steps=400,
@@ -228,9 +233,6 @@ def test_not_finite_stops_before_the_optimiser_step(train_tiny: Train, tmp_path:
 
 @pytest.mark.parametrize("poison", ["loss", "gradient"])
 def test_a_step_that_is_not_finite_moves_nothing(poison: str) -> None:
-    from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
-    from diptych.methods.settings import Shape
-
     method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
     updater = Updater(method, Settings(steps=10), torch.device("cpu"))
     weight = next(method.G.parameters())
@@ -243,14 +245,11 @@ def test_a_step_that_is_not_finite_moves_nothing(poison: str) -> None:
     updater.begin(7)
     updater("generator", weight.sum())  # later steps leave the weights alone too
     assert all(torch.equal(method.state_dict()[name], value) for name, value in before.items())
-    with pytest.raises(ValueError, match="before step 7"):  # steps are counted from 1 for people
+    with pytest.raises(ValueError, match="step 7"):  # steps are counted from 1 for people
         updater.require_finite("")
 
 
 def test_clip_bounds_the_gradient() -> None:
-    from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
-    from diptych.methods.settings import Shape
-
     method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
     updater = Updater(method, Settings(steps=10, clip=0.5), torch.device("cpu"))
     updater.begin(0)
@@ -260,9 +259,6 @@ def test_clip_bounds_the_gradient() -> None:
 
 
 def test_norms_are_means_since_they_were_asked_for() -> None:
-    from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
-    from diptych.methods.settings import Shape
-
     method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
     updater = Updater(method, Settings(steps=10, clip=0.5), torch.device("cpu"))
     count = sum(p.numel() for p in method.G.parameters())
@@ -274,9 +270,6 @@ def test_norms_are_means_since_they_were_asked_for() -> None:
 
 
 def test_moving_average_by_hand() -> None:
-    from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
-    from diptych.methods.settings import Shape
-
     method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
     updater = Updater(method, Settings(steps=10, ema=0.9), torch.device("cpu"))
     name, weight = next((n, p) for n, p in method.named_parameters() if n.startswith("G."))
@@ -358,35 +351,89 @@ def test_ctrl_c_stops_at_a_checkpoint(tmp_path: Path, tiny_pairs: Path, how: sig
     assert Run.open(run).read_log()[-1]["step"] == step  # nothing that was done is lost
 
 
-def test_killed_at_any_moment(tmp_path: Path, tiny_pairs: Path, train_tiny: Train) -> None:
+STEPS, EVERY = 10, 4
+KILLED: dict[str, Any] = {
+    "size": 32,
+    "steps": STEPS,
+    "direction": "BtoA",
+    "log_every": 1,
+    "sample_every": 5,
+    "checkpoint_every": EVERY,
+    "device": "cpu",
+    "workers": 1,
+    "method": {"width": 2, "patch": 16},
+}
+MOMENTS = {
+    "while the first file is written": ("os.rename /.partial-*.toml", 0),
+    "before the first step": ("os.mkdir /tensorboard", 0),
+    "before the first checkpoint": ("open /log.jsonl", 2),
+    "while the first checkpoint is written": ("open /checkpoints/.partial-step-00000004/training.safetensors", 0),
+    "right after the first checkpoint appeared": ("os.mkdir /model", 0),
+    "while the first model is written": ("os.rename /model/.partial-*.safetensors", 0),
+    "while a sample sheet is written": ("os.rename /samples/.partial-*.png", 0),
+    "between two checkpoints": ("open /log.jsonl", 6),
+    "while a later model is written": ("os.rename /model/.partial-*.safetensors", 1),
+    "between the last checkpoint and its model": ("os.mkdir /model", 2),
+}
+"""The change to the run's folder, and which of its kind, right before which the process is killed."""
+
+
+def without_seconds(run: Path) -> list[dict[str, Any]]:
+    return [{name: value for name, value in entry.items() if name != "seconds"} for entry in Run.open(run).read_log()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes that are killed are forked")
+def test_killed_at_any_moment(tmp_path: Path, tiny_pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 loses at most the steps since the last checkpoint, and the run ends bit for bit where it would have."""
-    run = tmp_path / "killed"
-    process = subprocess.Popen(command(tiny_pairs, run), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    wait_for_checkpoint(run, process)
-    process.kill()
-    process.communicate()
-    (reached, _) = checkpoint.list_checkpoints(run / "checkpoints")[-1]
-    assert reached < 400
-    Run.open(run).log({"step": reached + 7, "seconds": 0.0, "lr": 0.0, "losses": {}})  # logged, but never saved
-    steps = reached + 7
-    settings: dict[str, Any] = {"steps": steps, "decay_start": 1.0}
-    # a constant rate, so that the shortened run is the same one
-    text = (run / "settings.toml").read_text(encoding="utf-8").replace("decay-start = 0.5", "decay-start = 1.0")
-    (run / "settings.toml").write_text(text, encoding="utf-8")
-    train_tiny(run, **settings)
-    train_tiny(tmp_path / "whole", **settings)
-    assert tomllib.loads((run / "settings.toml").read_text(encoding="utf-8"))["steps"] == steps
-    steps_logged = [entry["step"] for entry in Run.open(run).read_log()]
-    assert steps_logged == sorted(set(steps_logged))
-    if reached <= 200:  # until there the killed run's rate was the constant one
-        assert equal(run, tmp_path / "whole")
+    done_again: list[int] = []
+    own = Pix2Pix.train_step
+
+    def train_step(self: Pix2Pix, batch: Any, update: Any, step: int) -> Any:
+        done_again.append(step)
+        return own(self, batch, update, step)
+
+    monkeypatch.setattr(Pix2Pix, "train_step", train_step)
+    script = Path(__file__).with_name("killed_training.py")
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stdin is not None
+        assert one.stdout is not None
+
+        def changes_until(run: Path, kill_at: int | None) -> list[str]:
+            asked = {**KILLED, "data": str(tiny_pairs), "out": str(run), "kill_at": kill_at}
+            print(json.dumps(asked), file=one.stdin, flush=True)
+            told = json.loads(one.stdout.readline())  # type: ignore[union-attr]
+            assert told["killed"] == (kill_at is not None), told
+            return [re.sub(r"partial-[0-9a-f]{8}", "partial-*", change) for change in told["changes"]]
+
+        whole = tmp_path / "whole"
+        changes = changes_until(whole, None)
+        for number, (moment, (change, which)) in enumerate(MOMENTS.items()):
+            run = tmp_path / str(number)
+            kill_at = [place for place, one_of_all in enumerate(changes) if one_of_all == change][which]
+            assert changes_until(run, kill_at) == changes[: kill_at + 1], moment
+            logged = changes[:kill_at].count("open /log.jsonl")  # a line for each step
+            reached = max((step for step, _ in checkpoint.list_checkpoints(run / "checkpoints")), default=0)
+            assert logged - EVERY <= reached <= logged, moment
+
+            done_again.clear()
+            train("pix2pix", data=tiny_pairs, out=run, console=Console(quiet=True), **KILLED)
+            assert done_again == list(range(reached, STEPS)), moment
+            assert equal(run, whole), moment
+            assert [entry["step"] for entry in without_seconds(run)] == list(range(1, STEPS + 1)), moment
+            assert without_seconds(run) == without_seconds(whole), moment
+            files = {path.relative_to(whole) for path in whole.rglob("*") if "tfevents" not in path.name}
+            assert {path.relative_to(run) for path in run.rglob("*") if "tfevents" not in path.name} == files, moment
+            for file in ("model/model.safetensors", "model/config.json", "samples/step-00000005.png"):
+                assert (run / file).read_bytes() == (whole / file).read_bytes(), moment
 
 
 def test_two_processes_cannot_train_in_one_folder(tmp_path: Path, tiny_pairs: Path, train_tiny: Train) -> None:
     from filelock import FileLock
 
     (tmp_path / "run").mkdir()
-    with FileLock(tmp_path / "run/.lock"), pytest.raises(ValueError, match="another process is training"):
+    with FileLock(tmp_path / "run/.lock"), pytest.raises(ValueError, match="run: another process"):
         train_tiny(tmp_path / "run")
 
 
@@ -423,7 +470,7 @@ def test_two_sets_of_any_names_train(two_sets: Path, train_tiny: Train, tmp_path
     assert a.startswith(f"A: 5 pictures in {two_sets / 'horses/train'} (A and B in the order of their names), ")
     assert b.startswith(f"B: 2 pictures in {two_sets / 'zebras/train'} (A and B in the order of their names), ")
     assert Run.open(run).settings.steps == 10  # an epoch is the larger set (001-3)
-    sheet = np.asarray(Image.open(sorted((run / "samples").iterdir())[-1]))
+    sheet = np.asarray(Image.open(sorted((run / "samples").glob("*.png"))[-1]))
     assert sheet.shape[:2] == (32, 8 * 32 + 7 * 2)
     assert set(sheet[:, :32].flatten()) == {65}  # the held-out horse is x
     assert set(sheet[:, 4 * 34 : 4 * 34 + 32].flatten()) == {202}  # the held-out zebra is y
@@ -437,7 +484,7 @@ def test_two_folders_train_and_go_on(two_sets: Path, train_tiny: Train, tmp_path
     assert about["found"].startswith(f"A: 2 pictures in {two_sets / 'zebras/train'}, ")
     train_tiny(run, "cyclegan", **places, steps=8)
     assert [entry["step"] for entry in Run.open(run).read_log()] == [4, 8]
-    with pytest.raises(ValueError, match="was trained on other pictures"):  # A and B swapped are other pictures
+    with pytest.raises(ValueError, match=r"run: .*other pictures"):  # A and B swapped are other pictures
         train_tiny(run, "cyclegan", data_a=places["data_b"], data_b=places["data_a"], steps=8)
 
 
@@ -462,7 +509,7 @@ def test_a_set_of_one_picture_trains(train_tiny: Train, tmp_path: Path) -> None:
 def test_pictures_are_said_once(given: dict[str, str], tmp_path: Path) -> None:
     from diptych.train import train
 
-    with pytest.raises(ValueError, match="give --data DIR, or both --data-a DIR and --data-b DIR"):
+    with pytest.raises(ValueError, match=r"--data .*--data-a .*--data-b"):
         train("cyclegan", out=tmp_path / "run", **given)  # type: ignore[arg-type]
 
 
@@ -528,7 +575,7 @@ def test_nothing_but_grey(train_tiny: Train, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for number in range(12):
         Image.new("L", (32, 32), 20 * number).save(tmp_path / f"data/{number:02d}.png")
-    with pytest.raises(ValueError, match="all 12 pictures are grey"):
+    with pytest.raises(ValueError, match=r"data: all 12 .*grey"):
         train_tiny(tmp_path / "run", "colorize", data=tmp_path / "data")
     assert not (tmp_path / "run").exists()
 
@@ -544,9 +591,9 @@ def test_only_grey_pictures_held_out(train_tiny: Train, tiny_photos: Path, tmp_p
 
 
 def test_single_pictures_have_no_direction_and_no_sides(train_tiny: Train, tiny_photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--direction BtoA: colorize learns from single pictures"):
+    with pytest.raises(ValueError, match="--direction BtoA: colorize"):
         train_tiny(tmp_path / "run", "colorize", direction="BtoA")
-    with pytest.raises(ValueError, match=r"single pictures are learnt from, not an A and a B; give one --data DIR"):
+    with pytest.raises(ValueError, match="one --data "):
         train_tiny(tmp_path / "run", "colorize", data_a=tiny_photos / "train", data_b=tiny_photos / "val")
 
 
@@ -556,7 +603,7 @@ def test_single_pictures_have_no_direction_and_no_sides(train_tiny: Train, tiny_
 def test_the_model_of_the_first_phase_is_kept_and_opens(completion_run: Path) -> None:
     early, last = (diptych.load(completion_run / name, device="cpu") for name in ("model-completion", "model"))
     assert (early.step, last.step) == (4, 12)
-    weights = [model.method.get_submodule("C").state_dict() for model in (early, last)]
+    weights = [model.translator.network.state_dict() for model in (early, last)]
     assert not torch.equal(*(state["layers.0.weight"] for state in weights))
     assert torch.equal(*(state["mean_pixel"] for state in weights))
 
@@ -566,11 +613,11 @@ def test_the_mean_pixel_is_taken_before_the_first_step_and_never_again(
 ) -> None:
     photos = [np.asarray(Image.open(path), np.float64) for path in sorted((tiny_photos / "train").iterdir())]
     expected = np.mean([photo.mean(axis=(0, 1)) for photo in photos], axis=0) / 127.5 - 1
-    kept = diptych.load(completion_run, device="cpu").method.get_submodule("C").get_buffer("mean_pixel")
+    kept = diptych.load(completion_run, device="cpu").translator.network.get_buffer("mean_pixel")
     assert kept.flatten().tolist() == pytest.approx(expected.tolist(), abs=0.02)  # of the pictures as they are loaded
     run = train_tiny(tmp_path / "run", "glcic", steps=4, method={"t_c": 2, "t_d": 1})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(METHODS["glcic"], "learn_before", None)  # asked again, it would raise
+        patch.setattr(METHODS["glcic"], "fit_statistics", lambda *_: pytest.fail("taken again"))
         train_tiny(run.path, "glcic", steps=6, method={"t_c": 2, "t_d": 1})
 
 
@@ -602,7 +649,7 @@ def test_a_longer_run_keeps_its_phases_or_is_refused(train_tiny: Train, tmp_path
     share = {"t_c": 0.5, "t_d": 0.0}
     run = train_tiny(tmp_path / "run", "glcic", steps=4, method=share)
     assert run.settings.method.t_c == 2  # type: ignore[attr-defined]
-    with pytest.raises(ValueError, match=r"method\.t-c 2 there, 3 asked for"):
+    with pytest.raises(ValueError, match=r"method\.t-c 2 .*3 "):
         train_tiny(tmp_path / "run", "glcic", steps=6, method=share)
     train_tiny(tmp_path / "run", "glcic", steps=6, method={"t_c": 2, "t_d": 0})
 

@@ -11,11 +11,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file
 
 import diptych
 from diptych.model import Model, load
 from diptych.training.run import Run
 from diptych.translate import translate
+from diptych.translators.image import ImageTranslator
 
 Train = Callable[..., Run]
 
@@ -37,8 +39,9 @@ def test_any_size_comes_back_at_its_size(model: Model, height: int, width: int) 
 
 def test_the_middle_of_a_large_picture_is_not_moved(model: Model) -> None:
     """Padding is cut back where it was put: a multiple of the size goes through with no padding at all."""
-    x = torch.rand(3, 64, 96) * 2 - 1
-    assert torch.equal(model.tensor(x), model.method.translate({"x": x[None]})[0])
+    x = torch.rand(1, 3, 64, 96) * 2 - 1
+    with torch.inference_mode():
+        assert torch.equal(model.run(x), model.translator.network(x))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "RGBA", "LA", "CMYK", "I;16"])
@@ -132,14 +135,14 @@ def test_translation_is_deterministic_unless_asked(model: Model) -> None:
 
 def test_a_translation_does_not_depend_on_its_neighbours(model: Model) -> None:
     x = torch.rand(3, 3, 32, 32) * 2 - 1
-    together = model.batch({"x": x})
-    alone = torch.cat([model.batch({"x": one[None]}) for one in x])
+    together = model.run(x)
+    alone = torch.cat([model.predict({"x": one[None]}) for one in x])
     assert torch.allclose(together, alone, atol=1e-5)
 
 
 def test_working_size(model: Model) -> None:
     seen = []
-    hook = model.method.G.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))  # type: ignore[union-attr]
+    hook = model.translator.network.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))
     assert model(noise(300, 200, 3), working_size=32).shape == (300, 200, 3)
     assert model(noise(20, 30, 3), working_size=32).shape == (20, 30, 3)  # never enlarges
     hook.remove()
@@ -148,7 +151,7 @@ def test_working_size(model: Model) -> None:
 
 @pytest.mark.parametrize("array", [noise(4, 4, 3).astype(np.float32), np.full((4, 4), np.nan)])
 def test_floats_out_of_range_are_refused(model: Model, array: Any) -> None:
-    with pytest.raises(ValueError, match=r"floats are read in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
         model(array)
 
 
@@ -161,10 +164,10 @@ def test_the_python_door_overwrites_nothing_either(model: Model, tmp_path: Path)
     mine = tmp_path / "mine.png"
     Image.fromarray(noise(8, 8, 3)).save(mine)
     before = mine.read_bytes()
-    with pytest.raises(ValueError, match="is one of the inputs"):
+    with pytest.raises(ValueError, match=r"mine\.png: .*inputs"):
         model(mine, out=mine, overwrite=True)
     model(mine, out=tmp_path / "new/out.png")
-    with pytest.raises(ValueError, match="exists already"):
+    with pytest.raises(ValueError, match=r"out\.png: .*--overwrite"):
         model(mine, out=tmp_path / "new/out.png")
     model(mine, out=tmp_path / "new/out.png", overwrite=True)
     assert mine.read_bytes() == before
@@ -218,7 +221,7 @@ def test_a_picture_that_cannot_be_written_is_named_and_skipped(tiny_run: Path, f
 
 def test_nothing_is_overwritten_unless_asked(tiny_run: Path, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.png").write_bytes(b"mine")
-    with pytest.raises(ValueError, match=r"mine.png: exists already.*--overwrite"):
+    with pytest.raises(ValueError, match=r"mine\.png: .*--overwrite"):
         translate(tiny_run, [folder / "a photo.jpg"], out=tmp_path / "mine.png")
     assert (tmp_path / "mine.png").read_bytes() == b"mine"
     translate(tiny_run, [folder / "a photo.jpg"], out=tmp_path / "mine.png", overwrite=True)
@@ -227,15 +230,15 @@ def test_nothing_is_overwritten_unless_asked(tiny_run: Path, folder: Path, tmp_p
 
 
 def test_inputs_are_never_written_over(tiny_run: Path, folder: Path) -> None:
-    with pytest.raises(ValueError, match="is one of the inputs"):
+    with pytest.raises(ValueError, match="inputs"):
         translate(tiny_run, [folder], out=folder, overwrite=True)
-    with pytest.raises(ValueError, match="is one of the inputs"):
+    with pytest.raises(ValueError, match=r"a photo\.jpg: .*inputs"):
         translate(tiny_run, [folder / "a photo.jpg"], out=folder / "a photo.jpg", overwrite=True)
 
 
 def test_an_empty_folder(tiny_run: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no pictures found"):
+    with pytest.raises(ValueError, match="empty: "):
         translate(tiny_run, [tmp_path / "empty"], out=tmp_path / "out")
 
 
@@ -268,12 +271,15 @@ def test_translates_while_training_goes_on(train_tiny: Train, tmp_path: Path) ->
 def test_a_two_way_model_translates_both_ways(two_way_run: Path) -> None:
     there, back = (load(two_way_run, direction=way, device="cpu") for way in ("BtoA", "AtoB"))
     assert load(two_way_run, device="cpu").direction == "BtoA"  # the way that it was trained
-    x = torch.rand(3, 32, 40) * 2 - 1
-    G, F = there.method.get_submodule("G"), there.method.get_submodule("F")
-    with torch.inference_mode():
-        assert torch.equal(there.tensor(x), G(x[None])[0])
-        assert torch.equal(back.tensor(x), F(x[None])[0])
-    assert not torch.equal(there.tensor(x), back.tensor(x))
+    assert there.translators.keys() == back.translators.keys() == {"AtoB", "BtoA"}
+    weights = load_file(two_way_run / "model/model.safetensors")
+    x = torch.rand(1, 3, 32, 40) * 2 - 1
+    for model, name in ((there, "G"), (back, "F")):
+        for key, value in model.translator.network.state_dict().items():
+            assert torch.equal(value, weights[f"{name}.{key}"])
+        with torch.inference_mode():
+            assert torch.equal(model.run(x), model.translator.network(x))
+    assert not torch.equal(there.run(x), back.run(x))
 
 
 @settings(max_examples=15, deadline=None)
@@ -287,7 +293,7 @@ def test_any_size_comes_back_at_its_size_from_a_residual_generator(
 
 def test_a_one_way_model_says_so(tiny_run: Path) -> None:
     assert load(tiny_run, direction="BtoA", device="cpu").direction == "BtoA"
-    with pytest.raises(ValueError, match=r"--direction AtoB: .* translates BtoA and no other way; leave it out"):
+    with pytest.raises(ValueError, match=r"--direction AtoB: .*BtoA"):
         load(tiny_run, direction="AtoB", device="cpu")
 
 
@@ -314,6 +320,8 @@ def test_translate_takes_the_direction(two_way_run: Path, tmp_path: Path) -> Non
 def test_what_is_enlarged_stays_in_range(tiny_run: Path) -> None:
     """Bicubic interpolation overshoots at edges."""
     y = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0)).sign()
-    enlarged = load(tiny_run, device="cpu").method.enlarge(torch.zeros(3, 50, 64), y, None)
+    translator = load(tiny_run, device="cpu").translator
+    assert isinstance(translator, ImageTranslator)
+    enlarged = translator.upscale(torch.zeros(3, 50, 64), y, None)
     assert enlarged.shape == (3, 50, 64)
     assert enlarged.abs().max() <= 1

@@ -238,8 +238,8 @@ def test_any_name_of_a_class_survives_to_the_last_picture(
     assert (about["classes"], config["shape"]["classes"]) == (names, names)
     assert Run.open(run.path).classes == tuple(names)
     model = diptych.load(run.path, device="cpu")
-    assert list(model.method.classes) == names
-    assert [model.number_of(name) for name in names] == list(range(len(names)))
+    assert list(model.translator.classes) == names
+    assert [model.translator.index_of(name) for name in names] == list(range(len(names)))
     flags = [f"--label={name}" for name in names]
     assert cli.run(["sample", str(run.path), "--out", str(tmp_path / "out"), "--count", "1", *flags]) == 0
     assert {file.relative_to(tmp_path / "out") for file in (tmp_path / "out").rglob("*.png")} == {
@@ -251,7 +251,7 @@ def test_any_name_of_a_class_survives_to_the_last_picture(
 def test_single_files_are_what_training_reads(train_tiny: Train, sampling_run: Path, tmp_path: Path) -> None:
     diptych.sample(sampling_run, out=tmp_path / "made", count=2, device="cpu")
     run = train_tiny(tmp_path / "run", "cgan", data=tmp_path / "made", steps=1)
-    assert run.classes == diptych.load(sampling_run, device="cpu").method.classes
+    assert run.classes == diptych.load(sampling_run, device="cpu").translator.classes
 
 
 def test_pictures_in_no_classes_are_learnt_from_without_labels_or_not_at_all(train_tiny: Train, tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_classes_are_those_of_the_training_set(train_tiny: Train, tmp_path: Path
     paint(tmp_path / "data/train", {"a": [0, 1], "b": [100], "c": [200]})
     paint(tmp_path / "data/val", {"b": [100]})
     run = train_tiny(tmp_path / "run", "cgan", data=tmp_path / "data", steps=1)
-    assert diptych.load(run.path, device="cpu").method.classes == ("a", "b", "c")
+    assert diptych.load(run.path, device="cpu").translator.classes == ("a", "b", "c")
 
 
 def test_pictures_of_a_renamed_class_are_other_pictures(train_tiny: Train, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_unknown_metric(run: Path, tiny_pairs: Path) -> None:
 def test_nothing_held_out(run: Path, tmp_path: Path) -> None:
     facades.write(tmp_path / "data", size=32, train=2, val=0)
     shutil.rmtree(tmp_path / "data/val")
-    with pytest.raises(ValueError, match="no val or test split"):
+    with pytest.raises(ValueError, match=r"data: .*diptych data split"):
         evaluate(run, data=tmp_path / "data")
 
 
@@ -114,7 +114,7 @@ def test_an_evaluation_that_stops_leaves_the_older_results(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Model, "batch", stop)
+    monkeypatch.setattr(Model, "run", stop)
     with pytest.raises(KeyboardInterrupt):
         evaluate(run, data=tiny_pairs, device="cpu")
     assert {path: path.read_bytes() for path in (run / "results/val").rglob("*") if path.is_file()} == before
@@ -143,13 +143,13 @@ def test_side_by_side_pairs_measure_both_ways(two_ways: Path, tiny_pairs: Path) 
         assert entry["panels"] == ["input", "output", "target", "reconstructed", "identity"]
         shown = {panel: picture(folder / panel / "facade-0006.png") for panel in entry["panels"]}
         there, back = (load(two_ways, direction=d, device="cpu") for d in (way, REVERSE[way]))
-        output = there.batch({"x": real})
+        output = there.run(real)
         want = {
             "input": real,
             "output": output,
             "target": target,
-            "reconstructed": back.batch({"x": output}),
-            "identity": back.batch({"x": real}),
+            "reconstructed": back.run(output),
+            "identity": back.run(real),
         }
         for panel, expected in want.items():
             assert (shown[panel] - expected).abs().max() < 1.1 / 127.5, panel  # two roundings to 8 bits
@@ -192,10 +192,10 @@ def test_pictures_that_are_no_pairs_are_translated_and_not_measured(two_ways: Pa
     assert len(list((two_ways / "results/val-AtoB/output").iterdir())) == 3
     [entry, *_] = read_json_lines(two_ways / "results/val-AtoB/results.jsonl")
     assert entry == {"name": "0", "metrics": {}, "panels": ["input", "output", "reconstructed", "identity"]}
-    with pytest.raises(ValueError, match=r"--metrics l1: compares with a target, and .* no B belongs to an A"):
+    with pytest.raises(ValueError, match=r"--metrics l1: .*target"):
         evaluate(two_ways, data=tmp_path / "data", names=["l1"])
     assert set(lines[0]["not-measured"]) == {"fid", "kid", "mifid", "precision", "recall"}
-    with pytest.raises(ValueError, match=r"has no train folder"):
+    with pytest.raises(ValueError, match=r"data: .*train"):
         evaluate(two_ways, data=tmp_path / "data", baselines=True)
 
 
@@ -266,13 +266,13 @@ def test_the_mean_chroma_is_of_the_training_pictures(colours: Path, tiny_photos:
 def test_only_grey_pictures_held_out(colours: Path, tmp_path: Path) -> None:
     (tmp_path / "grey/val").mkdir(parents=True)
     Image.new("L", (32, 32), 90).save(tmp_path / "grey/val/a.png")
-    with pytest.raises(ValueError, match="all 1 val pictures are grey: nothing to measure on"):
+    with pytest.raises(ValueError, match="grey: all 1 val pictures"):
         evaluate(colours, data=tmp_path / "grey", device="cpu")
 
 
 def test_colours_of_grey_pictures_are_not_compared(train_tiny: Train, tiny_pairs: Path, tmp_path: Path) -> None:
     run = train_tiny(tmp_path / "run", channels_a=1, steps=1).path
-    with pytest.raises(ValueError, match="--metrics ab: compares colours"):
+    with pytest.raises(ValueError, match=r"--metrics ab: .*grey"):
         evaluate(run, data=tiny_pairs, names=["l1", "ab"], device="cpu")
     names = {name.partition("/")[0] for name in evaluate(run, data=tiny_pairs, device="cpu")[0]["metrics"]}
     assert not names & set(metrics.COLOUR_METRICS)
@@ -283,16 +283,14 @@ def test_only_grey_pictures_to_train_on(colours: Path, tiny_photos: Path, tmp_pa
     (tmp_path / "data/train").mkdir()
     Image.new("L", (32, 32), 90).save(tmp_path / "data/train/a.png")
     assert len(evaluate(colours, data=tmp_path / "data", device="cpu")) == 1
-    with pytest.raises(ValueError, match="--baselines: all 1 training pictures are grey"):
+    with pytest.raises(ValueError, match="--baselines: all 1 training pictures"):
         evaluate(colours, data=tmp_path / "data", baselines=True, device="cpu")
 
 
 def test_the_remedy_for_nothing_held_out_fits_the_method(colours: Path, tiny_photos: Path, tiny_run: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"in a folder val \(or beside NAME\.npy in NAME-val\.npy\), or let `diptych data"
-    ):
+    with pytest.raises(ValueError, match=r"NAME-val\.npy.*diptych data split"):
         evaluate(colours, data=tiny_photos / "train", device="cpu")
-    with pytest.raises(ValueError, match=r"in a folder val \(val/A \+ val/B"):
+    with pytest.raises(ValueError, match=r"val/A \+ val/B.*diptych data split"):
         evaluate(tiny_run, data=tiny_photos / "train", device="cpu")
 
 
@@ -376,7 +374,5 @@ def test_what_else_lies_in_a_run_is_no_model_of_its(completion_run: Path, tiny_p
 
 
 def test_metrics_of_holes_need_holes(run: Path, tiny_pairs: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"--metrics hole-psnr: there is no such metric for .*run; there are: l1, psnr"
-    ):
+    with pytest.raises(ValueError, match=r"--metrics hole-psnr: .*run; .*l1, psnr"):
         evaluate(run, data=tiny_pairs, names=["hole-psnr"])

@@ -220,9 +220,7 @@ def test_without_labels_the_frechet_distance_is_left(train_tiny: Train, levels: 
     assert [list(line["metrics"]) for line in lines] == [["frechet-distance/12/classifier/seed-0/8-bit/16px"]] * 2
     kept = read_json_lines(run / "results/drawn/results.jsonl")
     assert [entry["name"] for entry in kept] == [f"0000{number}" for number in range(6)]
-    with pytest.raises(
-        ValueError, match=r"--metrics label-accuracy: there is no such metric for .*; there are: frechet-distance, fid"
-    ):
+    with pytest.raises(ValueError, match=r"--metrics label-accuracy: .*: frechet-distance, fid"):
         evaluate(run, data=levels, names=["label-accuracy"])
 
 
@@ -235,38 +233,30 @@ def test_a_held_out_split_may_lack_classes_and_training_pictures_may_not(
     write(tmp_path / "fewer/val", 3, ["größe 7"])
     assert numbers(evaluate(run, data=tmp_path / "fewer", device="cpu"))["held-out pictures"]["label-accuracy"] == 1
     shutil.rmtree(tmp_path / "fewer/train/bright")
-    with pytest.raises(
-        ValueError,
-        match=r"bright is no class of the training pictures in .*, which are in dark, größe 7; give the pictures",
-    ):
+    with pytest.raises(ValueError, match=r"run: bright .*fewer.* dark, größe 7"):
         evaluate(run, data=tmp_path / "fewer", device="cpu")
     shutil.copytree(levels / "train", tmp_path / "more/train")
     shutil.copytree(levels / "val/dark", tmp_path / "more/val/strange")
-    with pytest.raises(
-        ValueError,
-        match=r"more, val: strange is no class of the training pictures .*; add such pictures to those of the training",
-    ):
+    with pytest.raises(ValueError, match="more, val: strange "):
         evaluate(run, data=tmp_path / "more", device="cpu")
 
 
 def test_what_cannot_be_measured_is_said(run: Path, levels: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"--metrics psnr: there is no such metric for .*: {', '.join(NAMES)}"):
+    with pytest.raises(ValueError, match=f"--metrics psnr: .*: {', '.join(NAMES)}"):
         evaluate(run, data=levels, names=["psnr"])
-    with pytest.raises(ValueError, match="--baselines: the held-out pictures are always measured"):
+    with pytest.raises(ValueError, match="--baselines: "):
         evaluate(run, data=levels, baselines=True)
-    with pytest.raises(ValueError, match="has no val or test split"):
+    with pytest.raises(ValueError, match=r"train: .*diptych data split"):
         evaluate(run, data=levels / "train")
     for split in ("train", "val"):
         (tmp_path / "flat" / split).mkdir(parents=True)
         Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "flat" / split / "1.png")
-    with pytest.raises(ValueError, match="are in no classes, and a classifier of them"):
+    with pytest.raises(ValueError, match=r"--metrics frechet-distance: .*classes"):
         evaluate(run, data=tmp_path / "flat", names=["frechet-distance"])
     shutil.copytree(levels / "train", tmp_path / "one/train")
     (tmp_path / "one/val/dark").mkdir(parents=True)
     shutil.copy(levels / "val/dark/0.png", tmp_path / "one/val/dark")
-    with pytest.raises(
-        ValueError, match="one: a Fréchet distance takes two pictures or more, here of train and of val"
-    ):
+    with pytest.raises(ValueError, match=r"one: .*--metrics label-accuracy"):
         evaluate(run, data=tmp_path / "one")
     assert not (run / "results").exists()
 

@@ -53,7 +53,7 @@ def scores(found: torch.Tensor, true: torch.Tensor, classes: int) -> list[float]
 def test_out_of_labels_a_segmenter_reads_what_was_made_and_the_real_photographs(
     train_tiny: Train, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(translation, "AT_ONCE", 3)
+    monkeypatch.setattr(translation, "BATCH_SIZE", 3)
     run = train_tiny(tmp_path / "run", data=pairs, direction="BtoA").path
     lines = evaluate(run, data=pairs, names=LABEL_MAP_METRICS, baselines=True, device="cpu")
     assert [line["who"] for line in lines] == [

@@ -155,7 +155,7 @@ def test_folders_without_pairs_have_numbers_too(two_ways: Path, pairs: Path, apa
     ]
     together = evaluate(two_ways, data=pairs, names=["fid"], features=tiny_network, device="cpu")
     assert lines[0]["metrics"] == together[0]["metrics"]
-    with pytest.raises(ValueError, match="--metrics l1: compares with a target"):
+    with pytest.raises(ValueError, match=r"--metrics l1: .*target"):
         evaluate(two_ways, data=apart, names=["l1"])
 
 
@@ -163,7 +163,7 @@ def test_as_many_are_taken_of_what_was_made_as_of_real_pictures(
     two_ways: Path, apart: Path, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A distance depends on how many there are, and the held-out pictures say how near one can come."""
-    monkeypatch.setattr(translation, "AT_ONCE", 2)
+    monkeypatch.setattr(translation, "BATCH_SIZE", 2)
     for path in written(apart / "val/B")[:2]:
         path.unlink()
     lines = evaluate(two_ways, data=apart, names=["fid"], features=tiny_network, device="cpu")
@@ -230,7 +230,7 @@ def test_pictures_in_no_classes(
     [model, _] = evaluate(run, data=tiny_photos, names=["fid"], features=tiny_network, device="cpu")
     assert "/3-vs-7-training/" in protocol(model, "fid")
     assert (run / "results/drawn/results.jsonl").is_file()
-    with pytest.raises(ValueError, match=r"--metrics frechet-distance: the pictures in .* are in no classes"):
+    with pytest.raises(ValueError, match=r"--metrics frechet-distance: .*classes"):
         evaluate(run, data=tiny_photos, names=["frechet-distance"])
     lines = evaluate(run, data=tiny_photos, device="cpu")
     assert [line["metrics"] for line in lines] == [{}, {}]
@@ -288,12 +288,12 @@ def test_other_names_and_other_sizes(two_folders: tuple[Path, Path], tiny_networ
     (fake / "5.png").rename(fake / "stranger.png")
     [line] = evaluate(real=real, fake=fake, features=tiny_network, device="cpu")
     assert {name.partition("/")[0] for name in line["metrics"]} == set(OF_SETS)
-    with pytest.raises(ValueError, match=r"--metrics l1: .*none is called as .*stranger.png"):
+    with pytest.raises(ValueError, match=r"--metrics l1: .*stranger\.png"):
         evaluate(real=real, fake=fake, names=["l1"])
     (fake / "stranger.png").unlink()
     with Image.open(fake / "0.png") as image:
         image.resize((48, 32)).save(fake / "0.png")
-    with pytest.raises(ValueError, match=r"0.png: 48x32 pixels, and .*0.png 40x32 pixels"):
+    with pytest.raises(ValueError, match=r"0\.png: 48x32 .*0\.png 40x32"):
         evaluate(real=real, fake=fake, names=["l1"])
     [line] = evaluate(real=real, fake=fake, features=tiny_network, device="cpu")
     assert "l1" in line["not-measured"]
@@ -319,18 +319,18 @@ def test_pictures_that_are_too_small_for_a_metric(
 
 def test_what_does_not_go_together(two_folders: tuple[Path, Path], tiny_run: Path) -> None:
     real, fake = two_folders
-    with pytest.raises(ValueError, match="without a run"):
+    with pytest.raises(ValueError, match=r"--real .*--fake"):
         evaluate(tiny_run, real=real, fake=fake)
-    with pytest.raises(ValueError, match="beside each other"):
+    with pytest.raises(ValueError, match=r"--real .*--fake"):
         evaluate(real=real)
-    with pytest.raises(ValueError, match="give the folder of a run"):
+    with pytest.raises(ValueError, match=r"run .*--data.*--real .*--fake"):
         evaluate()
     before = (tiny_run / "log.jsonl").stat().st_mtime_ns
-    with pytest.raises(ValueError, match=r"--out .*: is a run"):
+    with pytest.raises(ValueError, match=f"--out {tiny_run}: "):
         evaluate(real=real, fake=fake, out=tiny_run)
     assert (tiny_run / "log.jsonl").stat().st_mtime_ns == before
     assert not (tiny_run / "metrics.jsonl").exists()
-    with pytest.raises(ValueError, match=r"--metrics fcn: .*there are: l1, psnr"):
+    with pytest.raises(ValueError, match=r"--metrics fcn: .*l1, psnr"):
         evaluate(real=real, fake=fake, names=["fcn"])
 
 

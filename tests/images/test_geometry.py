@@ -154,21 +154,21 @@ def test_the_same_generator_gives_the_same_geometry() -> None:
 
 
 @settings(deadline=None, derandomize=True, max_examples=150)
-@given(height=SIDES, width=SIDES, multiple=st.integers(1, 64))
-def test_padding_can_be_cut_back_whatever_the_size(height: int, width: int, multiple: int) -> None:
+@given(height=SIDES, width=SIDES, stride=st.integers(1, 64))
+def test_padding_can_be_cut_back_whatever_the_size(height: int, width: int, stride: int) -> None:
     picture = coordinates(height, width).float()[None]
-    padded = geometry.pad_to_multiple(picture, multiple)
-    assert padded.shape[-2] % multiple == padded.shape[-1] % multiple == 0
-    assert padded.shape[-2] - height < multiple  # no more than is needed
-    assert padded.shape[-1] - width < multiple
+    padded = geometry.pad_to_stride(picture, stride)
+    assert padded.shape[-2] % stride == padded.shape[-1] % stride == 0
+    assert padded.shape[-2] - height < stride  # no more than is needed
+    assert padded.shape[-1] - width < stride
     assert torch.equal(geometry.cut_back(padded, height, width), picture)
 
 
 @settings(deadline=None, derandomize=True, max_examples=150)
-@given(height=SIDES, width=SIDES, multiple=st.integers(1, 64))
-def test_padding_is_numpys_reflection(height: int, width: int, multiple: int) -> None:
+@given(height=SIDES, width=SIDES, stride=st.integers(1, 64))
+def test_padding_is_numpys_reflection(height: int, width: int, stride: int) -> None:
     picture = np.random.default_rng(0).normal(size=(1, 2, height, width)).astype(np.float32)
-    extra = [-side % multiple for side in (height, width)]
+    extra = [-side % stride for side in (height, width)]
     around = [(0, 0), (0, 0), *((more // 2, more - more // 2) for more in extra)]
     want = np.pad(picture, around, mode="reflect")
-    np.testing.assert_array_equal(geometry.pad_to_multiple(torch.from_numpy(picture), multiple).numpy(), want)
+    np.testing.assert_array_equal(geometry.pad_to_stride(torch.from_numpy(picture), stride).numpy(), want)

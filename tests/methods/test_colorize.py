@@ -17,6 +17,7 @@ from diptych.methods.colorize import Colorize
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 from diptych.methods.settings import Shape
 from diptych.model import Model
+from diptych.translators.image import ColorTranslator
 
 SETTINGS = Pix2PixSettings(width=2, patch=16, dropout=False)
 HALF_A_LEVEL = 100 / 255 / 2  # of L*
@@ -25,6 +26,12 @@ HALF_A_LEVEL = 100 / 255 / 2  # of L*
 def colorize(size: int = 32) -> Colorize:
     torch.manual_seed(0)
     return Colorize(SETTINGS, Shape(size=size))
+
+
+def colorizer(size: int = 32) -> ColorTranslator:
+    [translator] = colorize(size).eval().translators().values()
+    assert isinstance(translator, ColorTranslator)
+    return translator
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -58,15 +65,15 @@ def test_channels_of_the_networks() -> None:
 
 def test_only_the_lightness_is_looked_at() -> None:
     """A colour that reached the network would be copied, and a grey picture would come out grey."""
-    method, y = colorize().eval(), noise(1, 3, 32, 32)
+    translator, y = colorizer(), noise(1, 3, 32, 32)
     with torch.no_grad():
-        of_colour, of_grey = (method.translate({"x": x}) for x in (y, color.to_grey(y)))
+        of_colour, of_grey = (translator(x) for x in (y, color.to_grey(y)))
     assert (of_colour - of_grey).abs().max() < 1e-3
 
 
 def test_what_goes_in_is_made_of_what_should_come_out() -> None:
     y = noise(2, 3, 32, 32)
-    x = colorize().inputs_from({"y": y})["x"]
+    x = colorizer().inputs_from({"y": y})["x"]
     assert x.shape == y.shape
     assert torch.equal(x[:, 0], x[:, 2])
     assert (color.to_lab(x)[0] - color.to_lab(y)[0]).abs().max() < 1e-4
@@ -74,7 +81,9 @@ def test_what_goes_in_is_made_of_what_should_come_out() -> None:
 
 def test_samples_are_grey_coloured_true() -> None:
     y = noise(2, 3, 32, 32)
-    grey, coloured, true = colorize().eval().panels({"y": y})
+    columns = colorize().eval().preview({"y": y})
+    assert list(columns) == ["input", "output", "target"]
+    grey, coloured, true = columns.values()
     assert torch.equal(grey[:, 0], grey[:, 1])
     assert coloured.shape == y.shape
     assert torch.equal(true, y)
@@ -82,14 +91,14 @@ def test_samples_are_grey_coloured_true() -> None:
 
 @pytest.mark.parametrize("channels", [(1, 3), (3, 1)])
 def test_grey_training_is_refused(channels: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="colouring is learnt from RGB"):
+    with pytest.raises(ValueError, match=r"--channels-a and --channels-b"):
         Colorize(SETTINGS, Shape(size=32, x_channels=channels[0], y_channels=channels[1]))
 
 
 def test_baselines() -> None:
     """No colour, and the mean a and b of all training pixels, with the lightness of the picture."""
     training = [noise(2, 3, 8, 8, seed=1), noise(1, 3, 8, 8, seed=2)]
-    answers = Colorize.baselines(training)
+    answers = colorizer().baselines(training)
     grey = color.to_grey(noise(2, 3, 8, 8)) * 0.3  # of which no chroma gives way
     plain, mean = answers.values()
     assert torch.equal(plain({"x": grey}), grey)
@@ -170,7 +179,7 @@ def test_floats_are_not_put_on_levels(model: Model) -> None:
 def test_the_network_works_at_its_own_size(model: Model, asked: int | None, seen: tuple[int, int]) -> None:
     """A large picture is shrunk for it, whatever its size; --working-size says otherwise; nothing is blown up."""
     looked_at = list[Tensor]()
-    handle = model.method.get_submodule("G").register_forward_pre_hook(lambda _, inputs: looked_at.append(inputs[0]))
+    handle = model.translator.network.register_forward_pre_hook(lambda _, inputs: looked_at.append(inputs[0]))
     model(np.zeros((100, 180), np.uint8), working_size=asked)
     handle.remove()
     assert [tuple(x.shape[-2:]) for x in looked_at] == [seen]
@@ -179,5 +188,5 @@ def test_the_network_works_at_its_own_size(model: Model, asked: int | None, seen
 def test_strips_leave_no_seams(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = scan(100, 80, np.uint8, 1)
     whole = model(picture)
-    monkeypatch.setattr("diptych.methods.colorize.ROWS", 7)
+    monkeypatch.setattr("diptych.translators.image.ROWS", 7)
     assert np.abs(model(picture).astype(int) - whole).max() <= 1

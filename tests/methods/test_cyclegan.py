@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diptych.images.spec import ImageSpec
 from diptych.methods.cyclegan import CycleGAN, CycleGANSettings
 from diptych.methods.settings import Shape
 from diptych.networks.resnet import ResidualBlock
@@ -246,24 +247,42 @@ def test_augmentation_is_what_D_sees_and_G_learns_through_it(batch: dict[str, Te
 
 def test_it_translates_both_ways(batch: dict[str, Tensor]) -> None:
     method = build().eval()
-    assert torch.equal(method.translate({"x": batch["x"]}), method.G(batch["x"]))
-    assert torch.equal(method.translate_back({"y": batch["y"]}), method.F(batch["y"]))
+    for direction, back in (("AtoB", "BtoA"), ("BtoA", "AtoB")):
+        translators = method.translators(direction)  # type: ignore[arg-type]
+        assert list(translators) == [direction, back]  # that of the training first: from x to y
+        forward, backward = translators.values()
+        assert torch.equal(forward(batch["x"]), method.G(batch["x"]))
+        assert torch.equal(backward(batch["y"]), method.F(batch["y"]))
 
 
 def test_the_sample_sheet_goes_there_and_back(batch: dict[str, Tensor]) -> None:
     method, (x, y) = build().eval(), (batch["x"], batch["y"])
     G, F_ = method.G, method.F
-    want = [x, G(x), F_(G(x)), F_(x), y, F_(y), G(F_(y)), G(y)]
-    panels = method.panels(batch)
-    assert len(panels) == len(CycleGAN.columns)
-    assert all(torch.allclose(panel, expected) for panel, expected in zip(panels, want, strict=True))
+    want = {
+        "real x": x,
+        "translated G(x)": G(x),
+        "reconstructed F(G(x))": F_(G(x)),
+        "identity F(x)": F_(x),
+        "real y": y,
+        "translated F(y)": F_(y),
+        "reconstructed G(F(y))": G(F_(y)),
+        "identity G(y)": G(y),
+    }
+    columns = method.preview(batch)
+    assert list(columns) == list(want)
+    assert all(torch.allclose(columns[title], expected) for title, expected in want.items())
 
 
 def test_grey_into_colour(record: Any) -> None:
     method = build(Shape(size=32, x_channels=1, y_channels=3), lambda_identity=0.0)
     batch = {"x": torch.rand(1, 1, 32, 32) * 2 - 1, "y": torch.rand(1, 3, 32, 32) * 2 - 1}
     method.train_step(batch, record(method), step=0)
-    assert [panel.shape[1] for panel in method.panels(batch)] == [1, 3, 1, 1, 3, 1, 3, 3]
+    assert [column.shape[1] for column in method.preview(batch).values()] == [1, 3, 1, 1, 3, 1, 3, 3]
+    forward, backward = method.eval().translators().values()
+    assert forward(batch["x"]).shape[1] == 3
+    assert backward(batch["y"]).shape[1] == 1
+    assert (forward.input_specs, forward.output_spec) == ({"x": ImageSpec(1)}, ImageSpec(3))
+    assert (backward.input_specs, backward.output_spec) == ({"x": ImageSpec(3)}, ImageSpec(1))
 
 
 # ---- what cannot be
@@ -271,33 +290,35 @@ def test_grey_into_colour(record: Any) -> None:
 
 @pytest.mark.parametrize(("size", "near"), [(100, 96), (1, 8), (30, 32), (255, 256)])
 def test_a_size_that_the_residual_generator_cannot_take(size: int, near: int) -> None:
-    with pytest.raises(ValueError, match=rf"--size {size}: .* multiples of 8; the nearest is {near}"):
+    with pytest.raises(ValueError, match=rf"--size {size}: .* nearest is {near}"):
         build(Shape(size=size))
 
 
 def test_a_size_that_the_unet_cannot_take() -> None:
-    with pytest.raises(ValueError, match=r"--size 96: the U-Net .* nearest are 64 and 128"):
+    with pytest.raises(ValueError, match=r"--size 96: .* 64 and 128"):
         build(Shape(size=96), generator="unet")
 
 
 def test_a_picture_too_small_for_D() -> None:
-    with pytest.raises(ValueError, match=r"--method.patch 70: .* at least 32 .*--size is 16"):
+    with pytest.raises(ValueError, match=r"--method\.patch 70: .* 32 .*--size is 16"):
         build(Shape(size=16), patch=70)
 
 
 def test_identity_needs_like_pictures() -> None:
-    with pytest.raises(ValueError, match=r"--method.lambda-identity 0"):
+    with pytest.raises(ValueError, match=r"--method\.lambda-identity 0"):
         build(Shape(size=32, x_channels=1, y_channels=3))
 
 
 @pytest.mark.parametrize("adversarial", ["vanilla", "hinge"])
 def test_a_sigmoid_before_a_loss_on_logits_is_refused(adversarial: str) -> None:
-    with pytest.raises(ValueError, match=r"that loss takes logits; use --method.patch-output averaged"):
+    with pytest.raises(ValueError, match=r"--method\.patch-output averaged"):
         build(patch_output="sigmoid", adversarial=adversarial)
 
 
-@pytest.mark.parametrize(("generator", "multiple"), [("resnet6", 8), ("unet", 32)])
-def test_translation_takes_what_the_generator_takes(generator: str, multiple: int) -> None:
-    method = build(generator=generator).eval()
-    assert method.multiple == multiple
-    assert method.translate({"x": torch.rand(1, 3, multiple, 3 * multiple)}).shape == (1, 3, multiple, 3 * multiple)
+@pytest.mark.parametrize(("generator", "stride"), [("resnet6", 8), ("unet", 32)])
+def test_translation_takes_what_the_generator_takes(generator: str, stride: int) -> None:
+    for translator in build(generator=generator).eval().translators().values():
+        assert translator.stride == stride
+        x = torch.rand(1, 3, stride, 3 * stride)
+        assert torch.equal(translator(x), translator.network(x))  # as it is
+        assert translator(x).shape == x.shape

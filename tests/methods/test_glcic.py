@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diptych.methods.glcic import GLCIC, GLCICSettings
+from diptych.methods.roles import FitsData, Phased
 from diptych.methods.settings import Shape
-from diptych.training.run import settings_from
+from diptych.training.settings import settings_from
 from diptych.training.updater import Updater
+from diptych.translators.completion import Completer
 
 Record = Callable[[GLCIC], Any]
 
@@ -28,6 +30,17 @@ def batch(size: int = 32, count: int = 2, seed: int = 0) -> dict[str, Tensor]:
     other_mask[..., size - 14 : size - 2, size - 12 :] = 1
     y = torch.rand(count, 3, size, size, generator=generator) * 2 - 1
     return {"y": y, "mask": mask, "other_mask": other_mask}
+
+
+def completer(method: GLCIC) -> Completer:
+    [translator] = method.eval().translators().values()
+    assert isinstance(translator, Completer)
+    return translator
+
+
+def alone(value: Tensor) -> Tensor:
+    """The mean over the processes that train together, where there is one."""
+    return value
 
 
 # ---- phases (requirement 004-1)
@@ -61,7 +74,7 @@ def test_phases_by_share_of_the_run() -> None:
     halves = GLCICSettings(t_c=0.5, t_d=0.5).resolved(3, 64)
     assert (halves.t_c, halves.t_d) == (1, 1)
     assert GLCICSettings(t_c=0.29).resolved(100, 64).t_c == 29
-    with pytest.raises(ValueError, match=r"900 and 200 steps are more than the run's 1000"):
+    with pytest.raises(ValueError, match=r"--method\.t-c 900 --method\.t-d 0\.2: .*900 and 200 .*1000"):
         GLCICSettings(t_c=900, t_d=0.2).resolved(1000, 64)
 
 
@@ -73,7 +86,9 @@ def test_a_length_is_a_whole_number_or_a_share(value: object) -> None:
 
 def test_the_model_after_the_first_phase_is_kept() -> None:
     method = glcic()
-    assert [method.kept_as(done) for done in (1, 2, 3)] == [None, "completion", None]
+    assert isinstance(method, Phased)
+    assert [method.snapshot_at(done) for done in (1, 2, 3)] == [None, "completion", None]
+    assert method.snapshots == ("completion",)
 
 
 def test_phase_2_may_end_by_its_loss(record: Record) -> None:
@@ -83,7 +98,7 @@ def test_phase_2_may_end_by_its_loss(record: Record) -> None:
     while method.phase(steps) != "joint":
         method.train_step(batch(), record(method), steps)
         steps += 1
-        method.decide(steps)
+        method.after_step(steps, alone)
     assert steps == 10
     again = glcic(t_c=0, t_d=100, t_d_until=10.0)
     assert again.phase(50) == "discriminator (T_D)"
@@ -96,9 +111,17 @@ def test_phase_2_goes_on_while_its_loss_is_too_high(record: Record) -> None:
     for step in range(25):
         assert method.phase(step) == "discriminator (T_D)"
         method.train_step(batch(), record(method), step)
-        method.decide(step + 1)
+        method.after_step(step + 1, alone)
         assert (method.discriminator_loss_sum == 0).item() == ((step + 1) % 10 == 0)  # it begins anew
     assert method.phase(25) == "joint"
+    assert method.joint_from is None
+
+
+def test_what_ends_phase_2_is_the_mean_over_all_processes(record: Record) -> None:
+    method = glcic(t_c=0, t_d=100, t_d_until=10.0)
+    for step in range(10):
+        method.train_step(batch(), record(method), step)
+    method.after_step(10, lambda value: value + 1e6)  # the others have learnt nothing
     assert method.joint_from is None
 
 
@@ -185,19 +208,22 @@ def test_D_sees_the_composite_and_the_windows_around_two_different_holes(record:
 def test_the_mean_pixel_is_that_of_the_training_set() -> None:
     method = glcic()
     pictures = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 8, 8)
-    method.learn_before([pictures[0], pictures[0] // 3])
+    assert isinstance(method, FitsData)
+    method.fit_statistics([pictures[0], pictures[0] // 3])
     assert method.C.mean_pixel.flatten().tolist() == pytest.approx([-1, 4 / 3 - 1, 68 / 255 - 1])
 
 
 def test_what_goes_in_does_not_hold_the_answer() -> None:
     method, given = glcic().eval(), batch()
     method.C.mean_pixel.fill_(0.25)
-    inputs = method.inputs_from(given)
+    translator = completer(method)
+    inputs = translator.inputs_from(given)
+    assert list(inputs) == list(translator.input_specs) == ["x", "mask"]
     hole = given["mask"].bool().expand_as(inputs["x"])
     assert (inputs["x"][hole] == 0.25).all()
     assert torch.equal(inputs["x"][~hole], given["y"][~hole])
     with torch.no_grad():
-        filled = method.translate(inputs)
+        filled = translator(*inputs.values())
     assert torch.equal(filled[~hole], given["y"][~hole])
     assert not (filled[hole] == 0.25).any()
 
@@ -226,7 +252,7 @@ def test_a_loss_that_is_not_finite_moves_no_weight(optimizer: str) -> None:
     updater.begin(2)
     method.train_step(given, updater, 2)
     assert all(torch.equal(p, b) for p, b in zip(method.C.parameters(), before, strict=True))
-    with pytest.raises(ValueError, match="before step 2"):
+    with pytest.raises(ValueError, match="step 2"):
         updater.require_finite("")
 
 
@@ -242,9 +268,8 @@ def test_no_shape_is_frozen(size: int, record: Record) -> None:
 
 def test_default_holes_are_the_papers_96_to_128_of_256() -> None:
     with torch.device("meta"):
-        holes = GLCIC(GLCICSettings(width=2), Shape(size=256)).holes
-    assert holes is not None
-    assert (holes.kind, holes.smallest, holes.largest) == ("rectangle", 96, 128)
+        masks = completer(GLCIC(GLCICSettings(width=2), Shape(size=256))).mask_spec
+    assert (masks.kind, masks.smallest, masks.largest) == ("rectangle", 96, 128)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +296,7 @@ def test_pictures_of_one_channel(record: Record) -> None:
 def test_opencv_fills_holes_and_nothing_else() -> None:
     given = batch()
     levels = ((given["y"] + 1) * 127.5).round() / 127.5 - 1
-    for answer in GLCIC.baselines([]).values():
+    for answer in completer(glcic()).baselines([]).values():
         filled = answer({"x": levels, "mask": given["mask"]})
         hole = given["mask"].bool().expand_as(filled)
         assert torch.allclose(filled[~hole], levels[~hole], atol=1e-6)

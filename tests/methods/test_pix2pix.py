@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from diptych import losses
-from diptych.methods import METHODS
+from diptych.losses import ADVERSARIAL
+from diptych.methods import METHODS, sketch
+from diptych.methods.base import deployed
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 from diptych.methods.settings import Shape
+from diptych.networks.resnet import ResidualBlock
 
 SHAPE = Shape(size=32)
 
@@ -83,9 +85,9 @@ def test_unconditional_discriminator_does_not_see_the_input(batch: dict[str, Ten
         method = build(conditional=conditional)
         recorder = record(method)
         method.G = torch.nn.Identity()  # type: ignore[assignment]
-        method._judge_both(x, batch["y"], batch["y"])
-        real, _ = method._judge_both(x, batch["y"], batch["y"])
-        return losses.discriminator(real, True, "vanilla").item() + len(recorder.order)
+        method._scores(x, batch["y"], batch["y"])
+        real, _ = method._scores(x, batch["y"], batch["y"])
+        return ADVERSARIAL["vanilla"].discriminator(real, True).item() + len(recorder.order)
 
     other = batch["x"].flip(0)
     assert loss_D(False, batch["x"]) == loss_D(False, other)
@@ -96,7 +98,7 @@ def test_real_and_fake_in_one_batch_give_the_same_numbers(batch: dict[str, Tenso
     """DESIGN 7: one batch where the result is the same (instance norm), one by one where it is not (batch norm)."""
     for norm in ("instance", "batch", "none"):
         method = build(norm=norm)
-        together = method._judge_both(batch["x"], batch["y"], batch["x"])
+        together = method._scores(batch["x"], batch["y"], batch["x"])
         one_by_one = [method.D(torch.cat([batch["x"], shown], 1)) for shown in (batch["y"], batch["x"])]
         for a, b in zip(together, one_by_one, strict=True):
             assert torch.allclose(a, b, atol=1e-5)
@@ -104,17 +106,34 @@ def test_real_and_fake_in_one_batch_give_the_same_numbers(batch: dict[str, Tenso
 
 @pytest.mark.parametrize("size", [1, 17, 48, 100, 1024])
 def test_a_size_that_the_network_cannot_take(size: int) -> None:
-    with pytest.raises(ValueError, match=rf"--size {size}: .* power of two .* nearest are"):
+    with pytest.raises(ValueError, match=rf"--size {size}: .* nearest"):
         Pix2Pix(Pix2PixSettings(), Shape(size=size))
 
 
+@pytest.mark.parametrize(("size", "near"), [(100, 96), (1, 8), (30, 32)])
+def test_a_size_that_the_residual_generator_cannot_take(size: int, near: int) -> None:
+    with pytest.raises(ValueError, match=rf"--size {size}: .* nearest is {near}"):
+        Pix2Pix(Pix2PixSettings(generator="resnet6"), Shape(size=size))
+
+
+@pytest.mark.parametrize(("generator", "blocks"), [("unet", 0), ("resnet6", 6), ("resnet9", 9)])
+def test_every_setting_reaches_the_generator(generator: str, blocks: int) -> None:
+    method = build(generator=generator, norm="affine-instance", upsampling="resize")
+    layers = list(method.G.modules())
+    assert sum(isinstance(layer, ResidualBlock) for layer in layers) == blocks
+    assert not [layer for layer in layers if isinstance(layer, nn.ConvTranspose2d | nn.Dropout | nn.BatchNorm2d)]
+    assert {layer.affine for layer in layers if isinstance(layer, nn.InstanceNorm2d)} == {True}
+    with_dropout = Pix2Pix(Pix2PixSettings(width=2, patch=16, generator=generator), SHAPE)
+    assert any(isinstance(layer, nn.Dropout) for layer in with_dropout.G.modules())
+
+
 def test_a_patch_larger_than_the_picture() -> None:
-    with pytest.raises(ValueError, match=r"--method.patch 286: .* at least 128 .*--size is 64"):
+    with pytest.raises(ValueError, match=r"--method\.patch 286: .* 128 .*--size is 64"):
         Pix2Pix(Pix2PixSettings(width=1, patch=286), Shape(size=64))
 
 
 def test_nothing_to_learn() -> None:
-    with pytest.raises(ValueError, match="nothing to learn"):
+    with pytest.raises(ValueError, match=r"--method\.adversarial none .*--method\.pixel none"):
         build(adversarial="none", pixel="none")
 
 
@@ -125,7 +144,9 @@ def test_every_method_says_what_it_is(name: str) -> None:
     assert method.summary
     assert method.data in ("paired", "unpaired", "images", "labelled")
     owned = [network for networks in method.players.values() for network in networks]
-    assert set(method.deployed) <= set(owned)
+    used = deployed(sketch(name, method.Settings(), Shape(size=64, classes=("a", "b"))))
+    assert set(used) <= set(owned)
+    assert used
     assert len(owned) == len(set(owned))
     described = method.Settings.model_fields
     assert all(field.description for field in described.values())

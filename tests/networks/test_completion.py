@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diptych.networks.completion import REACH, CompletionNetwork
+from diptych.networks.completion import RECEPTIVE_RADIUS, CompletionNetwork
 
 # Iizuka et al. 2017, table 1: kernel, dilation, stride (1/2 doubles), outputs
 TABLE = [
@@ -85,7 +85,7 @@ def test_receptive_field_as_it_is_measured() -> None:
         [gradient] = torch.autograd.grad(drawn[0, 0, 4, place], x)
         columns = gradient.abs().sum(dim=(0, 1, 2)).nonzero().flatten().tolist()
         seen |= set(columns)
-        assert max(place - columns[0], columns[-1] - place) <= REACH
+        assert max(place - columns[0], columns[-1] - place) <= RECEPTIVE_RADIUS
     assert max(seen) - min(seen) + 1 == 303  # one tap less in each transposed convolution than the paper counts
 
 

@@ -3,13 +3,18 @@
 import pytest
 import torch
 
-from diptych.networks.patchgan import Patch, PatchGAN, smallest_picture
+from diptych.networks import DISCRIMINATORS
+from diptych.networks.patchgan import PatchGAN, smallest_picture
 
 
-@pytest.mark.parametrize("patch", [1, 16, 70, 286])
-def test_receptive_field_by_gradients(patch: Patch) -> None:
+def test_there_are_four_of_them() -> None:
+    assert list(DISCRIMINATORS) == [1, 16, 70, 286]
+
+
+@pytest.mark.parametrize("patch", DISCRIMINATORS)
+def test_receptive_field_by_gradients(patch: int) -> None:
     size = 448
-    network = PatchGAN(1, patch=patch, width=1, norm="none").double()
+    network = DISCRIMINATORS[patch].build(1, width=1, norm="none").double()
     for p in network.parameters():  # positive weights: no path cancels another
         torch.nn.init.uniform_(p, 0.1, 1.0)
     x = torch.ones(1, 1, size, size, dtype=torch.double, requires_grad=True)
@@ -31,10 +36,13 @@ def test_parameter_counts() -> None:
     assert sum(p.numel() for p in PatchGAN(6, norm="batch").parameters()) == 2_768_705
 
 
-@pytest.mark.parametrize("patch", [1, 16, 70, 286])
+@pytest.mark.parametrize("patch", DISCRIMINATORS)
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
-def test_smallest_picture_is_enough(patch: Patch, norm: str) -> None:
+def test_smallest_picture_is_enough(patch: int, norm: str) -> None:
     side = smallest_picture(patch)
+    DISCRIMINATORS[patch].require_size(side)
+    with pytest.raises(ValueError, match=f"--method.patch {patch}: .*--size is {side - 1}"):
+        DISCRIMINATORS[patch].require_size(side - 1)
     network = PatchGAN(3, patch=patch, width=1, norm=norm)  # type: ignore[arg-type]
     y = network(torch.randn(1, 3, side, side))
     assert y.shape[2] >= 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from diptych.networks.resnet import MULTIPLE, ResNet
+from diptych.networks.resnet import STRIDE, ResNet
 
 
 def test_parameter_counts() -> None:
@@ -18,7 +18,7 @@ def test_parameter_counts() -> None:
 @pytest.mark.parametrize("norm", ["instance", "affine-instance", "batch", "none"])
 def test_any_multiple_of_eight(norm: str, upsampling: str) -> None:
     network = ResNet(1, 3, blocks=1, width=2, norm=norm, upsampling=upsampling)  # type: ignore[arg-type]
-    for height, width in ((MULTIPLE, MULTIPLE), (24, 40), (64, 8)):
+    for height, width in ((STRIDE, STRIDE), (24, 40), (64, 8)):
         y = network(torch.rand(1, 1, height, width))
         assert y.shape == (1, 3, height, width)
         assert y.isfinite().all()
@@ -55,3 +55,35 @@ def test_dropout_is_one_half_in_each_block() -> None:
         layer for layer in ResNet(3, 3, blocks=6, width=1, dropout=True).modules() if isinstance(layer, nn.Dropout)
     ]
     assert [layer.p for layer in drops] == [0.5] * 6
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+@pytest.mark.parametrize("blocks", [1, 6])
+def test_its_stages_one_after_the_other_are_the_network(blocks: int, upsampling: str) -> None:
+    network = ResNet(3, 1, blocks=blocks, width=4, dropout=True, upsampling=upsampling).eval()  # type: ignore[arg-type]
+    assert list(network.stages) == [
+        *("stem", "down1", "down2"),
+        *(f"block{number}" for number in range(1, blocks + 1)),
+        *("up1", "up2", "out"),
+    ]
+    x = torch.rand(2, 3, 16, 24)
+    y = x
+    shapes = {}
+    for name, stage in network.stages.items():
+        y = stage(y)
+        shapes[name] = tuple(y.shape[1:])
+    assert torch.equal(y, network(x))
+    assert (shapes["stem"], shapes["down1"], shapes["down2"]) == ((4, 16, 24), (8, 8, 12), (16, 4, 6))
+    assert (shapes["block1"], shapes["up1"], shapes["up2"], shapes["out"]) == (
+        (16, 4, 6),
+        (8, 8, 12),
+        (4, 16, 24),
+        (1, 16, 24),
+    )
+
+
+def test_stages_share_the_weights_of_the_network() -> None:
+    network = ResNet(3, 3, blocks=2, width=2)
+    of_stages = [p for stage in network.stages.values() for p in stage.parameters()]
+    assert [id(p) for p in of_stages] == [id(p) for p in network.parameters()]
+    assert not [name for name in network.state_dict() if not name.startswith("layers.")]  # saved once

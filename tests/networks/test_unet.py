@@ -103,3 +103,17 @@ def test_a_norm_that_shifts_needs_no_bias_before_it(norm: Norm) -> None:
     *inner, last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
     assert all(layer.bias is None and layer.kernel_size == (4, 4) and layer.stride == (2, 2) for layer in inner)
     assert last.bias is not None
+
+
+def test_its_stages_are_the_steps_down() -> None:
+    network = UNet(3, 3, size=32, width=2).eval()
+    seen: list[Tensor] = []
+    for down in network.down:
+        down.register_forward_hook(lambda _, __, y: seen.append(y))
+    x = torch.randn(1, 3, 32, 32)
+    network(x)
+    of_forward = list(seen)
+    assert list(network.stages) == ["down1", "down2", "down3", "down4", "down5"]
+    for stage, want in zip(network.stages.values(), of_forward, strict=True):
+        x = stage(x)
+        assert torch.equal(x, want)

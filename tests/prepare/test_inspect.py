@@ -343,7 +343,7 @@ def test_records_are_counted(tmp_path: Path, write_tfrecord: Any) -> None:
         write_tfrecord(tmp_path / f"in/{name}_tfrec/{name}.tfrec", records)
     findings = inspect(tmp_path / "in")
     assert (findings.pictures, findings.records, findings.other_files) == (0, 4, [])
-    assert findings.methods == ["cyclegan"]
+    assert findings.methods == ["cyclegan", "cut"]
     assert "in TFRecord or idx files: 4 pictures, counted and not looked at\n" in printed(findings)
     # As Kaggle has them: four folders, of which two hold records.
     draw_all(tmp_path / "in", "monet_jpg/1.jpg", "photo_jpg/2.jpg", "photo_jpg/3.jpg")

@@ -52,7 +52,7 @@ def test_the_newest_few_are_kept(tmp_path: Path, trained: tuple[Pix2Pix, Any]) -
     for step in range(5, 40, 5):
         checkpoint.save_training(tmp_path, step, *trained, {})
     kept = [step for step, _ in checkpoint.list_checkpoints(tmp_path)]
-    assert kept == list(range(5, 40, 5))[-checkpoint.KEPT :]
+    assert kept == list(range(5, 40, 5))[-checkpoint.KEEP :]
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(
@@ -66,7 +66,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(ValueError, match=r"step 2 could not be written .*No space left.*free some disk space"):
+    with pytest.raises(ValueError, match=r"step 2 .*No space left"):
         checkpoint.save_training(tmp_path, 2, *trained, {})
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     assert (tmp_path / "step-00000001/training.safetensors").read_bytes() == before
@@ -88,9 +88,7 @@ def test_a_checkpoint_of_other_networks_is_one_clear_line(tmp_path: Path, traine
     checkpoint.save_training(tmp_path, 12, *trained, {})
     [(_, path)] = checkpoint.list_checkpoints(tmp_path)
     other = Pix2Pix(Pix2PixSettings(width=2, patch=16), Shape(size=16))
-    with pytest.raises(
-        ValueError, match=r"training.safetensors: does not fit the networks, so another version of diptych"
-    ):
+    with pytest.raises(ValueError, match=r"training\.safetensors: .*--fresh"):
         checkpoint.load_training(path, other, {}, {})
 
 
@@ -98,7 +96,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, trained: tuple[Pix2Pix, A
     checkpoint.save_training(tmp_path, 1, *trained, {})
     file = tmp_path / "step-00000001/training.safetensors"
     file.write_bytes(file.read_bytes()[:-50])
-    with pytest.raises(ValueError, match=r"training.safetensors: is damaged .*remove"):
+    with pytest.raises(ValueError, match=r"training\.safetensors: .*remove .*step-00000001"):
         checkpoint.load_training(file.parent, *trained, {})
 
 
@@ -115,19 +113,22 @@ def test_the_model_is_the_deployed_networks_alone(tmp_path: Path, trained: tuple
     method, _ = trained
     checkpoint.save_model(tmp_path / "model", CONFIG, 12, method, {})
     assert {name.split(".")[0] for name in load_file(tmp_path / "model/model.safetensors")} == {"G"}
-    loaded, config, step = checkpoint.load_model(tmp_path, torch.device("cpu"))
+    translators, config, step = checkpoint.load_model(tmp_path, torch.device("cpu"))
     x = torch.rand(1, 3, 16, 16)
-    assert torch.equal(loaded.translate({"x": x}), method.eval().translate({"x": x}))
-    assert (config, step) == (CONFIG, 12)
-    assert not loaded.training
+    [(direction, loaded)] = translators.items()
+    assert torch.equal(loaded(x), method.eval().translators()["AtoB"](x))
+    assert (direction, config, step) == ("AtoB", CONFIG, 12)
+    assert not any(module.training for module in loaded.modules())
 
 
 def test_the_moving_average_is_what_is_deployed(tmp_path: Path, trained: tuple[Pix2Pix, Any]) -> None:
     method, _ = trained
     average = {name: torch.full_like(p, 0.25) for name, p in method.named_parameters() if name.startswith("G.")}
     checkpoint.save_model(tmp_path, CONFIG, 1, method, average)
-    loaded, _, _ = checkpoint.load_model(tmp_path, torch.device("cpu"))
-    assert all((p == 0.25).all() for p in loaded.G.parameters())  # type: ignore[union-attr]
+    [loaded] = checkpoint.load_model(tmp_path, torch.device("cpu")).translators.values()
+    weights = list(loaded.network.parameters())
+    assert len(weights) == len(average)
+    assert all((p == 0.25).all() for p in weights)
 
 
 @pytest.mark.parametrize("damage", ["weights", "config", "unknown method", "unknown setting"])
@@ -141,13 +142,13 @@ def test_a_damaged_model_is_one_clear_line(tmp_path: Path, trained: tuple[Pix2Pi
     else:
         changed = {"method": "other"} if damage == "unknown method" else {"settings": {"widht": 3}}
         (tmp_path / "config.json").write_text(json.dumps({**config, **changed}), encoding="utf-8")
-    with pytest.raises(ValueError, match="is damaged or from another version"):
+    with pytest.raises(ValueError, match="is damaged"):
         checkpoint.load_model(tmp_path, torch.device("cpu"))
 
 
 def test_no_model_yet(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no trained model .*give the folder"):
+    with pytest.raises(ValueError, match=r"no trained model .*diptych train"):
         checkpoint.load_model(tmp_path, torch.device("cpu"))
     (tmp_path / "settings.toml").touch()
-    with pytest.raises(ValueError, match="wait for its first checkpoint"):
+    with pytest.raises(ValueError, match=r"no trained model .*wait"):
         checkpoint.load_model(tmp_path, torch.device("cpu"))

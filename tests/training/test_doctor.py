@@ -19,15 +19,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 import diptych
+from diptych.losses import ADVERSARIAL
 from diptych.methods import METHODS
-from diptych.methods.base import Game, Outcome
+from diptych.methods.base import Adversary
 from diptych.methods.cyclegan import CycleGANSettings
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 from diptych.methods.settings import MethodSettings
 from diptych.networks.unet import UNet
 from diptych.training import doctor
-from diptych.training.run import Run, Settings, read_json_lines
+from diptych.training.run import Run, read_json_lines
+from diptych.training.settings import Settings
 from diptych.training.updater import learning_rate
+from diptych.translators.base import Outcome
 
 Train = Callable[..., Run]
 SIZE = 32
@@ -162,7 +165,10 @@ def test_a_discriminator_that_knows_the_pictures_by_heart(
     for split, count in (("train", 4), ("val", 16)):
         write_pairs(tmp_path / "data", split, [(texture(generator), texture(generator)) for _ in range(count)])
     found = findings(
-        steps=200, data=tmp_path / "data", load_scale=1.0, method={"width": 16, "conditional": False, "lambda_l1": 0.0}
+        steps=200,
+        data=tmp_path / "data",
+        load_scale=1.0,
+        method={"width": 16, "patch": 70, "conditional": False, "lambda_l1": 0.0},
     )
     assert "the discriminator knows the training pictures by heart" in found
     assert "held-out" in found["the discriminator knows the training pictures by heart"]["saw"]
@@ -210,6 +216,11 @@ def test_a_training_that_was_stopped_remembers_what_was_seen(
 # ---- the rules
 
 
+def adversary(kind: str) -> Adversary:
+    """D with one loss, and G."""
+    return Adversary("D", ADVERSARIAL[kind], ("D",), "G", lambda batch: pytest.fail("the log says it all"))
+
+
 def log_of(steps: int, **losses: float) -> list[dict[str, Any]]:
     return [{"step": step, "losses": losses} for step in range(5, steps + 1, 5)]
 
@@ -232,15 +243,14 @@ def log_of(steps: int, **losses: float) -> list[dict[str, Any]]:
     ],
 )
 def test_losses_are_measured_by_what_guessing_costs(kind: Any, of_D: float, of_G: float, finding: str | None) -> None:
-    game = Game(("D",), "G", kind)
-    found = doctor.in_losses(log_of(40, D=of_D, G=of_G), [game], given(Pix2PixSettings(adversarial=kind)))
+    log, settings = log_of(40, D=of_D, G=of_G), given(Pix2PixSettings(adversarial=kind))
+    found = doctor.in_losses(log, [adversary(kind)], settings)
     assert [one["finding"] for one in found] == ([finding] if finding else [])
 
 
 def test_the_first_steps_say_nothing_yet() -> None:
-    game = Game(("D",), "G", "vanilla")
-    assert doctor.in_losses(log_of(20, D=0.01, G=9.0), [game], given(Pix2PixSettings())) == []
-    assert doctor.in_losses([], [game], given(Pix2PixSettings())) == []
+    assert doctor.in_losses(log_of(20, D=0.01, G=9.0), [adversary("vanilla")], given(Pix2PixSettings())) == []
+    assert doctor.in_losses([], [adversary("vanilla")], given(Pix2PixSettings())) == []
 
 
 def test_a_gradient_that_grows_in_the_first_lines_says_nothing_yet() -> None:
@@ -257,8 +267,8 @@ def test_a_gradient_is_held_against_those_of_late() -> None:
 
 def test_a_phase_without_the_game_says_nothing() -> None:
     alone = [{"step": step, "losses": {"C_MSE": 0.1}} for step in range(5, 30, 5)]
-    game = Game(("D",), "G", "vanilla")
-    assert doctor.in_losses([*alone, *log_of(40, D=0.01, G=9.0)[5:]], [game], given(Pix2PixSettings())) == []
+    log = [*alone, *log_of(40, D=0.01, G=9.0)[5:]]
+    assert doctor.in_losses(log, [adversary("vanilla")], given(Pix2PixSettings())) == []
 
 
 def test_unpaired_pictures_are_compared_with_what_went_in() -> None:
@@ -278,9 +288,9 @@ def test_unpaired_pictures_are_compared_with_what_went_in() -> None:
 
 def test_only_settings_that_the_method_has_are_offered() -> None:
     log = log_of(40, D=0.01, G=9.0)
-    [of_cgan] = doctor.in_losses(log, [Game(("D",), "G", "vanilla")], given(METHODS["cgan"].Settings()))
+    [of_cgan] = doctor.in_losses(log, [adversary("vanilla")], given(METHODS["cgan"].Settings()))
     assert of_cgan["try"] == "--method.adversarial lsgan, more pictures"
-    [of_cyclegan] = doctor.in_losses(log, [Game(("D",), "G", "lsgan")], given(METHODS["cyclegan"].Settings()))
+    [of_cyclegan] = doctor.in_losses(log, [adversary("lsgan")], given(METHODS["cyclegan"].Settings()))
     assert of_cyclegan["try"] == "--method.augment true, --method.patch 16, more pictures"
     x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     settings = given(CycleGANSettings(lambda_identity=0.0))
@@ -304,12 +314,12 @@ def test_what_would_be_refused_is_not_offered() -> None:
     assert "lambda-identity" not in found["try"]  # G is given no picture of the other kind
     known = {"D": (torch.ones(4), torch.zeros(4))}
     unseen = {"D": (torch.zeros(4), torch.zeros(4))}
-    [alone] = doctor.in_judgements(known, unseen, given(Pix2PixSettings()))
+    [alone] = doctor.in_scores(known, unseen, given(Pix2PixSettings()))
     assert "--validate-every 500 --patience 5" in alone["try"]
-    [looking] = doctor.in_judgements(known, unseen, given(Pix2PixSettings(), validate_every=100))
+    [looking] = doctor.in_scores(known, unseen, given(Pix2PixSettings(), validate_every=100))
     assert "--patience 5" in looking["try"]
     assert "--validate-every" not in looking["try"]
-    [patient] = doctor.in_judgements(known, unseen, given(Pix2PixSettings(), validate_every=100, patience=3))
+    [patient] = doctor.in_scores(known, unseen, given(Pix2PixSettings(), validate_every=100, patience=3))
     assert "--patience" not in patient["try"]
 
 
@@ -327,7 +337,7 @@ def test_of_two_sides_as_many_are_looked_at(train_tiny: Train, tiny_photos: Path
 
 def test_a_discriminator_that_hardly_moves_is_offered_another_optimiser() -> None:
     log = log_of(40, D=math.log(2), G=math.log(2))
-    [found] = doctor.in_losses(log, [Game(("D",), "G", "vanilla")], given(METHODS["glcic"].Settings()))
+    [found] = doctor.in_losses(log, [adversary("vanilla")], given(METHODS["glcic"].Settings()))
     assert found["finding"] == "the losses stand at guessing"
     assert found["try"].startswith("--method.optimizer adam, ")
 

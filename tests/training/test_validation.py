@@ -20,14 +20,15 @@ from diptych.data.builtin import facades
 from diptych.data.datasets import SideBySide
 from diptych.images.files import from_bytes
 from diptych.kinds import Direction
-from diptych.methods.cgan import CGAN
 from diptych.methods.pix2pix import Pix2Pix
 from diptych.metrics.features import Features
 from diptych.model import Model
 from diptych.training import checkpoint
 from diptych.training.loop import Interrupted
 from diptych.training.run import Run, read_json_lines
-from diptych.training.validation import BestSoFar, Validation, standing
+from diptych.training.validation import BestSoFar, Validation, best_of
+from diptych.translators.base import Outcome
+from diptych.translators.sampling import Sampler
 
 Train = Callable[..., Run]
 
@@ -39,7 +40,7 @@ def lines(run: Path) -> list[dict[str, Any]]:
 def rising_and_falling(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
     """Lets each look at the held-out pictures give the next of these similarities."""
     following = iter(values)
-    monkeypatch.setattr(Validation, "__call__", lambda self, method: {"ssim/8-bit/32px": next(following)})
+    monkeypatch.setattr(Validation, "__call__", lambda self, translators: {"ssim/8-bit/32px": next(following)})
 
 
 def similarity(model: Model, pairs: Path, given: Any, wanted: Any) -> float:
@@ -48,7 +49,7 @@ def similarity(model: Model, pairs: Path, given: Any, wanted: Any) -> float:
     for path in sorted((pairs / "val").iterdir()):
         with Image.open(path) as image:
             pair = torch.from_numpy(np.asarray(image, np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
-        values.append(metrics.ssim(model.batch({"x": pair[given]}), pair[wanted]).item())
+        values.append(metrics.ssim(model.run(pair[given]), pair[wanted]).item())
     return statistics.mean(values)
 
 
@@ -100,10 +101,10 @@ def test_a_training_that_was_stopped_knows_its_best_model(
     whole = train_tiny(tmp_path / "whole", validate_every=3).path
     original = Validation.__call__
 
-    def stop_after(self: Validation, method: Any) -> dict[str, float]:
+    def stop_after(self: Validation, translators: Any) -> dict[str, float]:
         if len(lines(tmp_path / "parts")) == 2:
             raise Interrupted("killed")  # before the line is written, as a kill would be
-        return original(self, method)
+        return original(self, translators)
 
     with monkeypatch.context() as patch:
         patch.setattr(Validation, "__call__", stop_after)
@@ -172,7 +173,7 @@ def test_what_came_after_a_loss_that_is_not_finite_is_never_the_best(
         return own(self, {**batch, "y": batch["y"] * (math.nan if step == 4 else 1)}, update, step)
 
     monkeypatch.setattr(Pix2Pix, "train_step", break_down)
-    with pytest.raises(ValueError, match="stopped before step 5: a loss or gradient is not finite"):
+    with pytest.raises(ValueError, match=r"step 5: .*not finite"):
         train_tiny(tmp_path / "run", validate_every=2, log_every=100)
     assert checkpoint.model_step(tmp_path / "run/model-best") == 4
 
@@ -181,7 +182,7 @@ def test_another_metric_begins_anew(train_tiny: Train, tmp_path: Path, monkeypat
     """What was the best by one metric is not said to be the best by another."""
     following = iter([(0.2, 0.9), (0.1, 0.5), (0.3, 0.6), (0.4, 0.7)])
 
-    def look(self: Validation, method: Any) -> dict[str, float]:
+    def look(self: Validation, translators: Any) -> dict[str, float]:
         return dict(zip(("l1/8-bit/32px", "ssim/8-bit/32px"), next(following), strict=True))
 
     monkeypatch.setattr(Validation, "__call__", look)
@@ -258,7 +259,7 @@ def test_every_drawn_picture_has_its_own_noise(
     train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A set in which noise came back would look like a generator that has collapsed."""
-    monkeypatch.setattr("diptych.training.validation.AT_ONCE", 2)
+    monkeypatch.setattr("diptych.training.validation.BATCH_SIZE", 2)
     drawn: list[torch.Tensor] = []
 
     def distance(pictures: torch.Tensor, real: torch.Tensor) -> float:
@@ -291,14 +292,14 @@ def test_labels_are_those_of_the_training(train_tiny: Train, tiny_classes: Path,
     shutil.copytree(tiny_classes, tmp_path / "data")
     shutil.rmtree(min((tmp_path / "data/val").iterdir()))
     asked: list[list[int]] = []
-    own = CGAN.outcomes
+    own = Sampler.outcome
 
-    def outcomes(self: CGAN, batch: dict[str, torch.Tensor]) -> Any:
+    def outcome(self: Sampler, batch: dict[str, torch.Tensor]) -> Outcome:
         asked.append(batch["label"].tolist())
         return own(self, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CGAN, "outcomes", outcomes)
+        patch.setattr(Sampler, "outcome", outcome)
         train_tiny(tmp_path / "run", "cgan", data=tmp_path / "data", validate_every=12)
     assert [1, 2, 3, 4] in [sorted(set(labels)) for labels in asked]
     assert not [labels for labels in asked if len(labels) == 4 and 0 in labels]
@@ -306,9 +307,7 @@ def test_labels_are_those_of_the_training(train_tiny: Train, tiny_classes: Path,
 
 def test_pictures_that_are_too_small_for_ssim(train_tiny: Train, tmp_path: Path) -> None:
     asked: dict[str, Any] = {"size": 8, "validate_every": 6}
-    with pytest.raises(
-        ValueError, match=r"--validate-by ssim: there is no such metric .* there are: l1, psnr, ab, swd"
-    ):
+    with pytest.raises(ValueError, match=r"--validate-by ssim: .*: l1, psnr, ab, swd"):
         train_tiny(tmp_path / "run", "cyclegan", validate_by="ssim", **asked)
     run = train_tiny(tmp_path / "run", "cyclegan", **asked).path
     assert "NaN" not in (run / "log.jsonl").read_text(encoding="utf-8")
@@ -334,7 +333,7 @@ def test_single_pictures_held_out_are_not_cut_in_two(train_tiny: Train, tiny_pai
     for path in (tiny_pairs / "val").iterdir():
         with Image.open(path) as image:
             image.crop((0, 0, 32, 32)).save(tmp_path / "data/val" / path.name)
-    with pytest.raises(ValueError, match=r"val/.*: 32x32 pixels, which is no A beside a B"):
+    with pytest.raises(ValueError, match=r"val/.*\.png: 32x32 "):
         train_tiny(tmp_path / "run", "cyclegan", data=tmp_path / "data")
     assert not (tmp_path / "run").exists()
 
@@ -343,7 +342,7 @@ def test_a_held_out_class_that_training_has_not(train_tiny: Train, tiny_classes:
     shutil.copytree(tiny_classes, tmp_path / "data")
     first = min((tmp_path / "data/val").iterdir())
     shutil.copytree(first, tmp_path / "data/val/zebra")
-    with pytest.raises(ValueError, match="zebra is a class of the held-out pictures and none of the training's"):
+    with pytest.raises(ValueError, match="data: zebra "):
         train_tiny(tmp_path / "run", "cgan", data=tmp_path / "data")
     assert not (tmp_path / "run").exists()
 
@@ -352,26 +351,24 @@ def test_one_picture_is_no_set(train_tiny: Train, tiny_classes: Path, tmp_path: 
     shutil.copytree(tiny_classes / "train", tmp_path / "data/train")
     first = min((tiny_classes / "val").iterdir())
     shutil.copytree(first, tmp_path / "data/val" / first.name)
-    with pytest.raises(ValueError, match="--validate-by swd: compares sets of two pictures or more"):
+    with pytest.raises(ValueError, match=r"--validate-by swd: .*--validate-every"):
         train_tiny(tmp_path / "run", "cgan", data=tmp_path / "data", validate_every=4)
 
 
 def test_nothing_held_out(train_tiny: Train, tmp_path: Path) -> None:
     facades.write(tmp_path / "data", size=32, train=2, val=0)
     shutil.rmtree(tmp_path / "data/val")
-    with pytest.raises(ValueError, match=r"--validate-every 2: .* has no val or test split"):
+    with pytest.raises(ValueError, match=r"--validate-every 2: .*diptych data split"):
         train_tiny(tmp_path / "run", data=tmp_path / "data", validate_every=2)
     assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_metric(train_tiny: Train, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"--validate-by colourfulness: there is no such metric .*; there are: l1, psnr"
-    ):
+    with pytest.raises(ValueError, match=r"--validate-by colourfulness: .*: l1, psnr"):
         train_tiny(tmp_path / "run", validate_every=2, validate_by="colourfulness")
-    with pytest.raises(ValueError, match=r"--validate-by ab: .*; there are: l1, psnr, ssim, swd, fid$"):
+    with pytest.raises(ValueError, match=r"--validate-by ab: .*: l1, psnr, ssim, swd, fid$"):
         train_tiny(tmp_path / "run", validate_every=2, validate_by="ab", channels_a=1)
-    with pytest.raises(ValueError, match=r"--validate-by ssim: .*; there are: swd, fid"):
+    with pytest.raises(ValueError, match=r"--validate-by ssim: .*: swd, fid"):
         train_tiny(tmp_path / "run", "cgan", validate_every=2, validate_by="ssim")
 
 
@@ -383,11 +380,11 @@ def test_weights_that_are_missing_are_named_before_the_first_step(train_tiny: Tr
 
 @pytest.mark.parametrize("setting", [{"patience": 2}, {"validate_by": "ssim"}])
 def test_what_needs_looking(train_tiny: Train, tmp_path: Path, setting: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="needs --validate-every"):
+    with pytest.raises(ValueError, match=r"--(patience 2|validate-by ssim): .*--validate-every"):
         train_tiny(tmp_path / "run", **setting)
 
 
-# ---- standing
+# ---- the best so far
 
 
 def test_another_protocol_does_not_compare() -> None:
@@ -395,16 +392,16 @@ def test_another_protocol_does_not_compare() -> None:
     told = [("swd/8-bit/64px", 1.0), ("swd/3-vs-3-held-out/seed-0/8-bit/64px", 2.0)]
     told += [(told[1][0], 1.5), (told[1][0], 1.7)]
     log = [{"step": step, "validation": {name: value}} for step, (name, value) in enumerate(told)]
-    assert standing(log, "swd") == BestSoFar(1.5, 2, 1, (told[1][0],))
+    assert best_of(log, "swd") == BestSoFar(1.5, 2, 1, (told[1][0],))
 
 
-def test_standing_is_by_the_direction_of_the_metric() -> None:
+def test_the_best_is_by_the_direction_of_the_metric() -> None:
     log: list[dict[str, Any]] = [
         {"step": 1, "validation": {"l1/8-bit/32px": 0.2, "ssim/8-bit/32px": 0.2}},
         {"step": 2},
         {"step": 3, "validation": {"l1/8-bit/32px": 0.1, "ssim/8-bit/32px": 0.1}},
         {"step": 4, "validation": {"psnr/8-bit/32px": 10.0}},
     ]
-    assert standing(log, "l1") == BestSoFar(0.1, 3, 0, ("l1/8-bit/32px",))
-    assert standing(log, "ssim") == BestSoFar(0.2, 1, 1, ("ssim/8-bit/32px",))
-    assert standing(log, "swd") is None
+    assert best_of(log, "l1") == BestSoFar(0.1, 3, 0, ("l1/8-bit/32px",))
+    assert best_of(log, "ssim") == BestSoFar(0.2, 1, 1, ("ssim/8-bit/32px",))
+    assert best_of(log, "swd") is None

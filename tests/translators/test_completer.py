@@ -17,6 +17,7 @@ from diptych.images.files import Array, Pixels
 from diptych.images.masks import Mask
 from diptych.model import Model
 from diptych.translators import completion
+from diptych.translators.base import Request
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_nothing_outside_the_holes_changes(model: Model, blend: str, data: st.Da
     mask[-1, -1] = False
     source = Pixels(noise(height, width, channels, kind=kind), alpha)
     before = source.values.copy()
-    filled = model.complete(source, mask, blend)  # type: ignore[arg-type]
+    filled = model.pixels(source, Request(mask, blend))  # type: ignore[arg-type]
     assert filled.values.dtype == kind
     assert np.array_equal(filled.values[~mask], source.values[~mask])
     assert np.array_equal(source.values, before)
@@ -98,13 +99,13 @@ def test_what_was_in_the_hole_does_not_matter(model: Model) -> None:
 def seen(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """What the network is shown, picture by picture."""
     shown: list[torch.Tensor] = []
-    original = model.batch
+    original = model.run
 
-    def batch(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        shown.append(inputs["x"][0])
-        return original(inputs)
+    def run(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        shown.append(x[0])
+        return original(x, mask)
 
-    monkeypatch.setattr(model, "batch", batch)
+    monkeypatch.setattr(model, "run", run)
     return shown
 
 
@@ -115,7 +116,7 @@ def test_a_crop_gives_what_the_whole_picture_gives(model: Model, monkeypatch: py
     padded = np.pad(picture, ((0, 2), (0, 1), (0, 0)), mode="reflect")
     x = files.to_tensor(Pixels(padded), 3)[None]
     whole_mask = torch.from_numpy(np.pad(mask, ((0, 2), (0, 1)), mode="reflect"))[None, None].float()
-    expected = files.from_tensor(model.batch({"x": x, "mask": whole_mask})[0]).values[:402, :899]
+    expected = files.from_tensor(model.run(x, whole_mask)[0]).values[:402, :899]
     monkeypatch.setattr(completion, "TILE", 96)
     shown = seen(model, monkeypatch)
     filled = model(picture, mask=mask)
@@ -187,15 +188,15 @@ Call = Callable[[Model, Array], object]
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda model, picture: model(picture), r"glcic fills holes: say where they are with --mask"),
-        (lambda model, picture: model(picture, mask=np.ones((3, 3), bool)), "all of it is a hole"),
-        (lambda model, picture: model(picture, mask=np.ones((3, 3))), "a mask of shape .* and float64"),
-        (lambda model, picture: model(picture, mask=np.ones(3, bool)), "a mask of shape"),
-        (lambda model, picture: model(picture, mask=np.ones((3, 3, 4), np.uint8)), "a mask of shape"),
-        (lambda model, picture: model(picture, mask=[["a"]]), "a mask of shape"),
-        (lambda model, picture: model(picture, mask=np.eye(3, dtype=np.uint8)), "0 and 1, which are both black"),
-        (lambda model, picture: model(picture, mask=np.eye(3, dtype=bool), blend="pois"), "--blend pois: one of none"),
-        (lambda model, picture: model.pixels(Pixels(picture)), "glcic fills holes"),
+        (lambda model, picture: model(picture), r"glcic .*--mask"),
+        (lambda model, picture: model(picture, mask=np.ones((3, 3), bool)), "all .*hole"),
+        (lambda model, picture: model(picture, mask=np.ones((3, 3))), "mask .*float64"),
+        (lambda model, picture: model(picture, mask=np.ones(3, bool)), "mask .*shape"),
+        (lambda model, picture: model(picture, mask=np.ones((3, 3, 4), np.uint8)), "mask .*shape"),
+        (lambda model, picture: model(picture, mask=[["a"]]), "mask .*shape"),
+        (lambda model, picture: model(picture, mask=np.eye(3, dtype=np.uint8)), "0 and 1"),
+        (lambda model, picture: model(picture, mask=np.eye(3, dtype=bool), blend="pois"), "--blend pois: .*none"),
+        (lambda model, picture: model.pixels(Pixels(picture)), "glcic .*--mask"),
     ],
 )
 def test_mistakes_are_said(model: Model, call: Call, message: str) -> None:
@@ -205,10 +206,11 @@ def test_mistakes_are_said(model: Model, call: Call, message: str) -> None:
 
 def test_a_method_that_fills_no_holes_takes_no_mask(tiny_run: Path) -> None:
     model = diptych.load(tiny_run, device="cpu")
-    with pytest.raises(ValueError, match="pix2pix fills no holes"):
-        model(noise(30, 40, 3), mask=holes(30, 40, (5, 5, 12, 12)))
-    with pytest.raises(ValueError, match="pix2pix fills no holes"):
-        model(noise(30, 40, 3), blend="telea")
+    for given_as in ({"mask": holes(30, 40, (5, 5, 12, 12))}, {"blend": "telea"}):
+        with pytest.raises(ValueError, match="--mask and --blend: pix2pix"):
+            model(noise(30, 40, 3), **given_as)
+    with pytest.raises(ValueError, match="--mask and --blend: pix2pix"):
+        model.pixels(Pixels(noise(30, 40, 3)), Request(holes(30, 40, (5, 5, 12, 12))))
 
 
 # ---- folders
@@ -241,14 +243,14 @@ def write_two_photos_and_a_mask(folder: Path) -> None:
 
 def test_a_missing_mask_is_said_before_anything_is_written(completion_run: Path, tmp_path: Path) -> None:
     write_two_photos_and_a_mask(tmp_path)
-    with pytest.raises(ValueError, match="no mask named 'b'"):
+    with pytest.raises(ValueError, match=r"mask .*'b'"):
         diptych.translate(completion_run, tmp_path / "photos", out=tmp_path / "out", mask=tmp_path / "masks")
     assert not (tmp_path / "out").exists()
 
 
 def test_no_mask_at_all_is_said_before_anything_is_read(completion_run: Path, tmp_path: Path) -> None:
     (tmp_path / "photo.png").touch()
-    with pytest.raises(ValueError, match="glcic fills holes: say where"):
+    with pytest.raises(ValueError, match=r"glcic .*--mask"):
         diptych.translate(completion_run, tmp_path / "photo.png", out=tmp_path / "whole.png")
 
 
@@ -258,7 +260,7 @@ def test_one_bad_mask_is_named_and_the_others_are_done(completion_run: Path, tmp
     [problem] = diptych.translate(
         completion_run, tmp_path / "photos", out=tmp_path / "out", mask=tmp_path / "masks", device="cpu"
     )
-    assert "masks/b.png: all of it is a hole" in problem
+    assert "masks/b.png: " in problem
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 
 
@@ -266,7 +268,7 @@ def test_a_mask_is_never_written_over(completion_run: Path, tmp_path: Path) -> N
     Image.fromarray(noise(30, 40, 3)).save(tmp_path / "photo.png")
     Image.fromarray(holes(30, 40, (5, 5, 9, 9))).save(tmp_path / "mask.png")
     before = (tmp_path / "mask.png").read_bytes()
-    with pytest.raises(ValueError, match="is one of the inputs"):
+    with pytest.raises(ValueError, match=r"mask\.png: .*inputs"):
         diptych.translate(
             completion_run,
             tmp_path / "photo.png",
@@ -274,7 +276,7 @@ def test_a_mask_is_never_written_over(completion_run: Path, tmp_path: Path) -> N
             mask=tmp_path / "mask.png",
             overwrite=True,
         )
-    with pytest.raises(ValueError, match="is one of the inputs"):
+    with pytest.raises(ValueError, match=r"mask\.png: .*inputs"):
         diptych.load(completion_run, device="cpu")(
             tmp_path / "photo.png", mask=tmp_path / "mask.png", out=tmp_path / "mask.png", overwrite=True
         )
