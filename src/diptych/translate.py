@@ -1,4 +1,4 @@
-"""Pictures of any size through a trained model: files to files, folders to folders."""
+"""Translate image files and folders of any sizes with a trained model."""
 
 from collections.abc import Callable, Iterable
 from itertools import zip_longest
@@ -81,6 +81,6 @@ def translate(
 
 
 def _name(job: Job, out: Path) -> str:
-    """The path of a picture below its folder, without suffix."""
+    """The path of an image relative to its folder, without suffix."""
     source, target = job
     return stem(target, out) if target != out else source.stem

@@ -135,7 +135,7 @@ def test_training_from_an_array_ends_with_the_same_weights(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     for sheet in (colouring_run / "samples").iterdir():  # of the held-out pictures
         assert (trained.path / "samples" / sheet.name).read_bytes() == sheet.read_bytes()
-    assert Run.open(trained.path).place == DataPaths((tmp_path / "photos.npy").resolve())
+    assert Run.open(trained.path).data_paths == DataPaths((tmp_path / "photos.npy").resolve())
     assert run(["evaluate", str(trained.path), "--data", str(tmp_path / "photos.npy")]) == 0
 
 

@@ -1,4 +1,4 @@
-"""Numbers for a trained model, on pictures that training never saw, beside answers that anybody can have; or for folders."""
+"""Evaluate a model on held-out data next to simple baselines, or compare two image folders."""
 
 import datetime
 import json
@@ -99,16 +99,7 @@ def evaluate(
             )
         folder = Path(run)
         about, measured = _of_run(Run.open(folder), DataPaths.from_flags(data, data_a, data_b), options)
-    lines = [
-        {
-            "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": command_line(),
-            **about,
-            **line,
-            **({"not-measured": options.missing} if options.missing else {}),
-        }
-        for line in measured
-    ]
+    lines = _complete(measured, about, options.missing)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -116,25 +107,39 @@ def evaluate(
     return lines
 
 
-def _of_run(run: Run, place: DataPaths, options: EvalOptions) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What is the same in every line, and the lines."""
-    split, sources = _held_out(run, place)
+def _complete(measured: list[dict[str, Any]], about: dict[str, Any], missing: dict[str, str]) -> list[dict[str, Any]]:
+    """The lines with time, command, the entries of `about`, and the metrics that were not measured."""
+    return [
+        {
+            "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": command_line(),
+            **about,
+            **line,
+            **({"not-measured": missing} if missing else {}),
+        }
+        for line in measured
+    ]
+
+
+def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The entries that all lines share, and the lines."""
+    split, datasets = _held_out(run, paths)
     measure = generation.measure if METHODS[run.method].data == "labelled" else translation.measure
-    return {"data": str(place), "split": split}, measure(run, place, split, sources, options)
+    return {"data": str(paths), "split": split}, measure(run, paths, split, datasets, options)
 
 
-def _held_out(run: Run, place: DataPaths) -> tuple[str, list[Dataset]]:
-    """The split to measure on."""
-    needs = METHODS[run.method].data
-    found = layouts.held_out(needs, place, run.settings.specs)
-    if found is None:
+def _held_out(run: Run, paths: DataPaths) -> tuple[str, list[Dataset]]:
+    """The name of the split to measure on, and its datasets."""
+    kind = METHODS[run.method].data
+    held_out = layouts.held_out(kind, paths, run.settings.specs)
+    if held_out is None:
         sides = " (val/A + val/B, or a val in each of two folders)"
-        if not needs.has_sides:
+        if not kind.has_sides:
             sides = " (or beside NAME.npy in NAME-val.npy)"
-        if needs == "labelled":
+        if kind == "labelled":
             sides = ", a folder for each class (beside idx files: t10k-images-idx3-ubyte and its labels)"
         raise ValueError(
-            f"{place}: has no val or test split to measure on; put pictures that training does not see in a folder "
+            f"{paths}: has no val or test split to measure on; put pictures that training does not see in a folder "
             f"val{sides}, or let `diptych data split` divide them"
         )
-    return found
+    return held_out

@@ -1,4 +1,4 @@
-"""The projection head of CUT (Park et al. 2020, section 3 and appendix C.2): features at sampled places to unit vectors."""
+"""The projection head of CUT (Park et al. 2020, section 3 and appendix C.2): sampled features to unit vectors."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 
 class PatchProjection(nn.Module):
-    """For each layer of an encoder a multi-layer perceptron of two layers, which makes its features comparable.
+    """A two-layer perceptron for each encoder layer, which makes their features comparable.
 
+    >>> import torch
     >>> H = PatchProjection([3, 8], width=4)
     >>> vectors = H([torch.rand(2, 3, 6, 6), torch.rand(2, 8, 3, 3)], [torch.arange(5), torch.arange(2)])
     >>> [tuple(layer.shape) for layer in vectors]
@@ -16,15 +17,15 @@ class PatchProjection(nn.Module):
     """
 
     def __init__(self, channels: Sequence[int], *, width: int = 256) -> None:
-        """`channels` of each layer; `width` numbers come out for each place."""
+        """`channels` of each encoder layer; `width` features per position come out."""
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Linear(count, width), nn.ReLU(), nn.Linear(width, width)) for count in channels
         )
 
-    def forward(self, features: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
-        """Layers `[B, C, h, w]` and indices into their h x w places, int64 `[S]` -> unit vectors `[B, S, width]` each."""
+    def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:
+        """Layers `[B, C, h, w]` and indices of their h x w positions, int64 `[S]` -> unit vectors `[B, S, width]` each."""
         return [
             F.normalize(project(layer.flatten(2)[:, :, index].transpose(1, 2)).float(), dim=-1)
-            for layer, index, project in zip(features, places, self.layers, strict=True)
+            for layer, index, project in zip(features, positions, self.layers, strict=True)
         ]

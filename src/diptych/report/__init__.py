@@ -1,7 +1,7 @@
-"""One page that shows a run, and one that lays several beside each other.
+"""Create the HTML report of a run, or a comparison of several runs.
 
-A page is one file that opens from disk without network. It points at pictures by relative addresses, so that its folder can
-be moved, zipped and sent.
+A page is one file that works from disk without network. It links images by relative addresses, so that its folder can be
+moved, zipped and sent.
 """
 
 from pathlib import Path

@@ -191,7 +191,7 @@ def _settings(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
 
 def _data(run: Run) -> str:
     """The names of its folders, and what was found there."""
-    return f"{' and '.join(folder.name for folder in run.place.flags.values())}: {page.told(run)['found']}"
+    return f"{' and '.join(folder.name for folder in run.data_paths.flags.values())}: {page.metadata(run)['found']}"
 
 
 def _results(runs: Sequence[Run], pictures: _Pictures) -> Iterator[dict[str, Any]]:
