@@ -1,9 +1,13 @@
-"""The projection head of CUT (Park et al. 2020, section 3 and appendix C.2): features at sampled places to unit vectors."""
+"""The projection head of CUT (Park et al. 2020, section 3 and appendix C.1): features at sampled places to unit vectors."""
 
 from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+# Where no feature is active, H gives its bias alone, 0 at first. A vector shorter than this stays shorter than 1, since the
+# gradient of making it 1 is 1 / length: 1e12 by torch's own limit.
+SHORTEST = 1e-6
 
 
 class PatchProjection(nn.Module):
@@ -25,6 +29,6 @@ class PatchProjection(nn.Module):
     def forward(self, features: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
         """Layers `[B, C, h, w]` and indices into their h x w places, int64 `[S]` -> unit vectors `[B, S, width]` each."""
         return [
-            F.normalize(project(layer.flatten(2)[:, :, index].transpose(1, 2)).float(), dim=-1)
+            F.normalize(project(layer.flatten(2)[:, :, index].transpose(1, 2)).float(), dim=-1, eps=SHORTEST)
             for layer, index, project in zip(features, places, self.layers, strict=True)
         ]
