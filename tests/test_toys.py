@@ -255,6 +255,7 @@ def test_every_method_with_an_adversarial_loss_takes_the_toy(monkeypatch: pytest
     ("of_D", "of_G", "finding"),
     [
         (0.3, 0.9, []),
+        (0.03, 0.9, []),  # 6% of chance
         (0.5, 0.5, ["the losses stand at guessing"]),
         (0.01, 1.5, ["the discriminator has won"]),
         (0.9, 0.1, ["the generator has won"]),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import diptych
 from diptych.images.spec import ImageSpec
+from diptych.kinds import DataKind
 from diptych.methods.cut import CUT, CUTSettings, patch_nce
 from diptych.methods.settings import Shape
 from diptych.networks.layers import ImageNetwork
@@ -267,9 +268,11 @@ def test_the_step_is_the_authors_step(batch: dict[str, Tensor], record: Any, set
 
 def test_a_place_where_no_feature_is_active_has_a_finite_gradient_of_usual_size() -> None:
     method = build()
-    dead = [torch.zeros(1, count, 4, 4) for count in (3, 8, 16, 16, 16)]
-    z_hat, places = method.H(dead, [torch.arange(16)] * 5), torch.eye(16)[None, :, :8]
-    torch.stack([patch_nce(layer, places, 0.07) for layer in z_hat]).mean().backward()  # type: ignore[no-untyped-call]
+    half_dead = [torch.randn(1, count, 4, 4) for count in (3, 8, 16, 16, 16)]
+    for layer in half_dead:
+        layer[:, :, :2] = 0
+    z_hat, z = method.H(half_dead, [torch.arange(16)] * 5), random_unit_vectors(1, 16, 8)
+    torch.stack([patch_nce(layer, z, 0.07) for layer in z_hat]).mean().backward()  # type: ignore[no-untyped-call]
     largest = max(p.grad.abs().max().item() for p in method.H.parameters() if p.grad is not None)
     assert 0 < largest < 1e6
 
@@ -295,6 +298,9 @@ def test_each_player_moves_its_own_networks_in_turn(batch: dict[str, Tensor], re
     assert recorder.order == ["discriminator", "generator"]
     assert recorder.moved == {"discriminator": {"D"}, "generator": {"G", "H"}}
     assert all(p.requires_grad for p in method.parameters())
+    for player, networks in recorder.moved.items():
+        moved = {id(p) for group in method.optimizer(player, 2e-4, 0.5).param_groups for p in group["params"]}
+        assert moved == {id(p) for name, p in method.named_parameters() if name[0] in networks}
 
 
 def test_G_is_judged_by_a_D_that_has_moved(batch: dict[str, Tensor]) -> None:
@@ -415,6 +421,10 @@ def test_the_paper_is_the_default() -> None:
     count = {name: sum(p.numel() for p in network.parameters()) for name, network in method.named_children()}
     of_H = sum(channels * 256 + 256 + 256 * 256 + 256 for channels in (3, 128, 256, 256, 256))
     assert count == {"G": 11_378_179, "D": 2_764_737, "H": of_H}
+
+
+def test_it_learns_without_pairs() -> None:
+    assert CUT.data is DataKind.UNPAIRED
 
 
 def as_variant(settings: CUTSettings) -> tuple[float, float, bool]:

@@ -13,6 +13,7 @@ SHORTEST = 1e-6
 class PatchProjection(nn.Module):
     """For each layer of an encoder a multi-layer perceptron of two layers, which makes its features comparable.
 
+    >>> import torch
     >>> H = PatchProjection([3, 8], width=4)
     >>> vectors = H([torch.rand(2, 3, 6, 6), torch.rand(2, 8, 3, 3)], [torch.arange(5), torch.arange(2)])
     >>> [tuple(layer.shape) for layer in vectors]
