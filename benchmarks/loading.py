@@ -25,9 +25,11 @@ from torch import Tensor
 
 from diptych.data.builtin import facades
 from diptych.data.datasets import SideBySide
-from diptych.data.layouts import DataPaths, find_paired
+from diptych.data.layouts import find_one
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
+from diptych.data.paths import DataPaths
 from diptych.images import files
+from diptych.kinds import DataKind
 from interleave import interleave, provenance, times_as_fast
 
 LOAD_SCALE = 286 / 256
@@ -88,12 +90,12 @@ def difference(source: SideBySide, store: CachedDataset) -> float:
     levels = []
     for index, path in enumerate(source.paths[:8]):
         plain = np.concatenate([np.asarray(side).transpose(2, 0, 1) for side in plain_sides(path, store.size)])
-        levels.append(np.abs(plain.astype(float) - store.get(index).numpy()).mean())
+        levels.append(np.abs(plain.astype(float) - torch.cat(store.sides(index)).numpy()).mean())
     return float(np.mean(levels))
 
 
 def measure(data: Path, arguments: argparse.Namespace) -> None:
-    found = find_paired(DataPaths(data), "train")
+    found = find_one(DataKind.PAIRED, DataPaths(data), "train")
     if not isinstance(found, SideBySide):
         raise SystemExit(f"{data}: side-by-side pairs are expected, the plain pipeline reads nothing else")
     source = replace(found, paths=found.paths[: arguments.pictures])

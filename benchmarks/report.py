@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from playwright.sync_api import sync_playwright
 
-from diptych.data.layouts import DataPaths
+from diptych.data.paths import DataPaths
 from diptych.report import report
 from diptych.training.run import Run
 from diptych.training.settings import settings_from

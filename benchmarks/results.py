@@ -115,7 +115,7 @@ def unusual(run: Run) -> dict[str, Any]:
     usual = settings_from(run.method, {})
     resolved = usual.method.resolved(run.settings.steps, run.settings.size)
     usual = usual.model_copy(update={"method": resolved})
-    values = {name: value for name, value, _ in described(Run(run.path, run.method, usual, run.place))}
+    values = {name: value for name, value, _ in described(Run(run.path, run.method, usual, run.data_paths))}
     return {name: value for name, value, _ in described(run) if value != values[name] and name not in MAY_CHANGE}
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diptych import cache
+from diptych.files import cache_folder, cached, digest
 
 
 @pytest.fixture(autouse=True)
@@ -30,61 +30,61 @@ def pictures(*values: int) -> list[Tensor]:
 
 def test_made_once_and_then_read(folder: Path) -> None:
     make = Maker()
-    first, second = cache.kept("rows-1", make), cache.kept("rows-1", make)
+    first, second = cached("rows-1", make), cached("rows-1", make)
     assert make.calls == 1
     assert torch.equal(first["rows"], second["rows"])
     assert second["number"] == 1
-    assert cache.kept("rows-2", make)["number"] == 2
+    assert cached("rows-2", make)["number"] == 2
     assert sorted(file.name for file in folder.iterdir()) == ["rows-1.safetensors", "rows-2.safetensors"]
 
 
 @pytest.mark.parametrize("fault", ["damaged", "cut short", "a folder"])
 def test_what_cannot_be_read_is_made_again(folder: Path, fault: str) -> None:
     make = Maker()
-    cache.kept("rows", make)
+    cached("rows", make)
     file = folder / "rows.safetensors"
     if fault == "a folder":
         file.unlink()
         file.mkdir()
     else:
         file.write_bytes(b"nothing of that kind" if fault == "damaged" else file.read_bytes()[:-1])
-    assert cache.kept("rows", make)["number"] == 2
+    assert cached("rows", make)["number"] == 2
     if fault != "a folder":
-        assert cache.kept("rows", make)["number"] == 2
+        assert cached("rows", make)["number"] == 2
 
 
 def test_what_cannot_be_kept_is_given_all_the_same(folder: Path) -> None:
     folder.write_bytes(b"a file where the folder should be")
     make = Maker()
-    assert [int(cache.kept("rows", make)["number"]) for _ in range(2)] == [1, 2]
+    assert [int(cached("rows", make)["number"]) for _ in range(2)] == [1, 2]
     assert folder.is_file()
 
 
 def test_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache.folder() == tmp_path / "cache"
+    assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("DIPTYCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of the system"))
-    assert cache.folder() == tmp_path / "of the system/diptych"
+    assert cache_folder() == tmp_path / "of the system/diptych"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache.folder() == tmp_path / "home/.cache/diptych"
+    assert cache_folder() == tmp_path / "home/.cache/diptych"
 
 
 def test_a_digest_follows_from_what_is_digested_alone() -> None:
-    one = cache.digest("features", pictures(1, 2, 3))
+    one = digest("features", pictures(1, 2, 3))
     assert len(one) == 16
     assert int(one, 16) >= 0
-    assert cache.digest("features", pictures(3, 1, 2)) == one
-    assert cache.digest("features", iter(pictures(1, 2, 3))) == one
-    assert cache.digest("features", torch.stack(pictures(1, 2, 3))) == one
+    assert digest("features", pictures(3, 1, 2)) == one
+    assert digest("features", iter(pictures(1, 2, 3))) == one
+    assert digest("features", torch.stack(pictures(1, 2, 3))) == one
     others = [
-        cache.digest("other features", pictures(1, 2, 3)),
-        cache.digest("features", pictures(1, 2, 4)),
-        cache.digest("features", pictures(1, 2)),
-        cache.digest("features", pictures(1, 2, 3, 3)),
-        cache.digest("features", [picture.mT for picture in pictures(1, 2, 3)]),  # the same bytes in another shape
-        cache.digest("features", pictures(1), pictures(2, 3)),
-        cache.digest("feat", "ures", pictures(1, 2, 3)),
+        digest("other features", pictures(1, 2, 3)),
+        digest("features", pictures(1, 2, 4)),
+        digest("features", pictures(1, 2)),
+        digest("features", pictures(1, 2, 3, 3)),
+        digest("features", [picture.mT for picture in pictures(1, 2, 3)]),  # the same bytes in another shape
+        digest("features", pictures(1), pictures(2, 3)),
+        digest("feat", "ures", pictures(1, 2, 3)),
     ]
     assert len({one, *others}) == 1 + len(others)
 
@@ -93,4 +93,4 @@ def test_how_a_picture_lies_in_memory_does_not_matter() -> None:
     plain = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 4)
     turned = plain.permute(1, 2, 0).contiguous().permute(2, 0, 1)
     assert not turned.is_contiguous()
-    assert cache.digest([plain]) == cache.digest([turned])
+    assert digest([plain]) == digest([turned])

@@ -1,21 +1,28 @@
 """The command line: every mistake is one clear line and status 2, before anything is written."""
 
+import json
+import re
 import shlex
 import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
+from cyclopts import App, Group
+from cyclopts.completion.detect import ShellDetectionError
 from PIL import Image
+from pydantic import AfterValidator, BaseModel
 
 from diptych import cli
 from diptych.data.builtin import facades
-from diptych.data.layouts import list_pictures
+from diptych.data.paths import list_pictures
 from diptych.images.files import decode
+from diptych.methods import METHODS
 from diptych.model import Model
 
 Call = Callable[..., tuple[int, str, str]]
@@ -161,7 +168,9 @@ def test_from_training_to_a_page(call: Call, pairs: Path, tmp_path: Path) -> Non
     assert (status, "finished; nothing to do" in out) == (0, True)
     assert "side-by-side" in train(call, pairs, run, "--dry-run")[1]
     refused(train(call, pairs, run, "--seed", 1), "holds another run", "--fresh")
-    assert call("evaluate", run, "--data", pairs, "--baselines")[0] == 0
+    assert call("evaluate", run, "--data", pairs, "--baselines", "--metrics", "l1, psnr")[0] == 0
+    measured = [json.loads(line)["metrics"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {name.partition("/")[0] for metrics in measured for name in metrics} == {"l1", "psnr"}
     assert call("report", run)[1].strip() == str(run / "index.html")
     assert (run / "index.html").exists()
     assert call("translate", run, pairs / "val", "--out", tmp_path / "out")[0] == 0
@@ -190,16 +199,160 @@ def test_methods(call: Call) -> None:
     assert status == 0
     assert "pix2pix" in out
     assert "paired" in out
+    assert "cgan: cgan-mnist, cgan-shapes-32\n" in out
 
 
-def test_help_does_not_wait_for_torch() -> None:
+QUICK = {
+    **dict.fromkeys(("--help", "data --help", "methods --help", "help", "help data", "help methods"), 0),
+    **dict.fromkeys(("translat", "data resiz", "help data resiz"), 2),
+}
+
+
+@pytest.mark.parametrize("arguments", QUICK)
+def test_help_and_a_slip_do_not_wait_for_torch(arguments: str) -> None:
     """Start-up stays quick because nothing heavy is imported; the seconds are in benchmarks/."""
     code = (
-        "import sys; from diptych import cli; assert cli.run(['--help']) == 0;"
+        f"import sys; from diptych import cli; assert cli.run({arguments.split()}) == {QUICK[arguments]};"
         "print({'torch', 'numpy', 'pydantic', 'PIL', 'cv2', 'jinja2'} & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == "set()\n"
+    assert done.stderr.endswith("set()\n")
+
+
+DEVICE = "--device --precision"
+FLAGS = {
+    "translate": f"--run --out --direction --overwrite --mask --blend --stochastic --seed --working-size {DEVICE}",
+    "sample": f"--run --out --label --count --seed --overwrite {DEVICE}",
+    "submit": f"--run --data --out --direction {DEVICE}",
+    "evaluate": "--run --data --data-a --data-b --real --fake --out --metrics --baselines --direction --features --weights "
+    "--fetch-weights --device",
+    "report": "--out",
+    "quickstart": "--out",
+    "methods": "",
+    "help": "",
+    "data inspect": "--folder --out --workers",
+    "data resize": "--out --size --fit --background --workers",
+    "data blank": "--out --hole --share --min-share --count --fill --seed --workers",
+    "data combine": "--a --b --out --workers",
+    "data grayscale": "--out --workers",
+    "data edges": "--out --sigma --detail --shortest --workers",
+    "data split": "--folder --out --val --test --seed --by --workers",
+    "data pack": "--folder --out --size --count --val --seed --workers",
+    "data download": "--name --out --mirror",
+    "data demo": "--name --out --size --train --val --seed",
+}
+
+
+def commands() -> dict[str, App]:
+    """Every command that there is, but for those of train, by its words."""
+    groups = {"": cli.app, "data ": cli.app["data"]}
+    return {
+        f"{words}{name}": group[name]
+        for words, group in groups.items()
+        for name in group
+        if name not in ("train", "data") and not name.startswith("-")
+    }
+
+
+def test_every_command_has_its_flags_and_each_says_what_it_is_for(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert commands().keys() == FLAGS.keys()
+    for words, command in commands().items():
+        told = re.findall(r"^│[ *]+(?:[A-Z]+ )?(--[a-z-]+)", call(*words.split(), "--help")[1], re.M)
+        assert told == FLAGS[words].split(), words
+        assert all(
+            argument.parameter.help for argument in command.assemble_argument_collection(parse_docstring=True)
+        ), words
+        assert command.help, words
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_setting_says_what_it_is_for(method: str) -> None:
+    cli.training.add_commands()
+    arguments = cli.app["train"][method].assemble_argument_collection(parse_docstring=True)
+    assert {"--out", "--recipe", "--size"} <= {argument.name for argument in arguments}
+    assert all(argument.parameter.help for argument in arguments)
+
+
+def test_defaults_are_those_of_the_functions(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    out = call("data", "blank", "--help")[1]
+    for part in ("[default: 0.3]", "[default: 0.1]", "[default: white]", "[choices:", "[default: centre]"):
+        assert part in out
+    assert "[default: 256]" in call("data", "resize", "--help")[1]
+
+
+class Choices:
+    """Stands for the names of generators: a validator that can be iterated over."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("unet", "resnet9"))
+
+    def __call__(self, value: str) -> str:
+        return value
+
+
+def test_choices_are_shown_where_a_validator_knows_them() -> None:
+    class Own(BaseModel):
+        generator: Annotated[str, AfterValidator(Choices())] = "unet"
+        other: Annotated[str, AfterValidator(Choices())] | None = None
+        name: Annotated[str, AfterValidator(str.strip)] = ""
+
+    told = {flag.name: flag.annotation.__metadata__[0] for flag in cli.training._flags(Own, "", Group("Settings"))}
+    assert [flag.metavar for flag in told.values()] == ["unet|resnet9", "unet|resnet9", "STR"]
+    assert told["other"].show_default is False
+
+
+@pytest.mark.parametrize("words", ["", "translate", "data", "data resize", "train", "train pix2pix"])
+def test_help_is_a_command_too(call: Call, words: str) -> None:
+    status, out, err = call("help", *words.split())
+    assert (status, err) == (0, "")
+    assert out == call(*words.split(), "--help")[1]
+    assert f"Usage: diptych {words}" in out
+
+
+def test_help_of_what_is_no_command(call: Call) -> None:
+    refused(call("help", "translat"), "translat", "translate")
+    refused(call("help", "data", "resiz"), "resiz", "resize")
+
+
+@pytest.mark.parametrize(("shell", "startup"), [("bash", ".bashrc"), ("zsh", ".zshrc"), ("fish", None)])
+def test_completion_is_written_to_the_home_folder_alone(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, startup: str | None
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("ZSH", "ZSH_CUSTOM", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    status, out, _ = call("--install-completion", "--shell", shell)
+    assert status == 0
+    written = {path for path in tmp_path.rglob("*") if path.is_file()}
+    script = Path(out.split(":")[0])
+    assert written == {script} | ({home / startup} if startup else set())
+    text = script.read_text()
+    for word in ("resize", "working-size", "pix2pix", "lambda-l1"):
+        assert word in text
+
+
+def test_completion_of_an_unknown_shell_is_one_line(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise ShellDetectionError
+
+    monkeypatch.setattr("cyclopts.completion.detect.detect_shell", unknown)
+    refused(call("--install-completion"), "--shell bash")
+
+
+def test_a_recipe_by_its_name(call: Call, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = ("train", "pix2pix", "--data", pairs, "--out", tmp_path / "run", "--size", 32, "--dry-run", "--recipe")
+    status, out, _ = call(*recipe, "pix2pix-facades-128")
+    assert status == 0
+    assert 'name = "pix2pix"' in out
+    assert "size = 32" in out  # a flag comes first
+    refused(call(*recipe, "pix2pix-facade"), "--recipe pix2pix-facade:", "did you mean --recipe pix2pix-facades?")
+    refused(call(*recipe, "cyclegan"), "is for cyclegan")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the resource module to play a full disk")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from diptych.data.layouts import list_pictures
-from diptych.files import atomic_file, atomic_folder
+from diptych.data.paths import list_pictures
+from diptych.files import LABEL, Label, OwnedFolder, atomic_file, atomic_folder, is_vacant
 
 FAILURES = [OSError(28, "No space left on device"), ValueError("bad picture"), KeyboardInterrupt(), SystemExit(1)]
 
@@ -144,3 +144,70 @@ def test_a_folder_that_is_there_is_never_replaced(tmp_path: Path) -> None:
         (beside / "other").write_text("other")
     assert [path.name for path in target.iterdir()] == ["good"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+# ---- a folder that belongs to one call
+
+
+def owned(path: Path, **about: object) -> None:
+    OwnedFolder(path, about).claim("is foreign", "differs in {}")
+
+
+def test_the_same_call_goes_on_and_another_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "deep/out"
+    for _ in range(2):
+        owned(out, size=(4, 2), seed=1)  # a tuple, which JSON gives back as a list
+    (out / "made.png").touch()
+    owned(out, size=(4, 2), seed=1)
+    with pytest.raises(ValueError, match=r"out: differs in size, fill$"):
+        owned(out, size=(4, 3), seed=1, fill="red")
+    with pytest.raises(ValueError, match=r"out: differs in size and seed$"):
+        OwnedFolder(out, {"size": 1, "seed": 2}).require_ours("", "differs in {}", joined=" and ")
+    assert (out / "made.png").exists()
+    assert Label(out / LABEL, {}).read() == {"size": [4, 2], "seed": 1}
+
+
+def test_what_a_label_notes_besides_does_not_matter(tmp_path: Path) -> None:
+    OwnedFolder(tmp_path / "out", {"size": 4}).claim("", "", pictures=["a"])
+    owned(tmp_path / "out", size=4)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder with a file", "folder with a folder", "link to nothing", "circle"])
+def test_what_is_somebody_s_is_refused_and_stays(tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "out"
+    if kind == "file":
+        out.write_text("mine")
+    elif kind == "folder with a file":
+        out.mkdir()
+        (out / "mine").write_text("mine")
+    elif kind == "folder with a folder":
+        (out / "mine").mkdir(parents=True)
+    else:
+        out.symlink_to(tmp_path / ("nothing" if kind == "link to nothing" else "out"))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=r"out: is foreign$"):
+        owned(out)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_leftovers_are_removed_and_links_are_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere/.partial-01234567.png"
+    ours = tmp_path / "out/train/.partial-01234567.png"
+    download = tmp_path / "out/.partial-facades.archive"
+    owned(tmp_path / "out")
+    for file in (elsewhere, ours, download):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("half")
+    (tmp_path / "out/link").symlink_to(elsewhere.parent, target_is_directory=True)
+    owned(tmp_path / "out")
+    assert [elsewhere.exists(), ours.exists(), download.exists()] == [True, False, True]
+
+
+def test_a_vacant_place_has_nothing_of_a_person_s(tmp_path: Path) -> None:
+    assert is_vacant(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.partial-01234567.toml").touch()
+    assert is_vacant(tmp_path / "out")
+    (tmp_path / "out/.lock").touch()
+    assert is_vacant(tmp_path / "out", ".lock")
+    assert not is_vacant(tmp_path / "out")

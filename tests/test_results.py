@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from diptych.data.layouts import DataPaths
+from diptych.data.paths import DataPaths
 from diptych.training.run import Run
 from diptych.training.settings import settings_from
 

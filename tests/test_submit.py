@@ -174,7 +174,7 @@ def test_paintings_of_another_submission_are_named_and_left_alone(
         more = {"precision": "bf16"}
     else:
         (photos / "photo 9.png").rename(photos / "photo 10.png")
-    with pytest.raises(ValueError, match=rf"paintings of another submission \({what} differ\)"):
+    with pytest.raises(ValueError, match=rf"\({what} differ\)"):
         quietly(run, photos, tmp_path / "images.zip", **more)
     assert {path: path.read_bytes() for path in paintings.iterdir()} == before
 
@@ -204,7 +204,7 @@ def test_a_file_of_the_user_s_among_the_paintings_stays(
 ) -> None:
     stopped(monkeypatch, two_way_run, photos, tmp_path / "images.zip")
     (tmp_path / "images.zip.paintings/notes.txt").touch()
-    (tmp_path / "images.zip.paintings/.partial-1.jpg").touch()  # left by a kill
+    (tmp_path / "images.zip.paintings/.partial-01234567.jpg").touch()  # left by a kill
     quietly(two_way_run, photos, tmp_path / "images.zip")
     assert [path.name for path in (tmp_path / "images.zip.paintings").iterdir()] == ["notes.txt"]
 

@@ -29,8 +29,8 @@ SHORTER = {
 def shorter_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
     """The networks that read the results learn less, and from fewer drawings."""
     monkeypatch.setattr(segmentation, "STEPS", 20)
-    monkeypatch.setattr(generation, "DRAWN", 50)
-    monkeypatch.setattr(generation, "LEAST_STEPS", 20)
+    monkeypatch.setattr(generation, "GENERATED", 50)
+    monkeypatch.setattr(generation, "MIN_STEPS", 20)
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -100,16 +100,16 @@ def test_the_index_knows_every_metric_and_which_way_is_better() -> None:
     found = {name: better for names, _, better in table for name in names.split(", ")}
     measured = {
         *metrics.PAIRED,
-        *metrics.IN_HOLES,
+        *metrics.HOLE_METRICS,
         "lpips",
         "swd",
-        *measures.OF_SETS,
-        *labelmaps.OF_LABEL_MAPS,
+        *measures.SET_DISTANCES,
+        *labelmaps.LABEL_MAP_METRICS,
         *generation.METRICS,
     }
     assert {file for _, file, _ in table} == {page.name for page in METRICS} - {"README.md"}
     assert measured == set(found)
     told = {1: "higher", -1: "lower", 0: "neither"}
     for name, better in found.items():
-        wanted = told[metrics.better(name)] if name not in metrics.IN_HOLES else "as without"
+        wanted = told[metrics.better(name)] if name not in metrics.HOLE_METRICS else "as without"
         assert wanted in better, name

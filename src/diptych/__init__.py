@@ -1,43 +1,9 @@
 """Diptych turns one kind of picture into another, or a label into a picture.
 
-The map, in the order in which a picture meets the parts:
+A picture goes through these parts; `docs/architecture.md` has the whole map.
 
-    data/pictures     one file <-> one tensor in [-1, 1]
-    data/tfrecords    TFRecord files without TensorFlow
-    data/idx          the idx files of MNIST
-    data/sources      a list of samples, wherever they lie
-    data/layouts      a folder or an array -> its samples
-    data/geometry     resize, crop, flip, pad
-    data/masks        a person's masks
-    data/outputs      which picture goes where
-    data/duplicates   pictures that are nearly the same
-    data/facades      the built-in synthetic facades
-    data/shapes       the built-in synthetic shapes
-    data/batches      samples -> endless, seeded, resumable batches
-    methods           one paper = one file, between data and networks
-    holes, blend      masks drawn and found; what fills them meets its surroundings
-    color             lightness and colour: CIE Lab
-    networks, losses  the parts that papers are made of
-    augment           differentiable augmentation of what a discriminator sees
-    metrics           how far pictures are from what they should be
-    weights, cache    others' weights; what was worked out once
-    features          what a network sees in pictures
-    devices           which device, precision and memory layout
-    atomic, progress  files that appear whole; what a person sees of long work
-    checkpoint        training state, and the deployed model cut from it
-    run               what a run is: settings, the folder, its log
-    doctor            what goes wrong in a training
-    validation        which model is the best, and when to stop
-    updater, loop     what a step does, and a run, step by step: the only place where a method learns
-    train             what is checked before the first step
-    filling           the holes of a picture of any size
-    model             the only door to a trained model
-    translate         pictures of any size through it
-    sample            pictures out of noise, by label
-    evaluate, report  numbers, and a page worth showing
-    submit            a Kaggle submission, checked
-    prepare           the tools that make a data set
-    quickstart, cli   the commands
+    files -> images/ -> data/ -> training/ [methods/ <- networks/, losses] -> run folder
+    run folder -> model -> translate, sample, evaluate, report, submit
 
 From Python:
 

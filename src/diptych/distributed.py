@@ -1,4 +1,4 @@
-"""Where processes that train together meet: nothing else knows how many there are. Today there is one."""
+"""Communication between the processes of a distributed training. At present there is always one process."""
 
 from torch import Tensor
 

@@ -1,13 +1,31 @@
-"""Files and folders that appear whole or not at all, even when the process is killed or the disk is full; one at a time."""
+"""Files and folders that appear whole or not at all, folders that belong to one call, and the cache of results.
 
+The cache lies in `$DIPTYCH_CACHE`, else in `$XDG_CACHE_HOME` or `~/.cache`, in `diptych/`. Any file of it may be deleted at
+any time; its content is then computed again.
+"""
+
+import hashlib
+import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+LABEL = ".made-with.json"
+LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
+"""The name of what `atomic_file` leaves behind when its process is killed."""
+
+
+# ---- whole or not at all
 
 
 def _flush_file(path: Path) -> None:
@@ -27,10 +45,10 @@ def _flush_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
-    """Gives a path beside `path` to write to; when the block ends well, the file takes the name `path`.
+    """Gives a temporary path beside `path` to write to; when the block succeeds, the file is renamed to `path`.
 
-    If the block raises, what was written is removed and an older file at `path` is untouched. `durable` outlasts a power
-    cut too, at the price of waiting for the disk; what can be made again, such as thousands of pictures, need not wait.
+    If the block raises, the temporary file is removed and an older file at `path` is untouched. `durable` survives a power
+    cut too, but waits for the disk; files that can be made again, such as thousands of pictures, need not wait.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "notes.txt"
@@ -53,22 +71,8 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(lock: Path, busy: str) -> Iterator[None]:
-    """Inside, no other process holds the file `lock`; a `ValueError` with the text `busy` when one does already."""
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(busy) from None
-    try:
-        yield
-    finally:
-        held.release()
-
-
-@contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty folder beside `path` to fill; when the block ends well, the folder takes the name `path`.
+    """Gives an empty temporary folder beside `path` to fill; when the block succeeds, it is renamed to `path`.
 
     `path` must not exist yet. If the block raises, nothing stays behind.
     """
@@ -84,3 +88,154 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _flush_folder(path.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+# ---- one owner
+
+
+@contextmanager
+def alone(lock: Path, busy: str) -> Iterator[None]:
+    """Inside, no other process holds the file `lock`; a `ValueError` with the text `busy` when one does already."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(busy) from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """The keys of `ours` that `theirs` lacks or has with another value.
+
+    >>> differences({"size": 4, "fill": "red", "seed": 0}, {"size": 4, "fill": "blue"})
+    ['fill', 'seed']
+    """
+    return [key for key in ours if theirs.get(key) != ours[key]]
+
+
+def is_vacant(path: Path, *ours: str) -> bool:
+    """Whether nothing is at `path`, or a folder with nothing in it but files called `ours` and leftovers."""
+    if not path.is_dir():
+        return not os.path.lexists(path)
+    return all(file.name in ours or LEFTOVER.fullmatch(file.name) for file in path.iterdir())
+
+
+class Label:
+    """A JSON file that says what something was made with, so that only the same call goes on with it."""
+
+    def __init__(self, file: Path, about: Mapping[str, Any]) -> None:
+        self.file = file
+        self.about: dict[str, Any] = json.loads(json.dumps(about))  # as reading gives it back: tuples become lists
+
+    def read(self) -> dict[str, Any] | None:
+        """What the file says, None where there is no file; a `ValueError` names it when it is damaged."""
+        if not self.file.is_file():
+            return None
+        try:
+            content = json.loads(self.file.read_text(encoding="utf-8"))
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise ValueError(f"{self.file}: is damaged; choose another --out, or remove what it belongs to")
+        return content
+
+    def write(self, **more: Any) -> None:
+        """Writes the file, with `more` that is worth noting."""
+        with atomic_file(self.file) as beside:
+            beside.write_text(json.dumps(self.about | more, indent=1) + "\n", encoding="utf-8")
+
+
+class OwnedFolder:
+    """A folder that belongs to one call. The label in it says which: the same call goes on with it, any other is refused.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "small"
+    >>> OwnedFolder(path, {"size": 4}).claim("is another's", "was made with another {}")
+    >>> OwnedFolder(path, {"size": 4}).claim("is another's", "was made with another {}")
+    >>> OwnedFolder(path, {"size": 8}).claim("is another's", "was made with another {}")
+    Traceback (most recent call last):
+        ...
+    ValueError: .../small: was made with another size
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, Any], label: str = LABEL) -> None:
+        self.path, self.label = path, Label(path / label, about)
+
+    def require_ours(self, foreign: str, other: str = "", joined: str = ", ") -> None:
+        """Raises a `ValueError` when the folder is not vacant and not ours.
+
+        `foreign` is the message for content without a label; `other` the one for a label of another call, with {} in the
+        place of the keys that differ, `joined`.
+        """
+        content = self.label.read()
+        if content is None and not is_vacant(self.path):
+            raise ValueError(f"{self.path}: {foreign}")
+        if content is not None and (keys := differences(self.label.about, content)):
+            raise ValueError(f"{self.path}: {other.format(joined.join(keys))}")
+
+    def claim(self, foreign: str, other: str = "", **more: Any) -> None:
+        """Makes the folder ours, or finds that it is; the label notes `more`."""
+        self.require_ours(foreign, other)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.label.write(**more)  # also where it is there already: a folder may have become read-only
+            self.sweep()
+        except OSError as error:
+            raise ValueError(f"{self.path}: cannot be written to ({error.strerror}); choose another --out") from error
+
+    def sweep(self) -> None:
+        """Removes what killed processes left behind; half a download has another name and stays, links are not followed."""
+        for parent, _, names in os.walk(self.path):
+            for name in filter(LEFTOVER.fullmatch, names):
+                Path(parent, name).unlink()
+
+
+# ---- the cache
+
+
+def cache_folder() -> Path:
+    """Where the cache lies; need not exist."""
+    if folder := os.environ.get("DIPTYCH_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diptych"
+
+
+def digest(*parts: str | Iterable[Tensor]) -> str:
+    """A fingerprint of texts and of pictures (uint8), whose order does not matter: 16 hexadecimal digits.
+
+    >>> import torch
+    >>> black, white = torch.zeros(1, 2, 2, dtype=torch.uint8), torch.full((1, 2, 2), 255, dtype=torch.uint8)
+    >>> digest("faces", [black, white]) == digest("faces", [white, black]) != digest("faces", [black])
+    True
+    """
+    whole = hashlib.sha256()
+    for part in parts:
+        lines = [part] if isinstance(part, str) else sorted(map(_digest_picture, part))
+        whole.update(("\n".join(lines) + "\n\n").encode())
+    return whole.hexdigest()[:16]
+
+
+def _digest_picture(picture: Tensor) -> str:
+    return hashlib.sha256(f"{tuple(picture.shape)}".encode() + picture.contiguous().numpy().tobytes()).hexdigest()
+
+
+def cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors that `make` computes, read from the cache where they are there under `name`, which holds a `digest`.
+
+    A cache that cannot be written or read costs time and nothing else.
+    """
+    file = cache_folder() / f"{name}.safetensors"
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError):
+        tensors = make()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(file) as beside:
+            save_file({key: value.contiguous() for key, value in tensors.items()}, beside)
+    except (OSError, SafetensorError):
+        pass
+    return tensors

@@ -1,4 +1,4 @@
-"""Losses: tensors in, a scalar tensor out. An adversarial loss is one object: both players' sides, and what chance gives."""
+"""Losses: tensors in, a scalar tensor out. An adversarial loss is one object for both players, with its chance level."""
 
 import math
 from collections.abc import Callable
@@ -14,20 +14,20 @@ Pixelwise = Literal["l1", "l2"]
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """What the discriminator and the generator of one adversarial game minimise. Logits are per patch, losses their mean.
+    """The losses of discriminator and generator. Logits are per patch; a loss is the mean over all of them.
 
     >>> round(ADVERSARIAL["vanilla"].discriminator(torch.zeros(1, 1, 2, 2), True).item(), 4)  # ln 2: undecided
     0.6931
     """
 
     discriminator: Callable[[Tensor, bool], Tensor]
-    """How far logits are from saying "real" (True) or "fake" (False)."""
+    """The loss of logits that should say "real" (True) or "fake" (False)."""
     generator: Callable[[Tensor], Tensor]
-    """How far the logits of generated images are from saying "real"."""
+    """The loss of the logits of generated images, which should say "real"."""
     chance_level: float
-    """The discriminator's loss where it tells nothing apart."""
+    """The discriminator's loss if it cannot distinguish real from fake."""
     generator_chance_level: float
-    """The generator's loss there."""
+    """The generator's loss against such a discriminator."""
 
 
 def _cross_entropy(logits: Tensor, real: bool) -> Tensor:
@@ -43,7 +43,7 @@ def _hinge(logits: Tensor, real: bool) -> Tensor:
 
 
 ADVERSARIAL: dict[str, AdversarialLoss] = {
-    # Goodfellow et al. 2014; the generator's side is their non-saturating form
+    # Goodfellow et al. 2014; the generator's loss is their non-saturating one
     "vanilla": AdversarialLoss(
         _cross_entropy, lambda logits: _cross_entropy(logits, True), math.log(2), generator_chance_level=math.log(2)
     ),
@@ -51,7 +51,7 @@ ADVERSARIAL: dict[str, AdversarialLoss] = {
     "lsgan": AdversarialLoss(
         _least_squares, lambda logits: _least_squares(logits, True), 0.25, generator_chance_level=0.25
     ),
-    # Lim and Ye 2017: nothing beyond 1 or -1 counts; the generator's side has no bound
+    # Lim and Ye 2017: logits beyond 1 or -1 have no loss; the generator's loss is unbounded
     "hinge": AdversarialLoss(_hinge, lambda logits: -logits.mean(), 1.0, generator_chance_level=0.0),
 }
 """The adversarial losses by name: a new one is a line here."""

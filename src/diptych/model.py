@@ -1,4 +1,4 @@
-"""The only way into a trained model: a picture in, a picture out, of the same kind and size; or a label in, pictures out."""
+"""Trained models: from an image to an image of the same type and size, or from a label to images."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +15,7 @@ from diptych.devices import Device, Precision, autocast, choose_device, choose_p
 from diptych.images.blend import Blend
 from diptych.images.files import Array, Pixels, decode, encode, from_image, from_tensor, to_image
 from diptych.images.masks import Mask
+from diptych.images.spec import EIGHT_BIT
 from diptych.kinds import Direction
 from diptych.training import checkpoint
 from diptych.translators.base import PLAIN, Request, dropout_active
@@ -28,16 +29,16 @@ def load(
 ) -> "Model":
     """Opens the model of a run (or a model folder by itself), also while the run is still training.
 
-    `direction` chooses one of two for a model that translates both ways; the default is that of its training. Raises a
-    `ValueError` when there is no trained model in it, or when it does not translate that way.
+    `direction` is for a model of both directions; the default is the direction of its training. Raises a `ValueError` if
+    there is no trained model, or if it does not translate in that direction.
     """
     return Model(Path(run), direction, device, precision)
 
 
 class Model:
-    """A trained model: `model(picture)` gives the translated picture, `model.sample(label)` pictures from noise.
+    """A trained model: `model(picture)` returns the translated image, `model.sample(label)` images from noise.
 
-    Both are deterministic: the same picture, or label and seed, gives the same result, whatever else is asked for.
+    Both are deterministic: the same image, or label and seed, gives the same result, independent of other calls.
     """
 
     def __init__(
@@ -53,6 +54,11 @@ class Model:
             )
         self.translator = self.translators[self.direction]
         self.translator.network.to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that it can be asked for; none without labels."""
+        return self.translator.classes
 
     @overload
     def __call__(
@@ -98,38 +104,37 @@ class Model:
         stochastic: bool = False,
         working_size: int | None = None,
     ) -> Path | Image.Image | Array:
-        """Translates a picture of any size and mode; the same kind comes out as went in.
+        """Translates an image of any size and mode, and returns an image of the same type.
 
         A Pillow image gives a Pillow image; an array `[H, W]`, `[H, W, 1]` or `[H, W, 3]` of uint8, uint16 or float in
-        [0, 1] gives an array of that type; a path gives the path `out` that was written, or, without `out`, a Pillow image,
-        since nothing is written where nobody asked. A file at `out` is kept unless `overwrite` allows to write over it,
-        and an input is never written over. Alpha goes through untouched.
+        [0, 1] gives an array of that type; a path gives the path `out` of the written file, or a Pillow image without `out`.
+        An existing file at `out` is replaced only with `overwrite`, and an input file never. Alpha is copied unchanged.
 
-        `mask` says where the holes are, for a method that fills holes: a picture of any size, white where one is, or an
-        array of booleans. Every pixel outside is bit for bit the picture's. `blend` makes what was drawn meet its
-        surroundings ("telea", "poisson").
+        `mask`, for image completion, is an image of any size, white in the holes, or an array of booleans. Pixels outside
+        the holes remain bit for bit the same. `blend` ("telea", "poisson") removes seams around the filled holes.
 
-        `stochastic` leaves the dropout on, the paper's only source of variety (pix2pix, section 2.1). `working_size`
-        shrinks the picture so that its shorter side has that many pixels before the networks see it, and scales the
-        result back: for pictures much larger than those of the training.
+        `stochastic` leaves dropout on, the paper's only source of variety (pix2pix, section 2.1). `working_size`, in pixels,
+        shrinks the shorter side of the image to that before translation and scales the result back: for images much larger
+        than the training images.
         """
         target = None
         if isinstance(picture, Path | str):
-            source = Path(picture)
+            file = Path(picture)
             if out is not None:
-                [(_, target)] = plan([source], Path(out), overwrite)
+                [(_, target)] = plan([file], Path(out), overwrite)
             if target and isinstance(mask, Path | str):
                 require_no_input([(Path(mask), target)])
-            given: Pixels | Array = decode(source)
+            source: Pixels | Array = decode(file)
         else:
-            given = from_image(picture) if isinstance(picture, Image.Image) else _as_channels(picture)
+            channels = self.translator.output_spec.channels
+            source = from_image(picture) if isinstance(picture, Image.Image) else _as_channels(picture, channels)
         self.translator.require_request(mask is not None, blend)
-        size = given.size if isinstance(given, Pixels) else (given.shape[0], given.shape[1])
+        size = source.size if isinstance(source, Pixels) else (source.shape[0], source.shape[1])
         request = Request(None if mask is None else _holes(mask, size), blend, working_size)
-        if not isinstance(given, Pixels):
-            result = self._floats(given, request, stochastic)
+        if not isinstance(source, Pixels):
+            result = self._floats(source, request, stochastic)
             return result[..., 0] if _is_flat(picture) and result.shape[-1] == 1 else result
-        pixels = self.pixels(given, request, stochastic)
+        pixels = self.pixels(source, request, stochastic)
         if target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
             encode(pixels, target)
@@ -139,7 +144,7 @@ class Model:
         return to_image(pixels)
 
     def pixels(self, source: Pixels, request: Request = PLAIN, stochastic: bool = False) -> Pixels:
-        """Pixels to pixels of the same size, bits and alpha."""
+        """Translates pixels to pixels of the same size, bits and alpha."""
         with dropout_active(self.translator, stochastic):
             return self.translator.translate(source, request, self.run)
 
@@ -149,27 +154,27 @@ class Model:
 
     @torch.inference_mode()
     def run(self, *tensors: Tensor) -> Tensor:
-        """The translator on tensors of any size `[B, ...]`, in its order -> floats `[B, C, H, W]` on the CPU."""
+        """Runs the translator on its inputs `[B, ...]`, in the order of `input_specs` -> `[B, C, H, W]` on the CPU."""
         with autocast(self.precision, self.device):
             output: Tensor = self.translator(*(tensor.to(self.device) for tensor in tensors))
         return output.float().cpu()
 
     def predict(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The same for tensors by name."""
+        """The same for input tensors by name, in that order."""
         return self.run(*inputs.values())
 
     # ---- from noise
 
     def sample(self, label: str | int | None = None, *, count: int = 1, seed: int = 0) -> list[Image.Image]:
-        """`count` pictures of a class, by its name, from noise; for a model without classes `label` is left out.
+        """`count` images of the class named `label`, from noise; a model without classes needs no `label`.
 
-        The same seed gives the same pictures, and a larger `count` more of them: number n depends on the seed, the label and
-        n alone. Of different labels, pictures of one number come from one noise. Raises a `ValueError` for an unknown label.
+        The same seed gives the same images, and a larger `count` appends to them: image n depends on the seed, the label and
+        n alone. Image n of every label uses the same noise. Raises a `ValueError` for an unknown label.
         """
         return [to_image(from_tensor(y)) for y in self.generate(label, count, seed)]
 
     def generate(self, label: str | int | None, count: int, seed: int = 0) -> Iterator[Tensor]:
-        """The same as floats `[C, size, size]` in [-1, 1] on the CPU, one by one."""
+        """The same as an iterator of floats `[C, size, size]` in [-1, 1] on the CPU."""
         index = self.translator.index_of(label)
         if not 0 <= seed < 2**63:
             raise ValueError(f"--seed {seed}: a number from 0 to 2^63 - 1 is expected")
@@ -182,9 +187,9 @@ def _is_flat(picture: object) -> bool:
     return isinstance(picture, np.ndarray) and picture.ndim == 2
 
 
-def _as_channels(array: Array) -> Pixels | Array:
-    """Levels as pixels, floats as `[H, W, C]`; a `ValueError` for an array that is no picture."""
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3)) or 0 in array.shape:
+def _as_channels(array: Array, channels: int) -> Pixels | Array:
+    """Integers as `Pixels`, floats as `[H, W, C]`; a `ValueError` for an array that is not an image."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3, channels)) or 0 in array.shape:
         raise ValueError(f"an array of shape {array.shape} is not a picture; [H, W], [H, W, 1] or [H, W, 3] is")
     values = array if array.ndim == 3 else array[..., None]
     if array.dtype in (np.uint8, np.uint16):
@@ -205,7 +210,7 @@ def _holes(mask: MaskPicture, size: tuple[int, int]) -> Mask:
         return mask_files.from_pixels(from_image(mask), size)
     values = np.asarray(mask)
     if values.dtype == np.bool_:
-        values = values.astype(np.uint8) * 255
+        values = values.astype(np.uint8) * np.uint8(EIGHT_BIT.full)
     if values.ndim == 2:
         values = values[..., None]
     is_picture = values.ndim == 3 and values.shape[-1] in (1, 3) and 0 not in values.shape

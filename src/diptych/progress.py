@@ -1,4 +1,4 @@
-"""What a person sees of long work: a live bar in a terminal, a line now and then in a file."""
+"""Progress display: a live bar in a terminal, a line every 30 seconds in a file."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,34 +11,31 @@ LINE_EVERY = 30.0  # seconds between lines in a file
 
 
 def say(console: Console, text: str) -> None:
-    """One line as it is: not wrapped, not coloured, nothing in it taken for markup."""
-    shown = text.encode("utf-8", errors="replace").decode()  # a folder's name need not be Unicode
+    """Prints one line literally: no wrapping, colours or markup."""
+    shown = text.encode("utf-8", errors="replace").decode()  # a folder's name may be invalid Unicode
     console.print(shown, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
-def counting(console: Console, what: str) -> Iterator[Callable[..., None]]:
-    """A bar for work that is counted, or a line now and then; gives the function to call with what is done and the total.
-
-    Work of several parts may call it with the name of the part, too.
-    """
+def counting(console: Console, task: str) -> Iterator[Callable[..., None]]:
+    """Displays the progress of a task; gives a callback `(done, total)`, or `(done, total, name of a subtask)`."""
     last_line = time.monotonic()
 
-    def show(done: int, total: int, what: str = what) -> None:
+    def show(done: int, total: int, name: str = task) -> None:
         nonlocal last_line
-        bar.update(task, completed=done, total=total, description=what)
+        bar.update(bar_task, completed=done, total=total, description=name)
         if not console.is_terminal and time.monotonic() - last_line > LINE_EVERY:
             last_line = time.monotonic()
-            say(console, f"{what}: {done} of {total}")
+            say(console, f"{name}: {done} of {total}")
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
+        bar_task = bar.add_task(task, total=None)
         yield show
 
 
 class TrainingProgress:
-    """Steps, pictures a second, time left, losses."""
+    """Progress of a training: steps, images per second, time left, losses."""
 
     def __init__(self, console: Console, start: int, steps: int, batch_size: int) -> None:
         self.console, self.start, self.steps, self.batch_size = console, start, steps, batch_size
@@ -66,21 +63,21 @@ class TrainingProgress:
         self.bar.stop()
 
     def show(self, losses: dict[str, float], findings: str) -> None:
-        """The newest losses, and what the doctor found in them."""
+        """Displays the latest losses and the doctor's findings."""
         shown = [f"{name} {value:.3f}" for name, value in losses.items()]
         self.losses = "  ".join([*shown, f"({findings})"] if findings else shown)
 
     def advance(self, phase: str = "") -> None:
-        """One step is done, of a phase of the training where it has some."""
-        named = f"{phase}, " if phase else ""
+        """Counts one finished step, with the name of its phase for methods that train in phases."""
+        prefix = f"{phase}, " if phase else ""
         self.done += 1
         now = time.monotonic()
         speed = (self.done - self.start) * self.batch_size / (now - self.began)
-        self.bar.update(self.task, completed=self.done, phase=named, speed=speed, losses=self.losses)
+        self.bar.update(self.task, completed=self.done, phase=prefix, speed=speed, losses=self.losses)
         if not self.console.is_terminal and now - self.last_line > LINE_EVERY:
             self.last_line = now
             left = (self.steps - self.done) * self.batch_size / speed / 60
             say(
                 self.console,
-                f"{named}step {self.done}/{self.steps}  {speed:.1f} pictures/s  {left:.0f} min left  {self.losses}",
+                f"{prefix}step {self.done}/{self.steps}  {speed:.1f} pictures/s  {left:.0f} min left  {self.losses}",
             )

@@ -24,13 +24,16 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def quickstart(out: Path, console: Console | None = None) -> Path:
-    """Writes the facades to `out/facades`, trains in `out/pix2pix`, measures, draws the report; gives the report's path.
+def quickstart(*, out: Path | str = Path("quickstart"), console: Console | None = None) -> Path:
+    """Writes the facades to `out/facades`, trains in `out/pix2pix`, measures, draws the report and returns its path.
 
     The same call again continues what was interrupted.
+
+    Args:
+        out: The folder for the pictures and the run.
     """
     console = console or Console()
-    data, run = out / "facades", out / "pix2pix"
+    data, run = Path(out, "facades"), Path(out, "pix2pix")
     say(console, f"{data}: drawing the built-in facades")
     facades.write(data)
     train("pix2pix", data=data, out=run, console=console, **SETTINGS)

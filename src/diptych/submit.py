@@ -5,7 +5,6 @@ interrupted; the same command goes on with those that are missing. The zip appea
 """
 
 import hashlib
-import json
 import zipfile
 from pathlib import Path
 
@@ -13,10 +12,9 @@ import torch
 from rich.console import Console
 
 from diptych.data import layouts
-from diptych.data.datasets import Dataset
 from diptych.data.loaders import CachedDataset
 from diptych.devices import Device, Precision
-from diptych.files import atomic_file
+from diptych.files import OwnedFolder, atomic_file
 from diptych.images.files import Pixels, decode_bytes, encode, from_bytes, from_tensor, to_channels
 from diptych.images.spec import ImageSpec
 from diptych.kinds import Direction
@@ -27,6 +25,11 @@ from diptych.training.run import names_digest
 COUNT = (7_000, 10_000)
 SIZE = 256
 LABEL = "made-with.json"
+FOREIGN = "is needed for the single paintings and holds something else; move it away"
+OTHER = (
+    "holds paintings of another submission ({} differ); give its command again to go on with it, choose another --out, "
+    "or move the folder away"
+)
 AT_ONCE = 8
 THREADS = 4
 
@@ -41,11 +44,19 @@ def submit(
     precision: Precision = "auto",
     console: Console | None = None,
 ) -> Path:
-    """Translates the photographs in `data` into the zip file `out`, and gives its path when it can be submitted.
+    """Translates the photographs in `data` into the zip file `out`, checks it, and returns its path.
 
-    `data` is a folder of pictures or of TFRecord files. A photograph that is not 256 x 256 is cut to its middle square
-    and scaled. Raises a `ValueError` with the reason when there are too few or too many photographs, when one cannot be
-    read, when `out` is there already, or when what was written is not what Kaggle takes.
+    A photograph that is not 256 x 256 is cut to its middle square and scaled. Raises a `ValueError` with the reason when
+    there are too few or too many photographs, when one cannot be read, when `out` exists already, or when the zip file is
+    not what Kaggle takes.
+
+    Args:
+        run: The folder of a run, or a model folder.
+        data: The photographs: a folder of 7,000 to 10,000 pictures, or of TFRecord files.
+        out: The zip file to write; Kaggle wants the name images.zip.
+        direction: Which way leads from photographs to paintings; without it, the way of the training.
+        device: Where to run.
+        precision: bf16 or fp32.
     """
     console, data, out = console or Console(), Path(data), Path(out)
     if out.suffix != ".zip":
@@ -58,27 +69,26 @@ def submit(
     x_spec = model.translator.input_specs.get("x")
     if not isinstance(x_spec, ImageSpec) or len(model.translator.input_specs) > 1:
         raise ValueError(f"{run}: {model.config.method} makes no picture out of a photograph alone; give another run")
-    photos = CachedDataset(layouts.find_singles(data, x_spec.channels), SIZE, "crop")
+    photos = CachedDataset(layouts.find_singles(data, x_spec), SIZE, "crop")
     if not COUNT[0] <= len(photos) <= COUNT[1]:
         raise ValueError(
             f"{data}: holds {len(photos)} pictures; Kaggle takes {COUNT[0]} to {COUNT[1]} in one submission"
         )
     paintings = out.with_name(f"{out.name}.paintings")
-    made_with = _require_own(paintings, model, photos.source)
+    folder = OwnedFolder(paintings, _made_with(model, photos), LABEL)
+    folder.require_ours(FOREIGN, OTHER, joined=" and ")
     with counting(console, "looking at every photograph") as progress:
         photos.check(THREADS, progress)
     say(console, f"{run}: {len(photos)} photographs of {data}, {model.direction}, with the model of step {model.step}")
 
-    paintings.mkdir(parents=True, exist_ok=True)
-    with atomic_file(paintings / LABEL) as beside:
-        beside.write_text(json.dumps(made_with), encoding="utf-8")
+    folder.claim(FOREIGN, OTHER)
     files = [paintings / f"{number:05d}.jpg" for number in range(1, len(photos) + 1)]
     try:
         _paint_missing(model, photos, files, console)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{paintings}: keeps what is painted so far; the same command goes on") from None
     _pack(files, out)
-    for file in (*files, paintings / LABEL, *paintings.glob(".partial-*")):
+    for file in (*files, paintings / LABEL):
         file.unlink()
     if not any(paintings.iterdir()):
         paintings.rmdir()
@@ -107,28 +117,13 @@ def check(file: Path) -> list[str]:
     return problems
 
 
-def _require_own(paintings: Path, model: Model, photos: Dataset) -> dict[str, str]:
-    """What the paintings are made with; a `ValueError` when there are others in their place."""
-    made_with = {
+def _made_with(model: Model, photos: CachedDataset) -> dict[str, str]:
+    return {
         "model": _fingerprint(model),
         "direction": model.direction,
         "precision": model.precision,
-        "photographs": names_digest([photos]),
+        "photographs": names_digest([photos.dataset]),
     }
-    if any(paintings.glob("*")):
-        try:
-            there = json.loads((paintings / LABEL).read_text(encoding="utf-8"))
-            others = [what for what in made_with if there.get(what) != made_with[what]]
-        except (OSError, ValueError, AttributeError):
-            raise ValueError(
-                f"{paintings}: is needed for the single paintings and holds something else; move it away"
-            ) from None
-        if others:
-            raise ValueError(
-                f"{paintings}: holds paintings of another submission ({' and '.join(others)} differ); give its command "
-                "again to go on with it, choose another --out, or move the folder away"
-            )
-    return made_with
 
 
 def _fingerprint(model: Model) -> str:
@@ -142,9 +137,9 @@ def _fingerprint(model: Model) -> str:
 
 def _paint_missing(model: Model, photos: CachedDataset, files: list[Path], console: Console) -> None:
     missing = [index for index, file in enumerate(files) if not file.exists()]
-    there = len(files) - len(missing)
-    if there:
-        say(console, f"{files[0].parent}: {there} are there already, {len(missing)} are missing")
+    done = len(files) - len(missing)
+    if done:
+        say(console, f"{files[0].parent}: {done} are there already, {len(missing)} are missing")
     with counting(console, "painting") as progress:
         for first in range(0, len(missing), AT_ONCE):
             indices = missing[first : first + AT_ONCE]
@@ -152,7 +147,7 @@ def _paint_missing(model: Model, photos: CachedDataset, files: list[Path], conso
             for painting, index in zip(model.run(x), indices, strict=True):
                 in_colour = to_channels(from_tensor(painting), 3)
                 encode(Pixels(in_colour), files[index])
-            progress(there + first + len(indices), len(files))
+            progress(done + first + len(indices), len(files))
 
 
 def _pack(files: list[Path], out: Path) -> None:

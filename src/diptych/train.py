@@ -1,6 +1,7 @@
-"""From pictures and settings to a trained run: every mistake that can be seen is reported before the first step."""
+"""Train a method on image data: all data and settings are checked before the first step."""
 
 import shlex
+import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,10 +13,10 @@ from rich.console import Console
 
 from diptych.data import layouts
 from diptych.data.datasets import Dataset, classes_of
-from diptych.data.layouts import DataPaths
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
+from diptych.data.paths import DataPaths
 from diptych.devices import choose_device, choose_precision
-from diptych.files import alone
+from diptych.files import alone, is_vacant
 from diptych.methods import METHODS, sketch
 from diptych.progress import counting, say
 from diptych.training import checkpoint
@@ -23,10 +24,10 @@ from diptych.training.loop import Interrupted, learn
 from diptych.training.run import Run, command_line, names_digest, set_aside
 from diptych.training.settings import Settings, require_method, settings_from
 from diptych.training.state import PreviewBatches, Training
-from diptych.training.validation import MOST, Validation, best_so_far, out_of_patience
+from diptych.training.validation import MAX_IMAGES, Validation, best_so_far, out_of_patience
 from diptych.translators.base import Translator
 
-SHOWN = 8  # names of pictures in a line
+SHOWN = 8  # names of images in a line
 
 
 def train(
@@ -43,11 +44,11 @@ def train(
     console: Console | None = None,
     **settings: Any,
 ) -> Run:
-    """Trains `method` on the pictures in `data`, or in `data_a` and `data_b`, or continues the run in `out`; gives the run.
+    """Trains `method` on the images in `data`, or in `data_a` and `data_b`, or continues the run in `out`; returns the run.
 
     `settings` are those of the command line: `train("pix2pix", data=..., out=..., size=128, method={"width": 16})`.
-    The same call again continues a run that was interrupted, and does nothing for a finished one; `fresh` sets the old
-    run aside first. Everything is checked before the first step: a `ValueError` says what a person can mend.
+    The same call again continues an interrupted run, and does nothing for a finished one; `fresh` renames the old run first.
+    All data and settings are checked before the first step: a `ValueError` names the problem and a remedy.
     """
     console = console or Console()
     require_method(method)
@@ -56,7 +57,7 @@ def train(
     given = settings_from(method, settings, Path(recipe) if recipe else None, layouts.uniform(kind, paths))
     device = choose_device(given.device)
     precision = choose_precision(given.precision, device)
-    datasets = layouts.find(kind, paths, "train", (given.channels_a, given.channels_b))
+    datasets = layouts.find(kind, paths, "train", given.specs)
     assert datasets is not None
     run = Run(out, method, given.resolved(max(map(len, datasets))), paths, classes_of(datasets))
     translator = _translator(run)
@@ -67,47 +68,54 @@ def train(
             return _nothing_to_do(run, console)
     cached = open_cached(datasets, given.load_size, given.fit, given.memory_gib)
     left_out = _check_all(cached, run, translator, console)
-    found = _describe(cached)
-    say(console, f"{paths}: {found}")
+    description = _describe(cached)
+    say(console, f"{paths}: {description}")
     run = _without_left_out(run, given, cached)
     if not (aside or dry_run) and _is_finished(run):
         return _nothing_to_do(run, console)
     held_out = _held_out(run, translator, cached, console)
-    batches, validation = (
-        PreviewBatches(run, cached, held_out, translator),
-        _validation(run, held_out, translator, device),
-    )
+    batches = PreviewBatches(run, cached, held_out, translator)
+    validation = _validation(run, held_out, translator, device)
     if dry_run:
         _print_settings(run, console)
         return run
-
     if aside:
-        with _locked(out):
-            pass
-        say(console, f"{out}: set aside as {set_aside(out)}")
+        _set_aside(out, console)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         _require_free_or_same(run, datasets)
-        run.write_settings(command_line(), found, names_digest(datasets), left_out)
+        _remove_half_written(out)
+        run.write_settings(command_line(), description, names_digest(datasets), left_out)
         training = Training(run, _loader(given, cached, translator), batches, device, precision, console)
-        try:
-            last = learn(training, validation)
-        except Interrupted as stopped:
-            raise Interrupted(f"{stopped}{', without --fresh' if fresh else ''}") from None
+        last = _learn(training, validation, fresh)
     verb = f"evaluate {shlex.quote(str(out))} {paths.arguments}" if held_out else f"report {shlex.quote(str(out))}"
     say(console, f"{out}: finished at {last}; next: diptych {verb}")
     return run
 
 
+def _learn(training: Training, validation: Validation | None, fresh: bool) -> str:
+    try:
+        return learn(training, validation)
+    except Interrupted as stopped:
+        raise Interrupted(f"{stopped}{', without --fresh' if fresh else ''}") from None
+
+
+def _set_aside(folder: Path, console: Console) -> None:
+    """Renames the old run, unless another process is training in it."""
+    with _locked(folder):
+        pass
+    say(console, f"{folder}: set aside as {set_aside(folder)}")
+
+
 def _translator(run: Run) -> Translator:
-    """A translator of the run's kind without weights; a `ValueError` where the networks cannot take the settings."""
+    """The run's translator without weights; a `ValueError` if the networks do not accept the settings."""
     method = sketch(run.method, run.settings.method, run.shape)
     return method.translators(run.settings.direction)[run.settings.direction]
 
 
 def _without_left_out(run: Run, given: Settings, cached: Sequence[CachedDataset]) -> Run:
-    """The same run, where an epoch has only what was not left out."""
-    return Run(run.path, run.method, given.resolved(max(map(len, cached))), run.place, run.classes)
+    """The same run, with the length of an epoch without the images that were left out."""
+    return Run(run.path, run.method, given.resolved(max(map(len, cached))), run.data_paths, run.classes)
 
 
 def _loader(settings: Settings, cached: Sequence[CachedDataset], translator: Translator) -> TrainLoader:
@@ -118,7 +126,7 @@ def _loader(settings: Settings, cached: Sequence[CachedDataset], translator: Tra
         flip=settings.flip,
         seed=settings.seed,
         direction=settings.direction,
-        holes=translator.mask_spec,
+        mask_spec=translator.mask_spec,
     )
 
 
@@ -129,7 +137,7 @@ def _nothing_to_do(run: Run, console: Console) -> Run:
 
 
 def _check_all(datasets: Sequence[CachedDataset], run: Run, translator: Translator, console: Console) -> list[str]:
-    """Decodes every picture once; the names of those left out, because nothing can be learnt from them."""
+    """Decodes every image once; returns the names of the images that are left out because they are of no use."""
     names = list[str]()
     for dataset in datasets:
         with counting(console, "looking at every picture") as progress:
@@ -139,7 +147,7 @@ def _check_all(datasets: Sequence[CachedDataset], run: Run, translator: Translat
             say(console, f"left out, {reason}: {', '.join(group[:SHOWN])}{more}")
             if not len(dataset):
                 raise ValueError(
-                    f"{run.place}: all {len(group)} pictures are {reason}, and {run.method} learns nothing from them; "
+                    f"{run.data_paths}: all {len(group)} pictures are {reason}, and {run.method} learns nothing from them; "
                     "give others"
                 )
         names += left_out
@@ -160,27 +168,37 @@ def _describe(datasets: Sequence[CachedDataset]) -> str:
 
 
 def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
-    """Raises a `ValueError` when `run.path` holds anything but this very run."""
+    """Raises a `ValueError` if `run.path` has any content other than this run."""
     if (run.path / "settings.toml").exists():
         existing = Run.open(run.path)
         existing.require_same(run)
         if existing.digest != names_digest(datasets):
             raise ValueError(
-                f"{run.path}: was trained on other pictures (the names in {run.place} differ from those it began with); "
-                "give the same pictures, choose another --out, or add --fresh to set it aside and start anew"
+                f"{run.path}: was trained on other pictures (the names in {run.data_paths} differ from those it began "
+                "with); give the same pictures, choose another --out, or add --fresh to set it aside and start anew"
             )
         if not _steps_done(run) and checkpoint.model_step(run.path / "model"):
             raise ValueError(
                 f"{run.path}: has a model but no checkpoints to continue from; put its checkpoints back, choose another "
                 "--out, or add --fresh to set it aside and start anew"
             )
-    elif run.path.exists() and (not run.path.is_dir() or any(f for f in run.path.iterdir() if f.name != ".lock")):
+    elif not is_vacant(run.path, ".lock"):
         raise ValueError(f"{run.path}: exists and is not a run; choose another --out, nothing of yours is overwritten")
 
 
+def _remove_half_written(out: Path) -> None:
+    """Removes what a killed training was writing; `evaluate` and `report` may be writing elsewhere in the run."""
+    for pattern in ("*.toml", "*.jsonl"):
+        for path in out.glob(f".partial-{pattern}"):
+            path.unlink()
+    for folder in (out / "checkpoints", out / "samples", *out.glob("model*")):
+        for path in folder.glob(".partial-*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def _steps_done(run: Run) -> int:
-    found = checkpoint.list_checkpoints(run.path / "checkpoints")
-    return found[-1][0] if found else 0
+    checkpoints = checkpoint.list_checkpoints(run.path / "checkpoints")
+    return checkpoints[-1][0] if checkpoints else 0
 
 
 def _is_finished(run: Run) -> bool:
@@ -202,22 +220,22 @@ def _print_settings(run: Run, console: Console) -> None:
 def _held_out(
     run: Run, translator: Translator, training: Sequence[CachedDataset], console: Console
 ) -> list[CachedDataset]:
-    """Held-out data at the training size, at most MOST images; empty without a val or test split.
+    """Held-out data at the training size, at most MAX_IMAGES images; empty without a val or test split.
 
-    Cached, if validation will read it again and again, in the memory that the training set leaves. Raises a `ValueError`
-    for a class that the training set does not have.
+    It is cached for validation, in the memory that the training set leaves. Raises a `ValueError` for a class that the
+    training set does not have.
     """
     settings, kind = run.settings, METHODS[run.method].data
-    used = sum(dataset.bytes for dataset in training if dataset.kept is not None) / 2**30
+    used = sum(dataset.bytes for dataset in training if dataset.cache is not None) / 2**30
     memory_left = settings.memory_gib - used if settings.validate_every else 0
-    found = layouts.held_out(kind, run.place, (settings.channels_a, settings.channels_b))
-    held_out = open_cached(found[1] if found else [], settings.size, settings.fit, memory_left, MOST)
+    split = layouts.held_out(kind, run.data_paths, settings.specs)
+    held_out = open_cached(split[1] if split else [], settings.size, settings.fit, memory_left, MAX_IMAGES)
     for dataset in held_out:
-        unknown = set(classes_of([dataset.source])) - set(translator.classes)
+        unknown = set(classes_of([dataset.dataset])) - set(translator.classes)
         if translator.classes and unknown:
             raise ValueError(
-                f"{run.place}: {min(unknown)} is a class of the held-out pictures and none of the training's, which are "
-                f"{', '.join(translator.classes)}; add such pictures to those of the training, or move these away"
+                f"{run.data_paths}: {min(unknown)} is a class of the held-out pictures and none of the training's, which "
+                f"are {', '.join(translator.classes)}; add such pictures to those of the training, or move these away"
             )
         with counting(console, "looking at held-out pictures") as progress:
             dataset.check(settings.workers, progress, translator.reject_reason)
@@ -230,7 +248,7 @@ def _validation(
     every = run.settings.validate_every
     if every and not held_out:
         raise ValueError(
-            f"--validate-every {every}: {run.place} has no val or test split with pictures of any use; put pictures that "
-            "training does not see in a folder val (`diptych data split` divides them), or leave it out"
+            f"--validate-every {every}: {run.data_paths} has no val or test split with pictures of any use; put pictures "
+            "that training does not see in a folder val (`diptych data split` divides them), or leave it out"
         )
     return Validation(run, held_out, translator, device) if every else None

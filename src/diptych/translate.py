@@ -1,4 +1,4 @@
-"""Pictures of any size through a trained model: files to files, folders to folders."""
+"""Translate image files and folders of any sizes with a trained model."""
 
 from collections.abc import Callable, Iterable
 from itertools import zip_longest
@@ -35,11 +35,25 @@ def translate(
 ) -> list[str]:
     """Translates files and folders: one file to the file `out`, anything else into the folder `out`.
 
-    `mask` is a mask file for all, or a folder that has one of the same name for each, for a method that fills holes.
-    Folders are walked; a picture keeps its place and name below its folder. Gives one line for each picture that could
-    not be read or written; the others are translated all the same. Raises a `ValueError` before the first picture for
-    what concerns them all: no model, no pictures, an output that exists (`overwrite` allows that) or that is one of the
-    inputs.
+    Folders are walked; a picture keeps its path below its folder. Returns one line for each picture that could not be read
+    or written; the others are translated all the same. Raises a `ValueError` before the first picture for a problem of all
+    of them: no model, no pictures, an output that exists already or is one of the inputs.
+
+    Args:
+        run: The folder of a run, also while it is still training, or a model folder.
+        inputs: Pictures, or folders of them.
+        out: The file or folder to write.
+        direction: Which way, for a model that knows both; without it, the way of its training.
+        overwrite: Write over older results. Inputs are never written over.
+        mask: For completion: the holes, white; one mask for all, or a folder that has one of the same name for each
+            picture.
+        blend: For completion: make what was drawn meet its surroundings, by fast marching or by Poisson blending.
+        stochastic: Leave dropout on, the pix2pix paper's source of variety.
+        seed: Seed of --stochastic.
+        working_size: Shrink each picture so that its shorter side has this many pixels, translate, and scale back.
+        device: Where to run.
+        precision: bf16 or fp32.
+        progress: Called with the number of pictures that are done, and of all.
     """
     model = load(run, direction=direction, device=device, precision=precision)
     given = [inputs] if isinstance(inputs, Path | str) else inputs
@@ -67,6 +81,6 @@ def translate(
 
 
 def _name(job: Job, out: Path) -> str:
-    """The path of a picture below its folder, without suffix."""
+    """The path of an image relative to its folder, without suffix."""
     source, target = job
     return stem(target, out) if target != out else source.stem

@@ -15,8 +15,11 @@ from PIL import Image
 
 from diptych.data import idx
 from diptych.data.datasets import LabelledDataset
-from diptych.data.layouts import DataPaths, find, find_labelled, held_out, idx_files, uniform
+from diptych.data.idx import idx_files
+from diptych.data.layouts import find, find_one, held_out, uniform
+from diptych.data.paths import DataPaths
 from diptych.images.files import Array
+from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -47,7 +50,7 @@ def write_set(folder: Path, labels: Any = (5, 0, 4), word: str = "train", seed: 
 
 
 def labelled(folder: Path, channels: int = 1) -> LabelledDataset:
-    found = find_labelled(DataPaths(folder), "train", channels)
+    found = find_one(DataKind.LABELLED, DataPaths(folder), "train", ImageSpec(channels))
     assert isinstance(found, LabelledDataset)
     return found
 
@@ -76,7 +79,7 @@ def test_what_was_written_is_read(
     put(folder / f"{IMAGES}{end}", packed(values))
     put(folder / f"{LABELS}{end}", packed(labels))
     found = labelled(folder, channels)
-    assert (len(found), found.channels) == (shape[0], (channels,))
+    assert (len(found), found.specs) == (shape[0], (ImageSpec(channels),))
     for number in reversed(range(len(found))):
         [picture] = found.load(number)
         assert picture.dtype == torch.uint8
@@ -151,7 +154,7 @@ def test_splits_are_told_apart_and_the_test_files_are_held_out(tmp_path: Path) -
     write_set(tmp_path, labels=[1, 2, 3])
     write_set(tmp_path, labels=[1, 2], word="t10k", seed=7)
     assert [len(labelled(tmp_path)), find(DataKind.LABELLED, DataPaths(tmp_path), "val")] == [3, None]
-    held = held_out(DataKind.LABELLED, DataPaths(tmp_path), (1, 3))
+    held = held_out(DataKind.LABELLED, DataPaths(tmp_path), (ImageSpec(1), ImageSpec(3)))
     assert held is not None
     split, [source] = held
     assert (split, len(source)) == ("test", 2)
@@ -341,7 +344,7 @@ def test_mnist_is_what_its_page_says(research_pictures: Path) -> None:
     begins = {"train": [5, 0, 4, 1, 9], "test": [7, 2, 1, 0, 4]}
     counts = {"train": 60_000, "test": 10_000}
     for split in ("train", "test"):
-        found = find_labelled(DataPaths(folder), split, 1)
+        found = find_one(DataKind.LABELLED, DataPaths(folder), split, ImageSpec(1))
         assert isinstance(found, LabelledDataset)
         assert len(found) == counts[split]
         assert found.classes == tuple("0123456789")

@@ -4,6 +4,7 @@ import itertools
 import random
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +14,24 @@ from PIL import Image
 from torch import Tensor
 
 from diptych.data.datasets import Dataset
-from diptych.data.layouts import DataPaths, find_paired, find_unpaired
-from diptych.data.loaders import CachedDataset, Fit, TrainLoader, open_cached, split_sides
+from diptych.data.layouts import find, find_one
+from diptych.data.loaders import CachedDataset, Fit, TrainLoader, open_cached
+from diptych.data.paths import DataPaths
 from diptych.images import geometry
-from diptych.kinds import Direction
+from diptych.images.spec import ImageSpec
+from diptych.kinds import DataKind, Direction
 
 CPU = torch.device("cpu")
 
 
-class Drawn:
+class Drawn(Dataset):
     """Pairs that are drawn and not read, and count how often each was asked for."""
 
     def __init__(
         self, count: int, *, size: tuple[int, int] = (12, 12), channels: tuple[int, int] = (3, 3), twins: bool = False
     ) -> None:
-        self.count, self.size, self.channels, self.twins = count, size, channels, twins
+        self.count, self.size, self.twins = count, size, twins
+        self.specs = tuple(map(ImageSpec, channels))
         self.loads: list[int] = []
 
     def __len__(self) -> int:
@@ -45,7 +49,9 @@ class Drawn:
     def load(self, index: int) -> tuple[Tensor, Tensor]:
         self.loads.append(index)
         generator = np.random.default_rng(index)
-        a, b = (torch.from_numpy(generator.integers(0, 256, (c, *self.size)).astype(np.uint8)) for c in self.channels)
+        a, b = (
+            torch.from_numpy(generator.integers(0, 256, (s.channels, *self.size)).astype(np.uint8)) for s in self.specs
+        )
         return (a, a.clone()) if self.twins else (a, b)
 
 
@@ -54,7 +60,7 @@ class Flat(Drawn):
 
     def load(self, index: int) -> tuple[Tensor, Tensor]:
         self.loads.append(index)
-        a, b = (torch.full((c, *self.size), 0, dtype=torch.uint8) for c in self.channels)
+        a, b = (torch.full((s.channels, *self.size), 0, dtype=torch.uint8) for s in self.specs)
         return a + index, b + 255 - index
 
 
@@ -68,7 +74,16 @@ def training(
 
 def order(batches: TrainLoader, start: int, stop: int) -> list[int]:
     """Which pairs of a `Flat` source the samples `start` to `stop` are."""
-    return [int(batches.sample(number)[0, 0, 0]) for number in range(start, stop)]
+    return [int(batches.sample(number)["x"][0, 0, 0]) for number in range(start, stop)]
+
+
+def whole(sides: Sequence[Tensor] | dict[str, Tensor]) -> Tensor:
+    """All channels of a sample, A above B for AtoB."""
+    return torch.cat([*(sides.values() if isinstance(sides, dict) else sides)])
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def same(one: list[dict[str, Tensor]], other: list[dict[str, Tensor]]) -> bool:
@@ -91,9 +106,9 @@ def test_a_and_b_share_one_geometry() -> None:
 
 def test_every_sample_draws_its_own_geometry() -> None:
     batches = training(Drawn(1, twins=True))
-    pair = batches.stores[0].get(0)
+    pair = whole(batches.datasets[0].sides(0))
     windows = [
-        torch.equal(batches.sample(number), pair[:, top : top + 8, left : left + 8].flip([-1] * flip))
+        torch.equal(whole(batches.sample(number)), pair[:, top : top + 8, left : left + 8].flip([-1] * flip))
         for number, top, left, flip in itertools.product(range(100), range(5), range(5), range(2))
     ]
     seen = np.array(windows).reshape(100, 50)
@@ -105,8 +120,8 @@ def test_every_sample_draws_its_own_geometry() -> None:
 def test_a_goes_first_and_direction_swaps(channels: tuple[int, int]) -> None:
     source = Flat(1, channels=channels)
     a, b = channels
-    assert int(training(source).sample(0)[:a].max()) == 0
-    assert int(training(source).sample(0)[a:].min()) == 255
+    assert int(training(source).sample(0)["x"].max()) == 0
+    assert int(training(source).sample(0)["y"].min()) == 255
     (forward,) = training(source, direction="AtoB").stream(0, 1, CPU, workers=0)
     (back,) = training(source, direction="BtoA").stream(0, 1, CPU, workers=0)
     assert (forward["x"].shape, forward["y"].shape) == ((1, a, 8, 8), (1, b, 8, 8))
@@ -122,18 +137,14 @@ def test_pictures_are_float32_from_minus_one_to_one() -> None:
         assert batch[side].dtype == torch.float32
         assert batch[side].shape == (4, 3, 32, 32)
         assert (float(batch[side].min()), float(batch[side].max())) == (-1.0, 1.0)
-    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 2, 8, 16)
-    seen = split_sides(levels, channels_a=1, direction="AtoB")
-    want = np.arange(256).reshape(2, 8, 16) / 127.5 - 1
-    np.testing.assert_allclose(torch.cat([seen["x"], seen["y"]], dim=1)[0].numpy(), want, atol=1e-6)
 
 
 def test_flipping_can_be_turned_off() -> None:
     source = Drawn(1)
-    want = training(source, size=12).stores[0].get(0)
-    seen = [training(source, size=12, flip=False).sample(number) for number in range(20)]
+    want = whole(training(source, size=12).datasets[0].sides(0))
+    seen = [whole(training(source, size=12, flip=False).sample(number)) for number in range(20)]
     assert all(torch.equal(pair, want) for pair in seen)
-    mirrored = [torch.equal(training(source, size=12).sample(number), want.flip(-1)) for number in range(200)]
+    mirrored = [torch.equal(whole(training(source, size=12).sample(number)), want.flip(-1)) for number in range(200)]
     assert 70 < sum(mirrored) < 130  # four standard deviations around 100
 
 
@@ -148,7 +159,7 @@ def test_pictures_that_are_not_square_come_out_square(fit: Fit, size: tuple[int,
             geometry.centre_crop(picture, side).fill_(255)
             return picture, picture
 
-    pair = CachedDataset(Framed(1, size=size), 16, fit).get(0)
+    pair = whole(CachedDataset(Framed(1, size=size), 16, fit).sides(0))
     assert pair.shape == (6, 16, 16)
     assert bool((pair == 255).all()) == (fit == "crop" or size == (24, 24))
     if size == (20, 40) and fit == "stretch":  # a quarter of the width is black on either side
@@ -163,8 +174,8 @@ def test_without_training_a_picture_is_only_resized() -> None:
     a, b = source.load(0)
     want = torch.cat([geometry.resize(side, 16, 16) for side in (a, b)])
     store = CachedDataset(source, 16)
-    assert torch.equal(store.get(0), want)
-    assert torch.equal(store.get(0), want)
+    assert torch.equal(whole(store.sides(0)), want)
+    assert torch.equal(whole(store.sides(0)), want)
 
 
 # ---- resume is starting at another number (promise 3)
@@ -196,13 +207,13 @@ def test_a_sample_does_not_depend_on_what_was_drawn_before() -> None:
     np.random.seed(7)  # the global generators are not read either
     torch.manual_seed(7)
     shuffled = training(Drawn(4))
-    assert all(torch.equal(shuffled.sample(number), forward[number]) for number in numbers)
-    assert all(torch.equal(shuffled.sample(number), forward[number]) for number in numbers)
+    assert all(equal(shuffled.sample(number), forward[number]) for number in numbers)
+    assert all(equal(shuffled.sample(number), forward[number]) for number in numbers)
 
 
 def test_another_seed_gives_other_samples() -> None:
     one, other = (training(Drawn(1), seed=seed) for seed in (1, 2))
-    assert sum(torch.equal(one.sample(number), other.sample(number)) for number in range(50)) < 10
+    assert sum(equal(one.sample(number), other.sample(number)) for number in range(50)) < 10
 
 
 # ---- epochs
@@ -223,7 +234,7 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
 def test_batches_run_on_over_the_seam_of_two_epochs() -> None:
     # Nothing is dropped at the end of an epoch, whatever the batch size.
     batches = training(Flat(7), batch_size=3)
-    seen = [int(pair[0, 0, 0]) for step in range(7) for pair in batches.batch(step)]
+    seen = [int(picture[0, 0, 0]) for step in range(7) for picture in batches.batch(step)["x"]]
     assert seen == order(batches, 0, 21)
 
 
@@ -239,7 +250,7 @@ def test_small_sets_work(count: int, batch_size: int) -> None:
 def test_a_set_that_fits_is_decoded_once() -> None:
     source = Drawn(5)
     batches = training(source)
-    batches.stores[0].check(threads=2)
+    batches.datasets[0].check(threads=2)
     assert sorted(source.loads) == [0, 1, 2, 3, 4]
     list(batches.stream(0, 20, CPU, workers=2))
     assert len(source.loads) == 5
@@ -262,9 +273,9 @@ def test_the_memory_budget_is_kept_to_the_byte(spare: int, loads: int) -> None:
 
 def test_what_is_kept_takes_one_byte_a_value() -> None:
     [store] = open_cached([Drawn(1, size=(30, 30))], 12, "stretch", memory_gib=1)
-    pair = store.get(0)
-    assert pair.dtype == torch.uint8
-    assert pair.untyped_storage().nbytes() == 6 * 12 * 12
+    sides = store.sides(0)
+    assert {side.dtype for side in sides} == {torch.uint8}
+    assert sum(side.untyped_storage().nbytes() for side in sides) == 6 * 12 * 12
 
 
 # ---- looking at everything before training (promise 7)
@@ -278,7 +289,7 @@ def write_pairs(folder: Path, count: int, size: tuple[int, int] = (16, 32)) -> l
 
 
 def store_of(folder: Path, size: int = 16) -> CachedDataset:
-    source = find_paired(DataPaths(folder), "train")
+    source = find_one(DataKind.PAIRED, DataPaths(folder), "train")
     assert source is not None
     return CachedDataset(source, size)
 
@@ -329,6 +340,21 @@ def test_it_says_what_was_found(tmp_path: Path) -> None:
     assert store.describe() == "5 side-by-side pairs, 48x16, A left (the commonest of 2 sizes)"
 
 
+def test_label_maps_are_cached_as_they_are_drawn() -> None:
+    class Labels(Flat):
+        """A is a label map of two classes in a chessboard, B the same as a picture."""
+
+        def load(self, index: int) -> tuple[Tensor, Tensor]:
+            board = torch.arange(19)[:, None].add(torch.arange(19)).remainder(2).mul(100).byte()[None]
+            return board, board
+
+    source = Labels(1)
+    source.specs = (ImageSpec(1, kind="labels"), ImageSpec(1))
+    labels, picture = CachedDataset(source, 12).sides(0)
+    assert set(labels.flatten().tolist()) == {0, 100}
+    assert len(set(picture.flatten().tolist())) > 2
+
+
 # ---- workers
 
 
@@ -365,11 +391,12 @@ def test_workers_read_only_a_little_ahead() -> None:
 # ---- two stores: unpaired pictures
 
 
-class ImageDataset:
+class Single(Dataset):
     """Single pictures that are drawn and not read: flat, picture i at level `first + i`, or full of noise."""
 
     def __init__(self, count: int, *, first: int = 0, channels: int = 3, noise: bool = False) -> None:
-        self.count, self.first, self.channels, self.noise = count, first, (channels,), noise
+        self.count, self.first, self.noise = count, first, noise
+        self.specs = (ImageSpec(channels),)
         self.loads: list[int] = []
 
     def __len__(self) -> int:
@@ -386,7 +413,7 @@ class ImageDataset:
 
     def load(self, index: int) -> tuple[Tensor]:
         self.loads.append(index)
-        shape = (self.channels[0], 12, 12)
+        shape = (self.specs[0].channels, 12, 12)
         if self.noise:
             return (torch.from_numpy(np.random.default_rng(index).integers(0, 256, shape).astype(np.uint8)),)
         return (torch.full(shape, self.first + index, dtype=torch.uint8),)
@@ -403,33 +430,33 @@ def unpaired(
 def orders(batches: TrainLoader, start: int, stop: int) -> tuple[list[int], list[int]]:
     """Which pictures of two flat sources of three channels the samples `start` to `stop` are."""
     samples = [batches.sample(number) for number in range(start, stop)]
-    return [int(sample[0, 0, 0]) for sample in samples], [int(sample[3, 0, 0]) for sample in samples]
+    return [int(sample["x"][0, 0, 0]) for sample in samples], [int(sample["y"][0, 0, 0]) for sample in samples]
 
 
 def test_unpaired_a_and_b_draw_geometries_of_their_own() -> None:
     # Both sides have the same one picture, so they are equal where they happen to be cut and flipped alike: 1 in 50.
-    batches = unpaired(ImageDataset(1, noise=True), ImageDataset(1, noise=True))
-    shown = [batch for step in range(200) for batch in batches.batch(step)]
-    assert sum(torch.equal(sample[:3], sample[3:]) for sample in shown) < 15
-    for side in (slice(0, 3), slice(3, 6)):
+    batches = unpaired(Single(1, noise=True), Single(1, noise=True))
+    shown = [batches.sample(number) for number in range(200)]
+    assert sum(torch.equal(sample["x"], sample["y"]) for sample in shown) < 15
+    for side in "xy":
         assert len({sample[side].numpy().tobytes() for sample in shown}) > 40  # of 25 offsets, mirrored or not
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_unpaired_a_and_b_are_mirrored_apart_and_only_if_asked(seed: int) -> None:
-    batches = unpaired(ImageDataset(1, noise=True), ImageDataset(1, noise=True), size=12, seed=seed)
-    picture = batches.stores[0].get(0)
+    batches = unpaired(Single(1, noise=True), Single(1, noise=True), size=12, seed=seed)
+    picture = batches.datasets[0].get(0)
     samples = [batches.sample(number) for number in range(400)]
-    mirrored = [tuple(torch.equal(side, picture.flip(-1)) for side in (both[:3], both[3:])) for both in samples]
+    mirrored = [tuple(torch.equal(side, picture.flip(-1)) for side in both.values()) for both in samples]
     for both in itertools.product([False, True], repeat=2):
         assert 65 < mirrored.count(both) < 135  # four standard deviations around 100
-    still = unpaired(ImageDataset(1, noise=True), ImageDataset(1, noise=True), size=12, flip=False, seed=seed)
-    assert all(torch.equal(still.sample(number), torch.cat([picture, picture])) for number in range(20))
+    still = unpaired(Single(1, noise=True), Single(1, noise=True), size=12, flip=False, seed=seed)
+    assert all(torch.equal(whole(still.sample(number)), torch.cat([picture, picture])) for number in range(20))
 
 
 @pytest.mark.parametrize(("count_a", "count_b"), [(3, 7), (7, 3), (1, 5), (5, 1), (1, 1), (4, 4)])
 def test_each_side_shows_all_of_its_own_pictures_once_in_its_own_epoch(count_a: int, count_b: int) -> None:
-    batches = unpaired(ImageDataset(count_a), ImageDataset(count_b, first=100))
+    batches = unpaired(Single(count_a), Single(count_b, first=100))
     seen_a, seen_b = orders(batches, 0, 4 * count_a * count_b)
     for seen, count, first in [(seen_a, count_a, 0), (seen_b, count_b, 100)]:
         epochs = [seen[start : start + count] for start in range(0, len(seen), count)]
@@ -440,16 +467,16 @@ def test_each_side_shows_all_of_its_own_pictures_once_in_its_own_epoch(count_a: 
 @pytest.mark.parametrize("count_b", [4, 8])
 def test_every_a_meets_every_b(count_b: int) -> None:
     # What makes it unpaired: the same list on both sides must not be walked in the same order.
-    batches = unpaired(ImageDataset(4), ImageDataset(count_b))
+    batches = unpaired(Single(4), Single(count_b))
     met = set(zip(*orders(batches, 0, 400), strict=True))
     assert met == set(itertools.product(range(4), range(count_b)))
 
 
 @pytest.mark.parametrize("channels", [(3, 3), (1, 3), (3, 1)])
 def test_unpaired_a_goes_first_and_direction_swaps(channels: tuple[int, int]) -> None:
-    a, b = ImageDataset(1, channels=channels[0]), ImageDataset(1, first=255, channels=channels[1])
+    a, b = Single(1, channels=channels[0]), Single(1, first=255, channels=channels[1])
     sample = unpaired(a, b).sample(0)
-    assert (int(sample[: channels[0]].max()), int(sample[channels[0] :].min())) == (0, 255)
+    assert (int(sample["x"].max()), int(sample["y"].min())) == (0, 255)
     (forward,) = unpaired(a, b, direction="AtoB", batch_size=2).stream(0, 1, CPU, workers=0)
     (back,) = unpaired(a, b, direction="BtoA", batch_size=2).stream(0, 1, CPU, workers=0)
     assert (forward["x"].shape, forward["y"].shape) == ((2, channels[0], 8, 8), (2, channels[1], 8, 8))
@@ -462,7 +489,7 @@ def test_unpaired_a_goes_first_and_direction_swaps(channels: tuple[int, int]) ->
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_unpaired_batches_start_anywhere(batch_size: int, workers: int) -> None:
     def stream(start: int) -> list[dict[str, Tensor]]:
-        batches = unpaired(ImageDataset(3, noise=True), ImageDataset(7, noise=True), batch_size=batch_size)
+        batches = unpaired(Single(3, noise=True), Single(7, noise=True), batch_size=batch_size)
         return list(batches.stream(start, 30, CPU, workers))
 
     whole = stream(0)
@@ -474,7 +501,7 @@ def test_unpaired_batches_start_anywhere(batch_size: int, workers: int) -> None:
 
 def test_an_unpaired_sample_depends_on_seed_and_number_alone() -> None:
     def batches(seed: int) -> TrainLoader:
-        return unpaired(ImageDataset(3, noise=True), ImageDataset(7, noise=True), seed=seed)
+        return unpaired(Single(3, noise=True), Single(7, noise=True), seed=seed)
 
     one, shuffled = batches(5), batches(5)
     numbers = list(range(60))
@@ -482,9 +509,9 @@ def test_an_unpaired_sample_depends_on_seed_and_number_alone() -> None:
     random.Random(0).shuffle(numbers)
     np.random.seed(7)  # the global generators are not read
     torch.manual_seed(7)
-    assert all(torch.equal(shuffled.sample(number), forward[number]) for number in numbers)
+    assert all(equal(shuffled.sample(number), forward[number]) for number in numbers)
     other = batches(6)
-    for side in (slice(0, 3), slice(3, 6)):
+    for side in "xy":
         assert sum(torch.equal(other.sample(number)[side], forward[number][side]) for number in numbers) < 12
 
 
@@ -492,7 +519,7 @@ def test_an_unpaired_sample_depends_on_seed_and_number_alone() -> None:
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_the_number_of_workers_changes_no_unpaired_batch(workers: int, memory_gib: float) -> None:
     def stream(workers: int, memory_gib: float) -> list[dict[str, Tensor]]:
-        a, b = ImageDataset(3, noise=True), ImageDataset(7, noise=True)
+        a, b = Single(3, noise=True), Single(7, noise=True)
         return list(unpaired(a, b, batch_size=2, memory_gib=memory_gib).stream(0, 15, CPU, workers))
 
     assert same(stream(0, 1.0), stream(workers, memory_gib))
@@ -500,12 +527,12 @@ def test_the_number_of_workers_changes_no_unpaired_batch(workers: int, memory_gi
 
 @pytest.mark.parametrize(("spare", "kept"), [(0, True), (-1, False)])
 def test_both_stores_share_the_memory_budget_to_the_byte(spare: int, kept: bool) -> None:
-    a, b = ImageDataset(3, channels=1), ImageDataset(5, channels=3)
+    a, b = Single(3, channels=1), Single(5, channels=3)
     needed = (3 * 1 + 5 * 3) * 12 * 12
     batches = unpaired(a, b, memory_gib=(needed + spare) / 2**30)
     list(batches.stream(0, 15, CPU, workers=0))
     assert (len(a.loads), len(b.loads)) == ((3, 5) if kept else (15, 15))
-    sides = [side for store in batches.stores for index in range(len(store)) for side in store.sides(index)]
+    sides = [side for store in batches.datasets for index in range(len(store)) for side in store.sides(index)]
     assert sum(side.untyped_storage().nbytes() for side in sides) == needed
 
 
@@ -516,7 +543,7 @@ def test_a_bad_picture_of_either_side_is_named(tmp_path: Path, bad: str) -> None
         write_pairs(tmp_path / side, count, (16, 16))
     path = tmp_path / bad / "1.png"
     path.write_text("Dear diary")
-    sources = find_unpaired(DataPaths(tmp_path), "train")
+    sources = find(DataKind.UNPAIRED, DataPaths(tmp_path), "train")
     assert sources is not None
     stores = open_cached(sources, 16, "stretch", memory_gib=1)
     good = stores.pop(0 if bad == "B" else 1)

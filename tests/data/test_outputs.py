@@ -48,7 +48,7 @@ def test_a_folders_pictures_keep_their_places(folder: Path) -> None:
 def test_a_name_of_its_own_is_needed_by_each_picture(folder: Path) -> None:
     Image.new("RGB", (3, 2)).save(folder / "a photo.bmp")
     assert len(plan_folder([folder], Path("out"))) == 3
-    with pytest.raises(ValueError, match=r"out/a photo.png: .*a photo.bmp and .*a photo.jpg would both be written"):
+    with pytest.raises(ValueError, match=r"out/a photo.png: .*a photo.bmp.*a photo.jpg"):
         plan_folder([folder], Path("out"), ".png")
 
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from diptych.data.datasets import ArrayDataset, Dataset
-from diptych.data.layouts import DataPaths, find, find_singles, held_out
+from diptych.data.layouts import find, find_singles, held_out
+from diptych.data.paths import DataPaths
 from diptych.images.files import Array
+from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind
 from diptych.prepare.inspect import inspect
 
@@ -50,7 +52,7 @@ def levels(found: list[Dataset] | None) -> list[list[int]] | None:
 def test_anybodys_array_is_read_as_rgb_or_grey(tmp_path: Path, shape: tuple[int, ...], channels: int) -> None:
     values = noise(shape)
     for order in (np.ascontiguousarray, np.asfortranarray):
-        source = ArrayDataset(save(tmp_path / "x.npy", order(values)), (channels,))
+        source = ArrayDataset(save(tmp_path / "x.npy", order(values)), (ImageSpec(channels),))
         assert len(source) == 5
         for index in range(5):
             image = Image.fromarray(values[index].squeeze(-1) if shape[-1] == 1 else values[index])
@@ -63,7 +65,7 @@ def test_anybodys_array_is_read_as_rgb_or_grey(tmp_path: Path, shape: tuple[int,
 def test_it_is_mapped_and_a_picture_is_a_copy(tmp_path: Path) -> None:
     file = save(tmp_path / "x.npy", noise((3, 4, 6, 3)))
     before = file.read_bytes()
-    source = ArrayDataset(file, (3,))
+    source = ArrayDataset(file, (ImageSpec(3),))
     assert isinstance(source.array, np.memmap)
     picture = source.load(1)[0]
     picture.zero_()
@@ -79,22 +81,26 @@ def test_an_array_larger_than_what_is_read_of_it(tmp_path: Path) -> None:
     with file.open("wb") as stream:
         stream.write(header)
         stream.truncate(128 + 1_333_333 * 30_000)
-    source = ArrayDataset(file, (3,))
+    source = ArrayDataset(file, (ImageSpec(3),))
     assert len(source) == 1_333_333
     assert not source.load(1_333_332)[0].any()
 
 
 def test_it_says_what_it_is(tmp_path: Path) -> None:
-    source = ArrayDataset(file := save(tmp_path / "faces.npy", noise((12, 4, 6, 3))), (3,))
+    source = ArrayDataset(file := save(tmp_path / "faces.npy", noise((12, 4, 6, 3))), (ImageSpec(3),))
     assert source.describe(4, 6) == f"12 pictures of {file}, 6x4"
-    assert ArrayDataset(save(tmp_path / "1.npy", noise((1, 4, 6))), (3,)).describe(4, 6).startswith("1 picture of")
+    assert (
+        ArrayDataset(save(tmp_path / "1.npy", noise((1, 4, 6))), (ImageSpec(3),))
+        .describe(4, 6)
+        .startswith("1 picture of")
+    )
     assert [source.name(index) for index in (0, 11)] == ["00000", "00011"]
     assert source.files(11) == f"{file}, picture 11"
 
 
 def test_threads_read_at_once_and_a_pickle_holds_no_pictures(tmp_path: Path) -> None:
     values = noise((64, 32, 32, 3))
-    source = ArrayDataset(save(tmp_path / "x.npy", values), (3,))
+    source = ArrayDataset(save(tmp_path / "x.npy", values), (ImageSpec(3),))
     with ThreadPoolExecutor(8) as pool:
         read = [*pool.map(lambda index: source.load(index % 64)[0], range(512))]
     assert all(torch.equal(r, torch.tensor(values[i % 64]).permute(2, 0, 1)) for i, r in enumerate(read))
@@ -167,7 +173,7 @@ def test_a_damaged_header_is_one_line_or_an_array(
     file.write_bytes(whole[:at] + junk + whole[at + len(junk) :])
     try:
         message = ""
-        source = ArrayDataset(file, (3,))
+        source = ArrayDataset(file, (ImageSpec(3),))
         source.load(len(source) - 1)
     except ValueError as error:
         message = str(error)
@@ -179,7 +185,7 @@ def test_what_cannot_be_read_or_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.npy").mkdir()
     assert refused(tmp_path / "folder.npy").startswith("no pictures found")
     with pytest.raises(ValueError, match=r"gone.npy: cannot be read \(No such file or directory\)"):
-        ArrayDataset(tmp_path / "gone.npy", (3,))
+        ArrayDataset(tmp_path / "gone.npy", (ImageSpec(3),))
 
 
 # ---- where it lies
@@ -198,7 +204,7 @@ def test_val_and_test_lie_beside_it(tmp_path: Path) -> None:
     assert [(split, levels(found)) for split, found in [held_out(DataKind.IMAGES, place) or ("train", [])]] == [
         ("val", [[3, 4]])
     ]
-    [grey] = find(DataKind.IMAGES, place, "train", (1, 3)) or []
+    [grey] = find(DataKind.IMAGES, place, "train", (ImageSpec(1), ImageSpec(3))) or []
     assert grey.load(0)[0].shape == (1, 4, 6)
 
 
@@ -243,9 +249,7 @@ def test_arrays_are_no_pairs(tmp_path: Path, split: str) -> None:
         if split == "val" and (place.folder.is_dir() or place.folder_b):
             assert find(needs, place, "val") is None
             continue
-        with pytest.raises(
-            ValueError, match=r"(train|b).npy: is an array of single pictures, where none belongs to another; give a"
-        ):
+        with pytest.raises(ValueError, match=r"(train|b).npy: is an array"):
             find(needs, place, split)  # type: ignore[arg-type]
 
 
@@ -264,8 +268,8 @@ def test_two_arrays_are_a_and_b(tmp_path: Path) -> None:
 
 
 def test_an_array_is_a_list_of_single_pictures(tmp_path: Path) -> None:
-    source = find_singles(flat(tmp_path / "faces.npy", 1, 2), channels=1)
-    assert (len(source), source.channels) == (2, (1,))
+    source = find_singles(flat(tmp_path / "faces.npy", 1, 2), ImageSpec(1))
+    assert (len(source), source.specs) == (2, (ImageSpec(1),))
 
 
 def test_inspect_wants_a_folder(tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def test_colours_of_grey_pictures_are_not_compared(train_tiny: Train, tiny_pairs
     with pytest.raises(ValueError, match=r"--metrics ab: .*grey"):
         evaluate(run, data=tiny_pairs, names=["l1", "ab"], device="cpu")
     names = {name.partition("/")[0] for name in evaluate(run, data=tiny_pairs, device="cpu")[0]["metrics"]}
-    assert not names & set(metrics.OF_COLOUR)
+    assert not names & set(metrics.COLOUR_METRICS)
 
 
 def test_only_grey_pictures_to_train_on(colours: Path, tiny_photos: Path, tmp_path: Path) -> None:

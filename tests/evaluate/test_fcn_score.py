@@ -51,13 +51,13 @@ def same(one: Segmenter, other: Segmenter) -> bool:
 def test_it_reads_photographs_it_has_not_seen(training: Pairs, few_steps: Callable[[int], None]) -> None:
     """Better than naming the commonest class everywhere; and photographs of other houses it reads worse."""
     few_steps(100)
-    segmenter = segmentation.taught(*training, CPU)
+    segmenter = segmentation.trained_segmenter(*training, CPU)
     photos, maps = pairs(24, 32)
     true = classes_of(maps, training[2])
     classes = len(training[2])
-    right = score(confusion(segmentation.read(segmenter, photos), true, classes))
+    right = score(confusion(segmentation.segment(segmenter, photos), true, classes))
     commonest = score(confusion(torch.zeros_like(true), true, classes))
-    swapped = score(confusion(segmentation.read(segmenter, photos.roll(1, 0)), true, classes))
+    swapped = score(confusion(segmentation.segment(segmenter, photos.roll(1, 0)), true, classes))
     assert list(right) == ["per-pixel-accuracy", "per-class-accuracy", "class-iou"]
     for name, value in right.items():
         assert value > commonest[name] + 0.15, name
@@ -67,14 +67,14 @@ def test_it_reads_photographs_it_has_not_seen(training: Pairs, few_steps: Callab
 def test_it_learns_once(training: Pairs, few_steps: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
     few_steps(3)
     told = list[tuple[int, int]]()
-    first = segmentation.taught(*training, CPU, lambda done, total: told.append((done, total)))
+    first = segmentation.trained_segmenter(*training, CPU, lambda done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
-    monkeypatch.setattr(segmentation, "_learn", None)
-    second = segmentation.taught(*training, CPU)
+    monkeypatch.setattr(segmentation, "_train", None)
+    second = segmentation.trained_segmenter(*training, CPU)
     assert same(first, second)
     assert not second.training
     photos, _ = pairs(24, 26)
-    assert torch.equal(segmentation.read(first, photos), segmentation.read(second, photos))
+    assert torch.equal(segmentation.segment(first, photos), segmentation.segment(second, photos))
 
 
 def test_what_it_learns_follows_from_the_pairs_alone(
@@ -87,10 +87,10 @@ def test_what_it_learns_follows_from_the_pairs_alone(
     torch.manual_seed(5)
     before = torch.rand(1)
     torch.manual_seed(5)
-    first = segmentation.taught(*training, CPU)
+    first = segmentation.trained_segmenter(*training, CPU)
     assert torch.equal(torch.rand(1), before)  # the caller's random numbers are his own
     monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path_factory.mktemp("another")))
-    assert same(first, segmentation.taught(*training, CPU))
+    assert same(first, segmentation.trained_segmenter(*training, CPU))
 
 
 def other_photograph(photos: Tensor, maps: Tensor, palette: Tensor) -> Pairs:
@@ -118,9 +118,9 @@ def test_other_pairs_are_learnt_anew(
     change: Callable[[Tensor, Tensor, Tensor], Pairs], training: Pairs, few_steps: Callable[[int], None]
 ) -> None:
     few_steps(1)
-    segmentation.taught(*training, CPU)
+    segmentation.trained_segmenter(*training, CPU)
     told = list[int]()
-    segmentation.taught(*change(*training), CPU, lambda done, _: told.append(done))
+    segmentation.trained_segmenter(*change(*training), CPU, lambda done, _: told.append(done))
     assert told == [1]
 
 
@@ -128,16 +128,16 @@ def test_other_constants_learn_anew(
     training: Pairs, few_steps: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few_steps(1)
-    first = segmentation.taught(*training, CPU)
+    first = segmentation.trained_segmenter(*training, CPU)
     monkeypatch.setattr(segmentation, "LR", 1e-3)
-    assert not same(first, segmentation.taught(*training, CPU))
+    assert not same(first, segmentation.trained_segmenter(*training, CPU))
 
 
 def test_pairs_move_together_and_stay_in_the_picture() -> None:
     torch.manual_seed(0)
     rows = torch.arange(16.0).repeat_interleave(16).reshape(1, 16, 16)
     both = torch.cat([rows, rows.transpose(1, 2), rows + 100]).expand(64, -1, -1, -1)
-    moved = segmentation._moved(both, shift=2)
+    moved = segmentation._augmented(both, shift=2)
     assert moved.shape == both.shape
     assert torch.equal(moved[:, 0] + 100, moved[:, 2])
     corners = {(int(pair[0, 8, 8]) - 8, int(pair[1, 8, 9] - pair[1, 8, 8])) for pair in moved}
@@ -149,8 +149,8 @@ def test_of_grey_pictures_and_any_size(few_steps: Callable[[int], None]) -> None
     photos, maps = pairs(0, 9, size=40)
     palette = palette_of(maps)
     assert palette is not None
-    segmenter = segmentation.taught(photos[:, :1], maps, palette, CPU)
-    found = segmentation.read(segmenter, photos[:, :1, :, :30])
+    segmenter = segmentation.trained_segmenter(photos[:, :1], maps, palette, CPU)
+    found = segmentation.segment(segmenter, photos[:, :1, :, :30])
     assert found.shape == (9, 40, 30)
     assert found.dtype == torch.int64
 
@@ -162,7 +162,7 @@ def test_a_longer_training_reads_nearly_all(few_steps: Callable[[int], None]) ->
     palette = palette_of(maps)
     assert palette is not None
     held_out, true_maps = pairs(120, 136)
-    segmenter = segmentation.taught(photos, maps, palette, CPU)
-    found = score(confusion(segmentation.read(segmenter, held_out), classes_of(true_maps, palette), len(palette)))
+    segmenter = segmentation.trained_segmenter(photos, maps, palette, CPU)
+    found = score(confusion(segmentation.segment(segmenter, held_out), classes_of(true_maps, palette), len(palette)))
     assert found["per-pixel-accuracy"] > 0.8
     assert found["per-class-accuracy"] > 0.7

@@ -45,10 +45,10 @@ def levels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "DRAWN", 30)
-    monkeypatch.setattr(generation, "KEPT", 6)
-    monkeypatch.setattr(generation, "LEAST_STEPS", 60)
-    monkeypatch.setattr(generation, "BATCH", 16)
+    monkeypatch.setattr(generation, "GENERATED", 30)
+    monkeypatch.setattr(generation, "SAVED", 6)
+    monkeypatch.setattr(generation, "MIN_STEPS", 60)
+    monkeypatch.setattr(generation, "TRAIN_BATCH_SIZE", 16)
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +115,13 @@ def test_a_second_classifier_learns_from_drawings_alone(
     """Drawings that the first one knows can still teach nothing of a class."""
     monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
     drawing(monkeypatch, lambda label, _: LEVELS[label])
-    monkeypatch.setattr(generation, "_taught", taught := _Seen(generation._taught))
+    monkeypatch.setattr(generation, "_trained_classifier", taught := _Seen(generation._trained_classifier))
     evaluate(run, data=levels, names=["classification-accuracy-score"], device="cpu")
     real, lessons = taught.seen
     assert sorted(real.labels.tolist()) == sorted(lessons.labels.tolist()) == [0] * 8 + [1] * 8 + [2] * 8
-    means = lessons.pictures.float().mean(dim=(1, 2, 3))
+    means = lessons.images.float().mean(dim=(1, 2, 3))
     assert [round(means[lessons.labels == label].mean().item(), -1) for label in range(3)] == [240, 20, 130]
-    assert not any(torch.equal(one, other) for one in real.pictures for other in lessons.pictures)
+    assert not any(torch.equal(one, other) for one in real.images for other in lessons.images)
 
 
 class _Seen:
@@ -198,12 +198,12 @@ def test_the_same_numbers_each_time(run: Path, levels: Path) -> None:
 @pytest.mark.usefixtures("quick")
 def test_what_is_read_of_a_picture_depends_on_nothing_beside_it() -> None:
     generator = torch.Generator().manual_seed(0)
-    some = generation._Set(
+    some = generation._Labelled(
         torch.randint(0, 256, (9, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8), torch.arange(9) % 3
     )
-    classifier = generation._taught(some, 3, torch.device("cpu"), None)
+    classifier = generation._trained_classifier(some, 3, torch.device("cpu"), None)
     assert torch.allclose(
-        generation._read(classifier, some)[:1], generation._read(classifier, some.spread(1)), atol=1e-4
+        generation._run(classifier, some.images)[:1], generation._run(classifier, some.images[:1]), atol=1e-4
     )
 
 
@@ -279,8 +279,8 @@ def test_labels_are_really_learnt(
     train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, condition: str
 ) -> None:
     """In seconds of training most of five kinds are what was asked for; without a label's say a fifth of them would be."""
-    monkeypatch.setattr(generation, "DRAWN", 100)
-    monkeypatch.setattr(generation, "LEAST_STEPS", 150)
+    monkeypatch.setattr(generation, "GENERATED", 100)
+    monkeypatch.setattr(generation, "MIN_STEPS", 150)
     shapes.write(tmp_path / "shapes", size=SIDE, train=40, val=10)
     run = train_tiny(
         tmp_path / "run",

@@ -11,7 +11,7 @@ from PIL import Image
 
 from diptych.data.builtin import facades
 from diptych.evaluate import evaluate, segmentation, translation
-from diptych.evaluate.labelmaps import LEARNT_FROM, LOOKED_AT, OF_LABEL_MAPS, open_label_maps
+from diptych.evaluate.labelmaps import LABEL_MAP_METRICS, MAX_TRAINING_PAIRS, PROBE_PAIRS, open_label_maps
 from diptych.evaluate.options import EvalOptions
 from diptych.images.label_maps import classes_of, palette_of
 from diptych.training.run import Run, read_json_lines
@@ -55,7 +55,7 @@ def test_out_of_labels_a_segmenter_reads_what_was_made_and_the_real_photographs(
 ) -> None:
     monkeypatch.setattr(translation, "BATCH_SIZE", 3)
     run = train_tiny(tmp_path / "run", data=pairs, direction="BtoA").path
-    lines = evaluate(run, data=pairs, names=OF_LABEL_MAPS, baselines=True, device="cpu")
+    lines = evaluate(run, data=pairs, names=LABEL_MAP_METRICS, baselines=True, device="cpu")
     assert [line["who"] for line in lines] == [
         "model",
         "mean training target",
@@ -65,13 +65,13 @@ def test_out_of_labels_a_segmenter_reads_what_was_made_and_the_real_photographs(
     photos, maps = (loaded(pairs / "train", part) for part in (PHOTO, LABELS))
     palette = palette_of(maps)
     assert palette is not None
-    segmenter = segmentation.taught(photos, maps, palette, torch.device("cpu"))
+    segmenter = segmentation.trained_segmenter(photos, maps, palette, torch.device("cpu"))
     true = classes_of(loaded(pairs / "val", LABELS), palette)
     for line, pictures in ((lines[0], loaded(run / "results/val/output")), (lines[-1], loaded(pairs / "val", PHOTO))):
-        want = scores(segmentation.read(segmenter, pictures), true, len(palette))
+        want = scores(segmentation.segment(segmenter, pictures), true, len(palette))
         assert line["metrics"] == {
             f"{name}/segmenter/{len(palette)}-classes/8-bit/32px": pytest.approx(value)
-            for name, value in zip(OF_LABEL_MAPS, want, strict=True)
+            for name, value in zip(LABEL_MAP_METRICS, want, strict=True)
         }
     of_each = [
         entry["metrics"][f"per-pixel-accuracy/segmenter/{len(palette)}-classes/8-bit/32px"]
@@ -94,7 +94,7 @@ def test_into_labels_the_colours_are_read_as_they_are(train_tiny: Train, pairs: 
     }
     assert set(held_out["metrics"].values()) == {1.0}
     [unasked, _] = evaluate(run, data=pairs, device="cpu")
-    assert {name.partition("/")[0] for name in unasked["metrics"]} == {"l1", "psnr", "ssim", *OF_LABEL_MAPS}
+    assert {name.partition("/")[0] for name in unasked["metrics"]} == {"l1", "psnr", "ssim", *LABEL_MAP_METRICS}
 
 
 def test_photographs_are_no_label_maps(train_tiny: Train, tmp_path: Path) -> None:
@@ -106,13 +106,13 @@ def test_photographs_are_no_label_maps(train_tiny: Train, tmp_path: Path) -> Non
             smooth.save(tmp_path / f"data/{split}/{number}.png")
     run = train_tiny(tmp_path / "run", data=tmp_path / "data").path
     [line] = evaluate(run, data=tmp_path / "data", device="cpu")
-    assert not {name.partition("/")[0] for name in line["metrics"]} & set(OF_LABEL_MAPS)
+    assert not {name.partition("/")[0] for name in line["metrics"]} & set(LABEL_MAP_METRICS)
     assert set(line["not-measured"]) == {"lpips"}  # nobody asked for the others
     [line] = evaluate(run, data=tmp_path / "data", names=["l1", "class-iou"], device="cpu")
     assert "neither side of the training pairs is a label map" in line["not-measured"]["class-iou"]
 
 
-@pytest.mark.parametrize(("labels", "asked"), [(False, [LOOKED_AT]), (True, [LOOKED_AT, LEARNT_FROM])])
+@pytest.mark.parametrize(("labels", "asked"), [(False, [PROBE_PAIRS]), (True, [PROBE_PAIRS, MAX_TRAINING_PAIRS])])
 def test_thousands_of_pairs_are_loaded_only_where_there_are_labels(pairs: Path, labels: bool, asked: list[int]) -> None:
     loads = []
     photos, maps = (loaded(pairs / "train", part) for part in (PHOTO, LABELS))
@@ -121,6 +121,6 @@ def test_thousands_of_pairs_are_loaded_only_where_there_are_labels(pairs: Path, 
         loads.append(most)
         return photos, maps if labels else photos
 
-    found = open_label_maps(OF_LABEL_MAPS, training, "8-bit/32px", EvalOptions())
+    found = open_label_maps(LABEL_MAP_METRICS, training, "8-bit/32px", EvalOptions())
     assert loads == asked
     assert bool(found) == labels

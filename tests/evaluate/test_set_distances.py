@@ -41,7 +41,7 @@ def read(network: Path, paths: list[Path], part: Any = np.s_[:]) -> torch.Tensor
     for path in paths:
         with Image.open(path) as image:
             pictures.append(torch.from_numpy(np.array(image)[part]).permute(2, 0, 1).contiguous())
-    return features.of_set(reader, pictures)
+    return features.extract(reader, pictures)
 
 
 def written(folder: Path) -> list[Path]:
@@ -188,7 +188,7 @@ def test_as_many_are_taken_of_what_was_made_as_of_real_pictures(
 def test_of_a_large_set_some_are_taken_from_all_over(
     two_ways: Path, apart: Path, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(translation, "READ", 4)
+    monkeypatch.setattr(translation, "MAX_IMAGES", 4)
     training = written(apart / "train/B")
     training[1].write_bytes(b"not one of the four")
     [model, held_out] = evaluate(

@@ -64,11 +64,11 @@ def used(model: Path, variant: Variant, pictures: Pictures, folder: Path) -> dic
         return {file.name: file}
     ways: dict[str, dict[str, Any]] = {"translated.png": {}}
     if variant.method == "cyclegan":
-        ways = {"translated.png": {"direction": "BtoA"}, "translated-back.png": {"direction": "AtoB"}}
+        ways["translated-back.png"] = {"direction": "AtoB"}  # it was trained the other way
     if variant.method == "glcic":
         ways = {"translated.png": {"mask": pictures.inputs["mask"]}}
     for name, way in ways.items():
-        assert not diptych.translate(model, pictures.inputs["rgb 37x50"], out=folder / name, device="cpu", **way)
+        assert not diptych.translate(model, pictures.inputs["rgb 37x51"], out=folder / name, device="cpu", **way)
     return {name: folder / name for name in ways}
 
 

@@ -286,11 +286,11 @@ class Pictures:
         folder = self.folder / "inputs"
         folder.mkdir(parents=True)
         rgba = np.dstack([pattern(41, 33), pattern(41, 33, 1)])
-        mask, large_mask = np.zeros((50, 37), np.uint8), np.zeros((110, 150), np.uint8)
+        mask, large_mask = np.zeros((51, 37), np.uint8), np.zeros((110, 150), np.uint8)
         mask[8:22, 5:20] = mask[30:41, 18:30] = 255
         large_mask[10:24, 12:25] = large_mask[40:90, 60:120] = 255
         given = {
-            "rgb 37x50": pattern(50, 37),
+            "rgb 37x51": pattern(51, 37),
             "grey 16 bit": pattern(35, 45, 1, 65536)[..., 0],
             "rgba": rgba,
             "large": pattern(110, 150),
@@ -501,13 +501,13 @@ def of_use(model: Path, variant: Variant, pictures: Pictures, folder: Path) -> H
         return made
     for way in ways:
         suffix = f", {way['direction']}" if "direction" in way else ""
-        translate(f"translated{suffix}", "rgb 37x50", **way)
+        translate(f"translated{suffix}", "rgb 37x51", **way)
         if variant.thorough and variant.method != "glcic":
             translate(f"translated 16 bit{suffix}", "grey 16 bit", **way)
             translate(f"translated rgba{suffix}", "rgba", **way)
             translate(f"translated at a working size{suffix}", "large", working_size=25, **way)
-            translate(f"translated with dropout{suffix}", "rgb 37x50", stochastic=True, seed=5, **way)
-            translate(f"translated in bf16{suffix}", "rgb 37x50", precision="bf16", **way)
+            translate(f"translated with dropout{suffix}", "rgb 37x51", stochastic=True, seed=5, **way)
+            translate(f"translated in bf16{suffix}", "rgb 37x51", precision="bf16", **way)
             door = diptych.load(model, device="cpu", **way)
             made[f"floats{suffix}"] = of_array(door(pattern(21, 30).astype(np.float32) / 255))
     if variant.thorough and variant.method == "glcic":

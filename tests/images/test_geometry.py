@@ -5,7 +5,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
@@ -172,3 +172,57 @@ def test_padding_is_numpys_reflection(height: int, width: int, stride: int) -> N
     around = [(0, 0), (0, 0), *((more // 2, more - more // 2) for more in extra)]
     want = np.pad(picture, around, mode="reflect")
     np.testing.assert_array_equal(geometry.pad_to_stride(torch.from_numpy(picture), stride).numpy(), want)
+
+
+# ---- 16 bits and label maps
+
+
+@given(
+    height=st.integers(1, 40), width=st.integers(1, 40), target=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    channels=st.integers(1, 6), bits=st.sampled_from([8, 16]), seed=st.integers(0, 99),
+)  # fmt: skip
+@example(height=28, width=1, target=(23, 1), channels=1, bits=8, seed=0)  # a centre on the seam of two pixels
+def test_label_maps_are_never_interpolated(
+    height: int, width: int, target: tuple[int, int], channels: int, bits: int, seed: int
+) -> None:
+    kind = np.uint8 if bits == 8 else np.uint16
+    classes = np.array([3, 200, 77] if bits == 8 else [3, 60000, 777], kind)
+    values = classes[np.random.default_rng(seed).integers(0, 3, (channels, height, width))]
+    resized = geometry.resize(torch.from_numpy(values), *target, "labels")
+    assert (resized.shape, resized.dtype) == ((channels, *target), torch.from_numpy(values).dtype)
+    rows, columns = (  # the pixel under the middle of each new one
+        np.minimum((np.arange(new) * 2 + 1) * old // (2 * new), old - 1)
+        for new, old in zip(target, (height, width), strict=True)
+    )
+    np.testing.assert_array_equal(resized.numpy(), values[:, rows][:, :, columns])
+
+
+def test_pictures_are_interpolated_where_label_maps_are_not() -> None:
+    step = torch.tensor([[[0, 0, 255, 255]]], dtype=torch.uint8).expand(1, 4, 4)
+    assert len(set(geometry.resize(step, 9, 9).flatten().tolist())) > 2
+    assert set(geometry.resize(step, 9, 9, "labels").flatten().tolist()) == {0, 255}
+
+
+@given(channels=st.integers(1, 6), target=st.tuples(st.integers(2, 30), st.integers(2, 30)), seed=st.integers(0, 99))
+def test_16_bits_are_resized_with_all_their_bits(channels: int, target: tuple[int, int], seed: int) -> None:
+    values = np.random.default_rng(seed).integers(0, 65536, (channels, 12, 17)).astype(np.uint16)
+    resized = geometry.resize(torch.from_numpy(values), *target)
+    assert resized.dtype == torch.uint16
+    exact = geometry.resize(torch.from_numpy(values.astype(np.float64)), *target).clamp(0, 65535)
+    assert float((resized.double() - exact).abs().max()) < 0.6  # rounding, and that of float32
+
+
+@given(seed=st.integers(0, 999), channels=st.integers(1, 6), size=st.integers(1, 9))
+def test_16_bits_are_cropped_flipped_and_joined_as_8_bits_are(seed: int, channels: int, size: int) -> None:
+    values = np.random.default_rng(seed).integers(0, 65536, (9, 11, channels)).astype(np.uint16)
+    deep = torch.from_numpy(values).permute(2, 0, 1)  # channels lie together, as decoders leave them
+    wide = deep.int()
+    moved = []
+    for picture in (deep, wide):
+        generator = Random(seed)
+        moved.append(geometry.random_flip(geometry.random_crop(picture, size, generator), generator))
+    assert moved[0].dtype == torch.uint16
+    assert torch.equal(moved[0].int(), moved[1])
+    joined = geometry.join([moved[0], moved[0][:1]])
+    assert joined.is_contiguous()
+    assert torch.equal(joined.int(), torch.cat([moved[1], moved[1][:1]]))

@@ -523,3 +523,46 @@ def test_grey_and_colour_share_a_sheet() -> None:
     sheet = files.merge([grey, colour], columns=2, gap=0)
     assert torch.equal(sheet[:, :, :2], torch.full((3, 2, 2), -1.0))
     assert torch.equal(sheet[:, :, 2:], colour)
+
+
+# ---- four channels
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("name", ["x.png", "x.tif", "x.webp"])
+def test_four_channels_are_written_and_read_again(tmp_path: Path, name: str, bits: int) -> None:
+    if bits == 16 and name == "x.webp":
+        pytest.skip("WebP has 8 bits")
+    values = smooth() if bits == 8 else smooth().astype(np.uint16) * 257 + 1
+    values = np.concatenate([values, values[..., :1] // 2 + 5], axis=-1)
+    files.encode(Pixels(values), tmp_path / name)
+    again = files.to_channels(files.decode(tmp_path / name), 4)
+    if name == "x.webp":
+        assert np.abs(again.astype(int) - values).mean() < 6
+        return
+    np.testing.assert_array_equal(again, values)
+
+
+def test_a_fourth_channel_is_dropped_where_the_format_has_none(tmp_path: Path) -> None:
+    values = np.concatenate([smooth(), smooth()[..., :1]], axis=-1)
+    for name in ("x.bmp", "x.jpg"):
+        files.encode(Pixels(values), tmp_path / name)
+        with Image.open(tmp_path / name) as written:
+            assert written.mode == "RGB"
+    np.testing.assert_array_equal(files.decode(tmp_path / "x.bmp").values, smooth())
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tiff_of_rgb_and_something_else_is_four_channels_or_rgb(tmp_path: Path, bits: int) -> None:
+    values = noise(9, 7, 4, bits=bits)
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric="rgb", extrasamples=["unspecified"])
+    pixels = files.decode(tmp_path / "x.tif")
+    assert pixels.alpha is None  # and so it is not laid on white
+    np.testing.assert_array_equal(files.to_channels(pixels, 4), values)
+    np.testing.assert_array_equal(files.to_channels(pixels, 3), values[..., :3])
+
+
+def test_more_channels_than_a_file_holds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"x\.tif.*5 channels"):
+        files.encode(Pixels(np.zeros((4, 4, 5), np.uint8)), tmp_path / "x.tif")
+    assert list(tmp_path.iterdir()) == []

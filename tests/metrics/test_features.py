@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, export, save
 
 from diptych.metrics import features, weights
-from diptych.metrics.features import Features, clean, exported, of_set
+from diptych.metrics.features import Features, clean, exported, extract
 from diptych.metrics.networks.inception import Inception, trained
 
 CPU = torch.device("cpu")
@@ -280,7 +280,7 @@ def test_a_set_is_read_in_batches_of_pictures_of_one_size_and_in_order() -> None
     network = Network()
     given = [picture(8, 8 + 4 * (seed % 3 == 0), seed=seed) for seed in range(10)]
     told = list[tuple[int, int]]()
-    found = of_set(plain(network), given, progress=lambda done, total: told.append((done, total)))
+    found = extract(plain(network), given, progress=lambda done, total: told.append((done, total)))
     assert torch.allclose(found, torch.stack([one.float().mean((1, 2)) for one in given]))
     assert told == [(4, 10), (8, 10), (10, 10)]
     assert sorted(network.shown) == [
@@ -297,16 +297,16 @@ def test_a_set_is_read_in_batches_of_pictures_of_one_size_and_in_order() -> None
 def test_without_keep_nothing_is_kept(cache_folder: Path) -> None:
     network = Network()
     for _ in range(2):
-        of_set(plain(network), [picture(8, 8)])
+        extract(plain(network), [picture(8, 8)])
     assert len(network.shown) == 2
     assert not cache_folder.exists()
 
 
 def test_a_set_that_was_read_is_not_read_again_in_any_order(cache_folder: Path) -> None:
     network, given = Network(), torch.stack([picture(8, 8, seed=seed) for seed in range(4)])
-    first = of_set(plain(network), given, keep=True)
+    first = extract(plain(network), given, keep=True)
     assert len(network.shown) == 1
-    again = of_set(plain(network), list(given.flip(0)), keep=True)
+    again = extract(plain(network), list(given.flip(0)), keep=True)
     assert len(network.shown) == 1
     assert torch.equal(again, first)
     [file] = cache_folder.iterdir()
@@ -315,13 +315,13 @@ def test_a_set_that_was_read_is_not_read_again_in_any_order(cache_folder: Path) 
 
 def test_other_pictures_another_network_or_other_resizing_are_read() -> None:
     network, given = Network(), [picture(8, 8, seed=seed) for seed in range(4)]
-    of_set(plain(network), given, keep=True)
+    extract(plain(network), given, keep=True)
     changed = given[0].clone()
     changed[0, 0, 0] ^= 1
-    of_set(plain(network), [changed, *given[1:]], keep=True)
-    of_set(plain(network), given[1:], keep=True)
-    of_set(plain(network, name="others"), given, keep=True)
-    of_set(plain(network, resizing="clean-8"), given, keep=True)
+    extract(plain(network), [changed, *given[1:]], keep=True)
+    extract(plain(network), given[1:], keep=True)
+    extract(plain(network, name="others"), given, keep=True)
+    extract(plain(network, resizing="clean-8"), given, keep=True)
     assert len(network.shown) == 5
 
 
@@ -345,7 +345,7 @@ def test_of_a_lazy_set_no_more_than_a_batch_is_held() -> None:
             held = 0
             return super().__call__(pictures)
 
-    assert of_set(plain(Frees()), Lazy()).shape == (20, 3)
+    assert extract(plain(Frees()), Lazy()).shape == (20, 3)
     assert most == 4
 
 

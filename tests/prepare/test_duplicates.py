@@ -16,7 +16,7 @@ from scipy.sparse import csr_array  # type: ignore[import-untyped]
 from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
 from diptych.data.builtin import facades, shapes
-from diptych.data.layouts import list_pictures
+from diptych.data.paths import list_pictures
 from diptych.images import files
 from diptych.images.files import Array, Pixels, from_image
 from diptych.prepare import duplicates

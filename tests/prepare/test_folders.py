@@ -18,12 +18,13 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from diptych.files import LABEL
 from diptych.images.files import Pixels
 from diptych.prepare import folders
 from diptych.prepare.blank import blank
 from diptych.prepare.combine import combine
 from diptych.prepare.edges import edges
-from diptych.prepare.folders import LABEL, as_paths, claim, convert, each_missing
+from diptych.prepare.folders import as_paths, claim, convert, each_missing
 from diptych.prepare.grayscale import grayscale
 from diptych.prepare.resize import resize
 
@@ -187,7 +188,7 @@ def test_a_slip_of_ours_is_not_taken_for_a_bad_picture(source: Path, tmp_path: P
 
 def test_two_pictures_of_one_stem_are_refused_where_the_suffix_goes(source: Path, tmp_path: Path) -> None:
     picture(source / "a.bmp")
-    with pytest.raises(ValueError, match=r"a.png: .*a.bmp and .*a.png would both be written to it"):
+    with pytest.raises(ValueError, match=r"a.png: .*a.bmp and .*a.png"):
         call(source, tmp_path / "out", suffix=".png")
     assert not (tmp_path / "out").exists()
 
@@ -206,7 +207,7 @@ def test_a_folder_of_another_call_is_refused(source: Path, tmp_path: Path) -> No
         "inputs": {"inputs": [source / "train"]},
     }
     for what, change in changes.items():
-        with pytest.raises(ValueError, match=rf"out: was made with other settings \({what}\); give its command again"):
+        with pytest.raises(ValueError, match=rf"out: .*\({what}\)"):
             call(**{"inputs": source, "out": out, **change})
     assert tree(out) == before
 
@@ -223,7 +224,7 @@ def test_the_label_says_what_a_person_may_want_to_know(source: Path, tmp_path: P
 def test_a_folder_that_holds_something_is_refused(source: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / content).write_bytes(b"mine")
-    with pytest.raises(ValueError, match="out: exists and was not made by this command"):
+    with pytest.raises(ValueError, match="out: exists"):
         call(source, tmp_path / "out")
     assert tree(tmp_path / "out") == {content: b"mine"}
 
@@ -246,7 +247,7 @@ def test_a_folder_inside_the_source_is_refused(source: Path, tmp_path: Path, ins
     before = tree(source)
     (tmp_path / "alias").symlink_to(source)
     for out in (source / inside, tmp_path / "alias" / inside, source / "train/.." / inside):
-        with pytest.raises(ValueError, match=r"lies inside .*in, which is only read; choose an --out beside it"):
+        with pytest.raises(ValueError, match=r"lies inside .*in.*--out"):
             call(source, out)
     assert tree(source) == before
 
@@ -262,11 +263,12 @@ def test_the_target_of_a_single_file_may_lie_beside_it(source: Path) -> None:
 def test_a_place_that_cannot_be_written_to_is_one_line(source: Path, tmp_path: Path) -> None:
     file = picture(tmp_path / "file.png")
     for out in (file, file / "below", file / "deep/below"):
-        with pytest.raises(ValueError, match=r"file.png.*: (exists and was not|cannot be written to \(Not a dir)"):
+        with pytest.raises(ValueError, match=r"file.png.*--out"):
             call(source, out)
-    (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    with pytest.raises(ValueError, match="circle: cannot be written to"):
-        call(source, tmp_path / "circle")
+    for name, target in (("circle", "circle"), ("nowhere", "gone")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+        with pytest.raises(ValueError, match=f"{name}: exists"):
+            call(source, tmp_path / name)
 
 
 def test_a_folder_that_became_read_only_is_one_line_and_not_one_for_each_picture(
@@ -280,14 +282,14 @@ def test_a_folder_that_became_read_only_is_one_line_and_not_one_for_each_picture
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(ValueError, match=r"out: cannot be written to \(Read-only file system\); choose another --out"):
+    with pytest.raises(ValueError, match=r"out: .*\(Read-only file system\).*--out"):
         call(source / "a.png", tmp_path / "out", lambda *_: pytest.fail("was read"))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_one_line(source: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir(mode=0o555)
-    with pytest.raises(ValueError, match=r"out: cannot be written to \(Permission denied\)"):
+    with pytest.raises(ValueError, match=r"out: .*\(Permission denied\)"):
         call(source, tmp_path / "out")
 
 
@@ -340,7 +342,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
             time.sleep(0.3)
         return invert(pixels, name)
 
-    with pytest.raises(KeyboardInterrupt, match="what is done is kept; the same command goes on"):
+    with pytest.raises(KeyboardInterrupt, match="the same command"):
         call(tmp_path / "in", tmp_path / "out", interrupted, workers=1)
     done = tree(tmp_path / "out").keys()
     assert {"00.png", "01.png", "02.png", "03.png", LABEL} <= done
@@ -363,7 +365,7 @@ def test_leftovers_are_neither_pictures_nor_something_of_a_persons(source: Path,
 def test_half_a_download_is_somebody_s(source: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.partial-facades.archive").touch()
-    with pytest.raises(ValueError, match="was not made by this command"):
+    with pytest.raises(ValueError, match="--out"):
         call(source, tmp_path / "out")
     (tmp_path / "out/.partial-facades.archive").unlink()
     call(source, tmp_path / "out")

@@ -18,15 +18,15 @@ from rich.console import Console
 
 from diptych.cli import run
 from diptych.data.builtin import facades, shapes
+from diptych.files import LABEL
 from diptych.images import files
 from diptych.images.files import Array
 from diptych.kinds import DataKind
 from diptych.methods import METHODS
 from diptych.methods.pix2pix import Pix2Pix
 from diptych.prepare import scan
-from diptych.prepare.folders import LABEL
 from diptych.prepare.inspect import Findings, inspect, show
-from diptych.prepare.scan import CELL, look_at, split_of
+from diptych.prepare.scan import CELL, scan_all, split_of
 
 
 def colours(seed: int, height: int = 40, width: int = 40) -> Array:
@@ -511,7 +511,7 @@ def test_the_bar_counts_and_torch_adds_no_threads(tmp_path: Path, monkeypatch: p
     screen = io.StringIO()
     torch.set_num_threads(2)
     try:
-        looks, problems = look_at(sorted(tmp_path.iterdir()), 2, Console(file=screen, force_terminal=True, width=90))
+        looks, problems = scan_all(sorted(tmp_path.iterdir()), 2, Console(file=screen, force_terminal=True, width=90))
     finally:
         torch.set_num_threads(1)
     assert "looking at every picture" in screen.getvalue()

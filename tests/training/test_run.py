@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from diptych import cli
-from diptych.data.layouts import DataPaths
+from diptych.data.paths import DataPaths
 from diptych.losses import ADVERSARIAL
 from diptych.methods import sketch
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
@@ -55,7 +55,8 @@ def test_the_flag_says_how_long_whichever_way_the_recipe_said_it(tmp_path: Path)
         ({"lr": float("nan")}, "--lr: .*finite"),
         ({"steps": 3, "epochs": 2}, "--steps and --epochs"),
         ({"epochs": 0}, "--steps 0 and --epochs 0"),
-        ({"channels_a": 2}, "--channels-a 2: .*3.*1"),
+        ({"channels_a": 0}, "--channels-a: .*1, found 0"),
+        ({"bits_b": 12}, "--bits-b: .*8 or 16, found 12"),
         (
             {"method": {"norm": "layer"}},
             "--method.norm: .*'batch', 'instance', 'affine-instance' or 'none', found 'layer'",

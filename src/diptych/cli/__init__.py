@@ -1,18 +1,20 @@
-"""argv -> one function call. What is heavy is imported inside the commands."""
+"""argv -> one function call. What is heavy is imported when a command needs it."""
 
+import difflib
 import sys
 from collections.abc import Sequence
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnknownCommandError
 
-from diptych.cli import commands, data, training
+from diptych.cli import general, training
+from diptych.cli.commands import stderr
 from diptych.cli.frame import app
 
-__all__ = ["app", "commands", "data", "main", "run", "training"]
+__all__ = ["app", "general", "main", "run", "training"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command. A person's mistake is one line on stderr and exit status 2, never a traceback."""
+    """Runs a command. A user's mistake is one line on stderr and exit status 2, never a traceback."""
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
@@ -22,13 +24,24 @@ def run(arguments: Sequence[str]) -> int:
         if arguments and arguments[0] == "train":
             training.add_commands()
         status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except UnknownCommandError as error:
+        stderr(_unknown(error))
+        return 2
     except (CycloptsError, ValueError) as error:
-        print(f"diptych: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        stderr(str(error))
         return 2
     except OSError as error:
-        print(f"diptych: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        stderr(f"{error.filename or ''}: {error.strerror or error}")
         return 2
     except KeyboardInterrupt as stopped:
-        print(f"diptych: {str(stopped) or 'interrupted'}", file=sys.stderr)  # noqa: T201
+        stderr(str(stopped) or "interrupted")
         return 130
     return status if isinstance(status, int) else 0
+
+
+def _unknown(error: UnknownCommandError) -> str:
+    """The message for a word that is no command; cyclopts' own would import every command, and torch with them."""
+    word, names = (error.unused_tokens or [""])[0], [name for name in error.app or () if not name.startswith("-")]
+    near = difflib.get_close_matches(word, names, n=1)
+    meant = f' Did you mean "{near[0]}"?' if near else ""
+    return f'Unknown command "{word}".{meant} Available commands: {", ".join(names)}.'

@@ -1,8 +1,19 @@
-"""The command line's frame: the app and its groups of commands. Only this folder knows cyclopts."""
+"""The command line's frame: the app, its groups, and how a function becomes a command. Only this folder knows cyclopts."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_origin
 
 from cyclopts import App, Parameter
 
 from diptych import __version__
+from diptych.cli.commands import COMMANDS, WORKERS, Command
+
+HIDDEN = ("console", "progress")
+"""Parameters for Python alone."""
 
 app = App(
     name="diptych",
@@ -12,6 +23,55 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 train_app = App(name="train", help="Train a method on a folder of pictures; the same command again continues the run.")
-app.command(train_app)
 data_app = App(name="data", help="Look at, resize, combine, split, download pictures. Inputs are never touched.")
+app.command(train_app)
 app.command(data_app)
+for words, entry in COMMANDS.items():
+    group, _, name = words.rpartition(" ")
+    # cyclopts imports a command by such a path when it is typed, and asks `__getattr__` for it.
+    (app[group] if group else app).command(f"{__name__}:{words}", name=name, help=entry.help)
+
+
+def __getattr__(words: str) -> Callable[..., Any]:
+    """The command of these words, such as "data resize"."""
+    if words not in COMMANDS:
+        raise AttributeError(f"module {__name__!r} has no attribute {words!r}")
+    return as_command(words, COMMANDS[words])
+
+
+def as_command(words: str, command: Command) -> Callable[..., int | None]:
+    """The function of a command with a signature that cyclopts can read, and the docstring that documents its flags."""
+    file, _, function_name = command.function.partition(":")
+    function = getattr(import_module(file), function_name)
+    signature = inspect.Signature(
+        [
+            _as_flag(parameter, command.flags.get(parameter.name))
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.name not in HIDDEN
+        ]
+    )
+
+    def called(*arguments: Any, **flags: Any) -> int | None:
+        given = signature.bind(*arguments, **flags).arguments
+        if "inputs" in signature.parameters and "inputs" not in given:
+            before = " RUN" if "run" in given else ""
+            raise ValueError(f"{words}: no pictures given; diptych {words}{before} INPUT... --out PATH")
+        return command.call(function, given)
+
+    called.__doc__ = function.__doc__
+    vars(called)["__signature__"] = signature
+    return called
+
+
+def _as_flag(parameter: inspect.Parameter, override: Any) -> inspect.Parameter:
+    """A parameter as it is typed: one type of those that Python takes, and several inputs one after the other."""
+    kinds = get_args(override or parameter.annotation)
+    if any(get_origin(kind) is Iterable for kind in kinds) and not override:
+        return parameter.replace(annotation=Path, kind=inspect.Parameter.VAR_POSITIONAL)
+    optional, annotation = NoneType in kinds, override or parameter.annotation
+    if parameter.name == "workers" and not override:
+        annotation = WORKERS
+    elif not override and (kind := next((kind for kind in (Path, str) if kind in kinds), None)):
+        annotation = kind | None if optional else kind
+    default = None if optional and parameter.default is parameter.empty else parameter.default
+    return parameter.replace(annotation=annotation, default=default)

@@ -2,7 +2,7 @@
 
 import inspect
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -14,6 +14,8 @@ from diptych.cli.frame import train_app
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+RECIPE = "Settings by the name of a recipe (`diptych methods` lists them) or from a TOML file; flags come first."
 
 
 def _read_value(_: Any, tokens: Sequence[Any]) -> Any:
@@ -41,7 +43,7 @@ def _flags(
             group=group,
             n_tokens=1,
             converter=_read_value,
-            metavar=_kind(field.annotation),
+            metavar=_kind(field.annotation, field.metadata),
             show_default=_default((others or {}).get(name.replace("_", "-"), field.default)),
         )
         yield inspect.Parameter(
@@ -52,14 +54,24 @@ def _flags(
         )
 
 
-def _kind(annotation: Any) -> str:
-    """What a setting takes, for the help: INT, FLOAT, or its choices."""
-    if get_origin(annotation) is Literal:
-        return "|".join(str(choice) for choice in get_args(annotation))
+def _kind(annotation: Any, checks: Iterable[Any] = ()) -> str:
+    """What a setting takes, for the help: INT, FLOAT, or its choices.
+
+    `checks` are what pydantic checks besides; a validator that can be iterated over gives its choices.
+
+    >>> _kind(float | None), _kind(Literal["batch", "none"]), _kind(bool)
+    ('FLOAT', 'batch|none', 'true|false')
+    """
+    if get_origin(annotation) is Annotated:
+        annotation, *checks = get_args(annotation)
+        return _kind(annotation, checks)
+    of_checks = (check.func for check in checks if isinstance(getattr(check, "func", None), Iterable))
+    choices = get_args(annotation) if get_origin(annotation) is Literal else next(of_checks, ())
     if annotation is bool:
-        return "true|false"
-    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
-    return "|".join(str(kind.__name__).upper() for kind in kinds)
+        choices = ("true", "false")
+    if kinds := [kind for kind in get_args(annotation) if kind is not NoneType and not choices]:
+        choices = map(_kind, kinds)
+    return "|".join(map(str, choices)) or str(annotation.__name__).upper()
 
 
 def _default(value: Any) -> Callable[[Any], str] | bool:
@@ -78,7 +90,7 @@ def _train_command(name: str) -> Callable[..., None]:
             Path | None, Parameter(help="The folder of A, where A and B lie apart; with --data-b.")
         ] = None,
         data_b: Annotated[Path | None, Parameter(help="The folder of B.")] = None,
-        recipe: Annotated[Path | None, Parameter(help="Settings from a TOML file; flags come first.")] = None,
+        recipe: Annotated[Path | None, Parameter(help=RECIPE, metavar="NAME|FILE")] = None,
         fresh: Annotated[bool, Parameter(help="Set an older run in --out aside and start anew.")] = False,
         dry_run: Annotated[bool, Parameter(help="Print the data found and every setting, and stop.")] = False,
         **flags: Any,
@@ -106,6 +118,6 @@ def add_commands() -> None:
             *_flags(Settings, "", Group("Settings", sort_key=1), method.Settings().defaults()),
             *_flags(method.Settings, "method.", Group(f"Settings of {name}", sort_key=2)),
         ]
-        command.__signature__ = inspect.Signature([*fixed, *flags])  # type: ignore[attr-defined]
+        vars(command)["__signature__"] = inspect.Signature([*fixed, *flags])
         command.__doc__ = f"{method.summary.capitalize()} ({method.paper})."
         train_app.command(command, name=name)

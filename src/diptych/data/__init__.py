@@ -1,1 +1,1 @@
-"""What a person brings: pictures, where they lie, and how they become batches."""
+"""A user's data: paths -> layouts -> datasets -> loaders."""

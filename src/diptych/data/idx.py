@@ -1,11 +1,12 @@
-"""The idx files of MNIST and its kin, gzip or not: a few bytes that say what is in them, then all the numbers.
+"""The idx files of MNIST and its relatives, gzip or not: a short header, then all values.
 
-The format: two zero bytes, the type of the numbers (8 for uint8), the number of dimensions, the length of each as a
-big-endian 32-bit integer, the numbers (LeCun, Cortes, Burges, "The MNIST database of handwritten digits").
+The format: two zero bytes, the type of the values (8 for uint8), the number of dimensions, the length of each as a
+big-endian 32-bit integer, the values (LeCun, Cortes, Burges, "The MNIST database of handwritten digits").
 """
 
 import gzip
 import math
+import os
 import re
 import struct
 import zlib
@@ -13,26 +14,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
-from torch import Tensor
 
-from diptych.images.files import Array, Pixels, to_bytes
+from diptych.data.datasets import ImageDataset
+from diptych.data.paths import SPLIT_FOLDERS, Split, arrays_in, folders_in, is_array, is_image_or_record, walk
+from diptych.images.files import Array, Pixels
+from diptych.images.spec import ImageSpec
 
 SPLITS = "train|training|val|valid|validation|t10k|test|testing"
 NAMES = re.compile(rf"(?:.*[-_. ])?({SPLITS})[-_. ](images|labels)[-_. ]idx[13](?:-ubyte)?(?:\.gz)?", re.IGNORECASE)
-"""train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-train-images-idx3-ubyte: a split, and what it holds."""
+"""train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-train-images-idx3-ubyte: a split and a kind."""
+IDX_SPLITS: dict[Split, tuple[str, ...]] = {**SPLIT_FOLDERS, "test": ("t10k", *SPLIT_FOLDERS["test"])}
+OTHER = {"images": "labels", "labels": "images"}
 
 UINT8 = 8
 GZIP = b"\x1f\x8b"
 
 
 def read(file: Path, dimensions: int) -> Array:
-    """The uint8 numbers of an idx file with so many dimensions, 3 for pictures and 1 for labels, gzip or not.
+    """The uint8 values of an idx file, gzip or not; `dimensions` is 3 for images and 1 for labels.
 
-    Raises a `ValueError` that names the file when it holds anything else, or more or less than it says.
+    Raises a `ValueError` that names the file when it holds anything else, or its length contradicts its header.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "train-labels-idx1-ubyte"
@@ -55,14 +61,14 @@ def read(file: Path, dimensions: int) -> Array:
 
 
 def shape(file: Path, dimensions: int) -> tuple[int, ...]:
-    """What an idx file says of its lengths, without a look at the numbers; a `ValueError` as from `read`."""
+    """The lengths in the header of an idx file; a `ValueError` as from `read`."""
     with _opened(file) as stream:
         return _lengths(stream, file, dimensions)
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, unpacked where it is packed."""
+    """The bytes of a file, decompressed if needed."""
     try:
         with file.open("rb") as stream:
             packed = stream.read(len(GZIP)) == GZIP
@@ -92,16 +98,16 @@ def _times(lengths: Sequence[int]) -> str:
     return "x".join(map(str, lengths))
 
 
-@dataclass(frozen=True)
-class IdxDataset:
-    """The pictures of an idx file, grey, each with the label that a second file gives it.
+@dataclass
+class IdxDataset(ImageDataset):
+    """The images of an idx file, grey, each with a label from a second file.
 
-    Raises a `ValueError` that names the file when one of the two is not right, or has more than the other.
+    Raises a `ValueError` that names the file when one of the two is damaged, or their lengths differ.
     """
 
     file: Path
     labels_file: Path
-    channels: tuple[int]
+    specs: tuple[ImageSpec]
 
     def __post_init__(self) -> None:
         if len(self.array) != len(self.labels):
@@ -112,28 +118,61 @@ class IdxDataset:
 
     @cached_property
     def array(self) -> Array:
-        """All pictures, uint8 `[N, H, W]`."""
+        """All images, uint8 `[N, H, W]`."""
         return read(self.file, 3)
 
     @cached_property
     def labels(self) -> Sequence[str]:
-        """What each shows: its label as it is written."""
+        """The label of each image, as text."""
         return [str(label) for label in read(self.labels_file, 1).tolist()]
 
     def __len__(self) -> int:
         return len(self.array)
 
-    def describe(self, height: int, width: int) -> str:  # noqa: D102
+    def describe(self, height: int, width: int) -> str:
         return f"{len(self)} pictures of {self.file}, {width}x{height}"
 
-    def name(self, index: int) -> str:  # noqa: D102
+    def name(self, index: int) -> str:
         return f"{self.labels[index]}/{index:05d}"
 
-    def files(self, index: int) -> str:  # noqa: D102
+    def files(self, index: int) -> str:
         return f"{self.file}, picture {index}"
 
-    def decode(self, index: int) -> Pixels:  # noqa: D102
+    def decode(self, index: int) -> Pixels:
         return Pixels(np.array(self.array[index])[..., None])  # a copy: the array is read-only
 
-    def load(self, index: int) -> tuple[Tensor]:  # noqa: D102
-        return (to_bytes(self.decode(index), self.channels[0]),)
+
+def idx_files(folder: Path) -> dict[Split, tuple[Path, Path]]:
+    """The idx files in a folder, images and labels, by split; a `ValueError` for one without the other, or two sets."""
+    if is_array(folder):
+        return {}
+    folders_in(folder)
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
+    found: dict[tuple[str, str], Path] = {}
+    for name in names:  # a plain file takes precedence over the same one compressed
+        if not (parts := NAMES.fullmatch(name)) or (name.lower().endswith(".gz") and name[:-3] in names):
+            continue
+        split, kind = parts[1].lower(), parts[2].lower()
+        if other := found.get((split, kind)):
+            raise _two_sets(folder, other, folder / name)
+        found[split, kind] = folder / name
+    files: dict[Split, tuple[Path, Path]] = {}
+    for (word, kind), file in found.items():
+        if (word, OTHER[kind]) not in found:
+            raise ValueError(f"{file}: has no file of {OTHER[kind]} beside it; copy that too")
+        split = next(split for split, words in IDX_SPLITS.items() if word in words)
+        pair = (found[word, "images"], found[word, "labels"])
+        if files.setdefault(split, pair) != pair:
+            raise _two_sets(folder, files[split][0], pair[0])
+    others = chain(walk(folder, is_image_or_record), map(str, arrays_in(folder).values()) if files else ())
+    if files and (picture := next(others, None)):
+        raise ValueError(
+            f"{folder}: holds idx files and pictures ({Path(picture).name}), maybe the same ones twice; keep the one or the "
+            "other in a folder of its own"
+        )
+    return files
+
+
+def _two_sets(folder: Path, one: Path, other: Path) -> ValueError:
+    return ValueError(f"{folder}: holds two sets ({one.name}, {other.name}); keep each in a folder of its own")

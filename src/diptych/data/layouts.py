@@ -1,12 +1,13 @@
-"""A folder or an array -> its samples. The layouts that people have are found by themselves; what is found is said aloud."""
+"""Paths -> datasets. `LAYOUTS` is the ordered list of the ways in which people store images: the first that fits is used.
 
-import os
-import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+`train`, `evaluate` and `data inspect` all ask this list. A new layout is one class here, and one entry in the list.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar
 
 from diptych.data import idx, tfrecords
 from diptych.data.datasets import (
@@ -18,195 +19,349 @@ from diptych.data.datasets import (
     PairSide,
     RecordDataset,
     SideBySide,
-    TwoFolders,
-    stem,
 )
-from diptych.data.idx import IdxDataset
-from diptych.images.files import SUFFIXES
+from diptych.data.idx import IdxDataset, idx_files
+from diptych.data.paths import (
+    SPLIT_FOLDERS,
+    Split,
+    arrays_in,
+    first,
+    folders_in,
+    folders_of_images,
+    is_array,
+    is_record,
+    list_files,
+    list_pictures,
+    listed,
+    split_folder,
+)
+from diptych.data.paths import DataPaths as DataPaths
+from diptych.data.sides import RGB, TWO_SIDES, Specs, by_stem, first_two_by_name, match_stems, named_sides, no_images
+from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind
 
-Split = Literal["train", "val", "test"]
-SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
 HELD_OUT: tuple[Split, ...] = ("val", "test")
-LAYOUTS = (
-    "side-by-side pictures in DIR or DIR/train; DIR/A + DIR/B, DIR/trainA + DIR/trainB or DIR/train/A + DIR/train/B "
-    "(pairs have the same stems; unpaired pictures may lie in two folders of any names or be TFRecords); or "
-    "--data-a DIR --data-b DIR"
-)
-SINGLE_LAYOUTS = (
-    "pictures, or TFRecord files, in DIR or DIR/train, for measuring also in DIR/val or DIR/test; or arrays of pictures, "
-    "FILE.npy beside FILE-val.npy or FILE-test.npy, or DIR/train.npy beside DIR/val.npy or DIR/test.npy"
-)
-LABELLED_LAYOUTS = (
-    "a folder for each class in DIR or DIR/train, for measuring also in DIR/val or DIR/test; or idx files as MNIST has "
-    "them, DIR/train-images-idx3-ubyte beside DIR/train-labels-idx1-ubyte, gzip or not, for measuring also DIR/t10k-..."
-)
-ARRAY = ".npy"
-IDX_SPLITS: dict[Split, tuple[str, ...]] = {**SPLIT_FOLDERS, "test": ("t10k", *SPLIT_FOLDERS["test"])}
-OTHER = {"images": "labels", "labels": "images"}
+Uniform = tuple[int, int, int]
+"""Height, width and channels."""
+
+HINTS: dict[DataKind, str] = {
+    DataKind.PAIRED: TWO_SIDES,
+    DataKind.UNPAIRED: TWO_SIDES,
+    DataKind.IMAGES: (
+        "pictures, or TFRecord files, in DIR or DIR/train, for measuring also in DIR/val or DIR/test; or arrays of "
+        "pictures, FILE.npy beside FILE-val.npy or FILE-test.npy, or DIR/train.npy beside DIR/val.npy or DIR/test.npy"
+    ),
+    DataKind.LABELLED: (
+        "a folder for each class in DIR or DIR/train, for measuring also in DIR/val or DIR/test; or idx files as MNIST "
+        "has them, DIR/train-images-idx3-ubyte beside DIR/train-labels-idx1-ubyte, gzip or not, for measuring also "
+        "DIR/t10k-..."
+    ),
+}
+"""The layouts of each kind of data, for messages."""
+
+
+class Layout(ABC):
+    """One way in which people store images."""
+
+    name: ClassVar[str]
+    kinds: ClassVar[tuple[DataKind, ...]]
+    looks_like: ClassVar[str]
+    """What it expects, for explanations."""
+    fits_any_images: ClassVar[bool] = False
+    """It takes any folder of images, so that only their content shows whether it was meant."""
+
+    @abstractmethod
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        """The datasets of a split: one of pairs or single images, or A and B.
+
+        None where this is not the layout, so that the next one is asked; empty where it is and has no such split. A
+        `ValueError` where it is the layout and something is wrong with it.
+        """
+
+    def uniform(self, paths: DataPaths) -> Uniform | None:
+        """The size and channels of all training images, where one file holds them all."""
+        return None
+
+    def explain(self, paths: DataPaths, split: Split = "train") -> str:
+        """One line: whether the layout fits, and why not."""
+        why = f"does not fit, expects {self.looks_like}"
+        for kind in self.kinds:
+            try:
+                if datasets := self.find(kind, paths, split, RGB):
+                    return f"{self.name}: fits as {kind}, {' and '.join(str(len(one)) for one in datasets)} samples"
+            except ValueError as error:
+                why = f"does not fit, {error}"
+        return f"{self.name}: {why}"
+
+
+class IdxFiles(Layout):
+    """The files of MNIST and its relatives."""
+
+    name, kinds = "idx files", (DataKind.LABELLED,)
+    looks_like = "DIR/train-images-idx3-ubyte beside DIR/train-labels-idx1-ubyte"
+
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        if paths.folder_b is not None or not (files := idx_files(paths.folder)):
+            return None
+        if "train" not in files:
+            images = listed(images for images, _ in files.values())
+            raise ValueError(f"{paths}: has no train-images, only {images}; the layouts are: {HINTS[kind]}")
+        if split not in files:
+            return []
+        dataset = IdxDataset(*files[split], specs[:1])
+        return [LabelledDataset(dataset, dataset.labels)]
+
+    def uniform(self, paths: DataPaths) -> Uniform | None:
+        if files := idx_files(paths.folder).get("train"):
+            _, height, width = idx.shape(files[0], 3)
+            return height, width, 1
+        return None
+
+
+class ClassFolders(Layout):
+    """A folder for each class."""
+
+    name, kinds = "a folder for each class", (DataKind.LABELLED,)
+    looks_like = "DIR/cat/ + DIR/dog/, or those in DIR/train/"
+
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        _require_no_class_beside_splits(paths)
+        folder = split_folder(paths.folder, split, HINTS[kind])
+        images = open_folder(folder, specs[0]) if folder else None
+        if not isinstance(images, FileDataset):
+            return None
+        names = [class_of(path, images.folder) for path in images.paths]
+        if not any(names):
+            return None
+        for name in set(names):
+            _require_unicode(images.folder / name)
+        if not all(names):
+            raise ValueError(
+                f"{images.paths[names.index('')]}: lies in no class, beside folders that are classes; move it into one of "
+                f"them, or away; the layouts are: {HINTS[kind]}"
+            )
+        return [LabelledDataset(images, names)]
+
+
+class NamedSides(Layout):
+    """A folder for A and one for B, known by their names or by their flags."""
+
+    name, kinds = "A and B in two folders", (DataKind.PAIRED, DataKind.UNPAIRED)
+    looks_like = "DIR/A + DIR/B, DIR/trainA + DIR/trainB, DIR/train/A + DIR/train/B, or --data-a DIR --data-b DIR"
+
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        if not (sides := named_sides(paths, split)):
+            return None
+        if kind == DataKind.PAIRED:
+            return [match_stems(*sides, specs)]
+        return [_open_side(folder, spec) for folder, spec in zip(sides, specs, strict=True)]
+
+
+class AnyTwoFolders(Layout):
+    """Two folders of any names; the first by name is A."""
+
+    name, kinds = "A and B in the order of their names", (DataKind.UNPAIRED,)
+    looks_like = "two folders of pictures in DIR or DIR/train, such as DIR/horses + DIR/zebras"
+
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        if paths.folder_b is not None or not (sides := first_two_by_name(paths.folder, split)):
+            return None
+        remark = f" ({self.name})"
+        return [_open_side(folder, spec, remark) for folder, spec in zip(sides, specs, strict=True)]
+
+
+class SideBySideFiles(Layout):
+    """Every file holds A and B; without pairs they are two sets."""
+
+    name, kinds, fits_any_images = "side-by-side pictures", (DataKind.PAIRED, DataKind.UNPAIRED), True
+    looks_like = "pictures of A beside B in DIR or DIR/train"
+
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        if paths.folder_b is not None or not (folder := split_folder(paths.folder, split, HINTS[kind])):
+            return None
+        folders_in(folder)
+        if not (files := by_stem(folder)):
+            return None
+        pairs = SideBySide(folder, [*files.values()], specs, taken_apart=kind == DataKind.UNPAIRED)
+        if kind == DataKind.PAIRED:
+            return [pairs]
+        has_train = first(folders_in(paths.folder), SPLIT_FOLDERS["train"])
+        if split != "train" and (
+            named_sides(paths, "train") or (has_train and first_two_by_name(paths.folder, "train"))
+        ):
+            raise ValueError(f"{folder}: holds no A and B as train does; the layouts are: {HINTS[kind]}")
+        return [PairSide(pairs, 0), PairSide(pairs, 1)]
+
+
+class SingleImages(Layout):
+    """One folder or file of single images; such a one is also a side of unpaired data."""
+
+    kinds = (DataKind.IMAGES, DataKind.LABELLED)
+
+    @abstractmethod
+    def open(self, folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset | None:
+        """The images of one folder or file; None where this is not the layout."""
+
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        folder = None if paths.folder_b else split_folder(paths.folder, split, HINTS[kind])
+        dataset = self.open(folder, specs[0]) if folder else None
+        return [dataset] if dataset else None
+
+
+class Arrays(SingleImages):
+    """Images in an array file."""
+
+    name, looks_like = "an array", "FILE.npy, or DIR/train.npy"
+
+    def open(self, folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset | None:
+        return ArrayDataset(folder, (spec,)) if is_array(folder) else None
+
+    def uniform(self, paths: DataPaths) -> Uniform | None:
+        array = paths.folder if is_array(paths.folder) else arrays_in(paths.folder).get("train")
+        return ArrayDataset(array, (ImageSpec(),)).uniform if array else None
+
+
+class TFRecordFiles(SingleImages):
+    """Images in TFRecord files."""
+
+    name, looks_like = "TFRecord files", "*.tfrec or *.tfrecord in DIR or DIR/train"
+
+    def open(self, folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset | None:
+        files = [] if is_array(folder) else list_files(folder, is_record)
+        if not files:
+            return None
+        if images := list_pictures(folder):
+            raise ValueError(
+                f"{folder}: holds TFRecord files ({files[0].name}) and pictures ({images[0].name}), maybe the same ones "
+                "twice; keep the one or the other in a folder of its own"
+            )
+        records = [record for file in files for record in tfrecords.list_records(file)]
+        if not records:
+            raise ValueError(f"{folder}: its TFRecord files hold no records; copy them again")
+        return RecordDataset(folder, records, (spec,), remark)
+
+
+class ImageFiles(SingleImages):
+    """Image files."""
+
+    name, looks_like, fits_any_images = "single pictures", "pictures in DIR or DIR/train", True
+
+    def open(self, folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset | None:
+        files = {} if is_array(folder) else by_stem(folder)
+        return FileDataset(folder, [*files.values()], (spec,), remark) if files else None
+
+
+LAYOUTS: list[Layout] = [
+    IdxFiles(),
+    ClassFolders(),
+    NamedSides(),
+    AnyTwoFolders(),
+    SideBySideFiles(),
+    Arrays(),
+    TFRecordFiles(),
+    ImageFiles(),
+]
+
+
+# ---- asking the list
 
 
 @dataclass(frozen=True)
-class DataPaths:
-    """Where a person's pictures lie: one folder or array, or one for A and one for B."""
+class Match:
+    """The layout that fits, and the datasets of one split."""
 
-    folder: Path
-    folder_b: Path | None = None
-
-    @classmethod
-    def from_flags(cls, data: Path | str | None, data_a: Path | str | None, data_b: Path | str | None) -> Self:
-        """From the flags of a command; a `ValueError` when they say too little or too much."""
-        if data is not None and data_a is None and data_b is None:
-            return cls(Path(data))
-        if data is None and data_a is not None and data_b is not None:
-            a, b = Path(data_a).resolve(), Path(data_b).resolve()
-            if a.is_relative_to(b) or b.is_relative_to(a):
-                raise ValueError(
-                    f"--data-a {data_a} and --data-b {data_b}: one holds the other; give two folders side by side"
-                )
-            return cls(Path(data_a), Path(data_b))
-        raise ValueError("the pictures: give --data DIR, or both --data-a DIR and --data-b DIR, and not more")
-
-    @property
-    def flags(self) -> dict[str, Path]:
-        """The flags that say it, without their dashes."""
-        if self.folder_b is None:
-            return {"data": self.folder}
-        return {"data-a": self.folder, "data-b": self.folder_b}
-
-    @property
-    def arguments(self) -> str:
-        """The flags as one would type them."""
-        return " ".join(f"--{flag} {shlex.quote(str(folder))}" for flag, folder in self.flags.items())
-
-    def __str__(self) -> str:
-        return " and ".join(str(folder) for folder in self.flags.values())
+    layout: Layout
+    datasets: Sequence[Dataset]
 
 
-def find(needs: DataKind, place: DataPaths, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Dataset] | None:
-    """The samples of one split that a method needs, or None where there is no such split.
-
-    "paired" pictures are one source of pairs, "unpaired" ones two sources, A and B; "images" are one source of single
-    pictures, and so are "labelled" ones, which have labels where they lie in classes. Where the folder has no splits, all
-    is "train". `channels` says how A and B are read: 3 for RGB, 1 for grey. Raises a `ValueError` that names what is wrong:
-    no such folder, nothing in it, an A without its B.
-    """
-    if needs == "images":
-        found = find_images(place, split, channels[0])
-        return [found] if found else None
-    if needs == "labelled":
-        labelled = find_labelled(place, split, channels[0])
-        return [labelled] if labelled else None
-    if needs == "paired":
-        pairs = find_paired(place, split, channels)
-        return [pairs] if pairs else None
-    assert needs == "unpaired"
-    return find_unpaired(place, split, channels)
+def match(kind: DataKind, paths: DataPaths, split: Split, specs: Specs = RGB) -> Match | None:
+    """The first layout of this kind that fits; None where none does."""
+    for layout in LAYOUTS:
+        if kind in layout.kinds and (datasets := layout.find(kind, paths, split, specs)) is not None:
+            return Match(layout, datasets)
+    return None
 
 
-def find_paired(place: DataPaths, split: Split, channels: tuple[int, int] = (3, 3)) -> SideBySide | TwoFolders | None:
-    """The pairs of one split, as `find` finds them."""
-    sides = _two_sides(place, split)
-    if sides is not None:
-        return match_stems(*sides, channels)
-    return find_side_by_side(place, split, channels)
-
-
-def find_side_by_side(place: DataPaths, split: Split, channels: tuple[int, int] = (3, 3)) -> SideBySide | None:
-    """The side-by-side pictures of one split of a folder that is not divided into A and B."""
-    if place.folder_b is not None:
-        return None
-    folder = _split_folder(place.folder, split)
-    return SideBySide(folder, list(_by_stem(folder).values()), channels) if folder else None
-
-
-def find_unpaired(place: DataPaths, split: Split, channels: tuple[int, int] = (3, 3)) -> list[Dataset] | None:
-    """A and B of one split, as `find` finds them; side-by-side pairs are taken apart."""
-    sides, remark = _sides(place, split)
-    if sides is not None:
-        return [_singles(folder, count, remark) for folder, count in zip(sides, channels, strict=True)]
-    pairs = find_side_by_side(place, split, channels)
-    if pairs is None:
-        return None
-    has_train = _first(_folders(place.folder), SPLIT_FOLDERS["train"])
-    if split != "train" and (_two_sides(place, "train") or (has_train and _first_two_by_name(place.folder, "train"))):
-        raise ValueError(f"{pairs.folder}: holds no A and B as train does; the layouts are: {LAYOUTS}")
-    pairs = replace(pairs, taken_apart=True)
-    return [PairSide(pairs, 0), PairSide(pairs, 1)]
-
-
-def find_images(
-    place: DataPaths, split: Split, channels: int = 3, layouts: str = SINGLE_LAYOUTS
-) -> ImageDataset | None:
-    """The single pictures of one split, as `find` finds them; `layouts` are those that a message lists."""
-    if place.folder_b is not None:
-        raise ValueError(f"{place.arguments}: single pictures are learnt from, not an A and a B; give one --data DIR")
-    folder = _split_folder(place.folder, split, layouts)
-    return find_singles(folder, channels) if folder else None
-
-
-def find_labelled(place: DataPaths, split: Split, channels: int = 3) -> LabelledDataset | ImageDataset | None:
-    """The pictures of one split with their labels, as `find` finds them: idx files, or a folder for each class.
-
-    Pictures in no folders have no labels. Raises a `ValueError` for a picture that lies beside such folders.
-    """
-    if place.folder_b is None and (files := idx_files(place.folder)):
-        if "train" not in files:
-            listed = _listed(images for images, _ in files.values())
-            raise ValueError(f"{place}: has no train-images, only {listed}; the layouts are: {LABELLED_LAYOUTS}")
-        if split not in files:
-            return None
-        idx = IdxDataset(*files[split], (channels,))
-        return LabelledDataset(idx, idx.labels)
-    _require_no_class_beside_splits(place)
-    singles = find_images(place, split, channels, LABELLED_LAYOUTS)
-    if not isinstance(singles, FileDataset):
-        return singles
-    names = [class_of(path, singles.folder) for path in singles.paths]
-    if not any(names):
-        return singles
-    for name in set(names):
-        _require_unicode(singles.folder / name)
-    if not all(names):
-        raise ValueError(
-            f"{singles.paths[names.index('')]}: lies in no class, beside folders that are classes; move it into one of "
-            f"them, or away; the layouts are: {LABELLED_LAYOUTS}"
-        )
-    return LabelledDataset(singles, names)
-
-
-def _require_no_class_beside_splits(place: DataPaths) -> None:
-    """Raises a `ValueError` where a class may be called as a split is, and the others would be passed over."""
-    if place.folder_b is not None or _is_array(place.folder):
-        return
-    below = _folders_of_pictures(place.folder)
-    words = {word for names in SPLIT_FOLDERS.values() for word in names}
-    splits, others = (
-        [path for path in below if (path.name.lower() in words) == is_split] for is_split in (True, False)
-    )
-    if splits and others:
-        raise ValueError(
-            f"{splits[0]}: is taken for a split, and beside it are {_listed(others)}; rename it if it is a class, else move "
-            f"them; the layouts are: {LABELLED_LAYOUTS}"
-        )
-
-
-def _require_unicode(folder: Path) -> None:
-    """Raises a `ValueError` for a folder whose name no settings file can hold."""
+def matches(kind: DataKind, paths: DataPaths, splits: Sequence[Split] = ("train",)) -> list[Match]:
+    """What fits a folder that may hold anything: the match of each split, none where something is wrong with one."""
     try:
-        folder.name.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{str(folder)!r}: the name of a class must be Unicode, and this one is not; rename the folder"
-        ) from error
+        return [found for split in splits if (found := match(kind, paths, split)) and found.datasets]
+    except ValueError:
+        return []
+
+
+def explain(paths: DataPaths) -> list[str]:
+    """One line for each layout: whether it fits, and why not."""
+    return [layout.explain(paths) for layout in LAYOUTS]
+
+
+def find(kind: DataKind, paths: DataPaths, split: Split, specs: Specs = RGB) -> list[Dataset] | None:
+    """The datasets of one split, or None where there is no such split.
+
+    Paired data is one dataset of pairs, unpaired data two datasets, A and B; single images are one dataset, with labels
+    where they are in classes. A folder without splits is all "train". Raises a `ValueError` that names what is wrong: no
+    such folder, an empty one, an A without its B.
+    """
+    if not kind.has_sides and paths.folder_b is not None:
+        raise ValueError(f"{paths.arguments}: single pictures are learnt from, not an A and a B; give one --data DIR")
+    if found := match(kind, paths, split, specs):
+        return [*found.datasets] or None
+    folder = None if paths.folder_b else split_folder(paths.folder, split, HINTS[kind])
+    if folder is None:
+        return None
+    raise no_images(folder, f"; the layouts are: {HINTS[kind]}" if kind.has_sides else ", and no TFRecord files")
+
+
+def find_one(kind: DataKind, paths: DataPaths, split: Split, spec: ImageSpec | Specs = RGB) -> Dataset | None:
+    """`find` for a kind of data that is one dataset."""
+    found = find(kind, paths, split, (spec, spec) if isinstance(spec, ImageSpec) else spec)
+    return found[0] if found else None
+
+
+def held_out(kind: DataKind, paths: DataPaths, specs: Specs = RGB) -> tuple[Split, list[Dataset]] | None:
+    """The split for evaluation: val, else test, else None. Side-by-side pairs stay pairs, whatever the kind."""
+    for split in HELD_OUT:
+        if found := find(kind, paths, split, specs):
+            return split, [found[0].pairs] if isinstance(found[0], PairSide) else found
+    return None
+
+
+def uniform(kind: DataKind, paths: DataPaths) -> Uniform | None:
+    """Height, width and channels of all training images, where one file holds them all; None elsewhere."""
+    if paths.folder_b is not None:
+        return None
+    asked = (layout.uniform(paths) for layout in LAYOUTS if kind in layout.kinds)
+    return next((shape for shape in asked if shape), None)
+
+
+def find_singles(folder: Path, spec: ImageSpec = RGB[0]) -> ImageDataset:
+    """The images of one folder, files or the records of TFRecord files, or of one array."""
+    if not is_array(folder):
+        folders_in(folder)
+    if dataset := open_folder(folder, spec):
+        return dataset
+    raise no_images(folder, ", and no TFRecord files")
+
+
+def open_folder(folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset | None:
+    """The images of one folder or array, by the first layout of single images that fits."""
+    opened = (layout.open(folder, spec, remark) for layout in LAYOUTS if isinstance(layout, SingleImages))
+    return next((dataset for dataset in opened if dataset), None)
+
+
+def _open_side(folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset:
+    if not is_array(folder):
+        folders_in(folder)
+    if dataset := open_folder(folder, spec, remark):
+        return dataset
+    raise no_images(folder, f"; the layouts are: {TWO_SIDES}")
+
+
+# ---- classes
 
 
 def class_of(path: Path, folder: Path) -> str:
-    """The class of a picture below a folder: the name of the uppermost folder that it lies in there, "" where there is none.
+    """The class of an image below a folder: the name of the top folder that it is in, "" where there is none.
 
     >>> class_of(Path("animals/a cat/indoors/1.png"), Path("animals"))
     'a cat'
@@ -214,288 +369,27 @@ def class_of(path: Path, folder: Path) -> str:
     return "".join(path.parts[len(folder.parts) : -1][:1])
 
 
-def uniform(needs: DataKind, place: DataPaths) -> tuple[int, int, int] | None:
-    """Height, width and channels of all training pictures, where one file holds them all; None elsewhere."""
-    if place.folder_b is not None:
-        return None
-    if needs == "labelled" and (files := idx_files(place.folder).get("train")):
-        _, height, width = idx.shape(files[0], 3)
-        return height, width, 1
-    array = place.folder if _is_array(place.folder) else _arrays(place.folder).get("train")
-    return ArrayDataset(array, (3,)).uniform if array else None
-
-
-def idx_files(folder: Path) -> dict[Split, tuple[Path, Path]]:
-    """The idx files in a folder, pictures and labels, by split; a `ValueError` for one without the other, or two sets."""
-
-    def two_sets(one: Path, other: Path) -> ValueError:
-        return ValueError(f"{folder}: holds two sets ({one.name}, {other.name}); keep each in a folder of its own")
-
-    if _is_array(folder):
-        return {}
-    _folders(folder)
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
-    found: dict[tuple[str, str], Path] = {}
-    for name in names:  # a file comes before the same one packed
-        if not (match := idx.NAMES.fullmatch(name)) or (name.lower().endswith(".gz") and name[:-3] in names):
-            continue
-        split, kind = match[1].lower(), match[2].lower()
-        if other := found.get((split, kind)):
-            raise two_sets(other, folder / name)
-        found[split, kind] = folder / name
-    files: dict[Split, tuple[Path, Path]] = {}
-    for (word, kind), file in found.items():
-        if (word, OTHER[kind]) not in found:
-            raise ValueError(f"{file}: has no file of {OTHER[kind]} beside it; copy that too")
-        split = next(split for split, words in IDX_SPLITS.items() if word in words)
-        pair = (found[word, "images"], found[word, "labels"])
-        if files.setdefault(split, pair) != pair:
-            raise two_sets(files[split][0], pair[0])
-    others = chain(_walk(folder, _is_single), map(str, _arrays(folder).values()) if files else ())
-    if files and (picture := next(others, None)):
+def _require_no_class_beside_splits(paths: DataPaths) -> None:
+    """Raises a `ValueError` where a folder could be a class or a split, as the others would be ignored."""
+    if paths.folder_b is not None or is_array(paths.folder):
+        return
+    below = folders_of_images(paths.folder)
+    words = {word for names in SPLIT_FOLDERS.values() for word in names}
+    splits, others = (
+        [path for path in below if (path.name.lower() in words) == is_split] for is_split in (True, False)
+    )
+    if splits and others:
         raise ValueError(
-            f"{folder}: holds idx files and pictures ({Path(picture).name}), maybe the same ones twice; keep the one or the "
-            "other in a folder of its own"
+            f"{splits[0]}: is taken for a split, and beside it are {listed(others)}; rename it if it is a class, else move "
+            f"them; the layouts are: {HINTS[DataKind.LABELLED]}"
         )
-    return files
 
 
-def _sides(place: DataPaths, split: Split) -> tuple[tuple[Path, Path] | None, str]:
-    """Where A and B of this split lie, if they lie in two folders, and what to say of it."""
-    if (sides := _two_sides(place, split)) or place.folder_b is not None:
-        return sides, ""
-    return _first_two_by_name(place.folder, split), " (A and B in the order of their names)"
-
-
-def held_out(
-    needs: DataKind, place: DataPaths, channels: tuple[int, int] = (3, 3)
-) -> tuple[Split, list[Dataset]] | None:
-    """The split to measure on: val where there is one, else test, else None. Side-by-side pairs stay pairs for any needs."""
-    for split in HELD_OUT:
-        if found := find(needs, place, split, channels):
-            return split, [found[0].pairs] if isinstance(found[0], PairSide) else found
-    return None
-
-
-def find_singles(folder: Path, channels: int = 3) -> ImageDataset:
-    """The pictures of one folder, files or the records of TFRecord files, or of one array."""
-    if _is_array(folder):
-        return _singles(folder, channels)
-    _folders(folder)
-    if not any(_walk(folder, _is_single)):
-        raise ValueError(f"{folder}: no pictures found ({', '.join(SUFFIXES)}), and no TFRecord files")
-    return _singles(folder, channels)
-
-
-def array_of(file: Path, split: Split) -> Path:
-    """The array that holds a split of the pictures whose training split is `file`.
-
-    >>> array_of(Path("faces.npy"), "val").name
-    'faces-val.npy'
-    """
-    return file if split == "train" else file.with_name(f"{file.stem}-{split}{file.suffix}")
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """All picture files in `folder` and below, by name; hidden files, hidden folders and runs are passed over."""
-    return _list_files(folder, _is_picture)
-
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
-
-
-def _is_tfrecord(name: str) -> bool:
-    return tfrecords.NAMES.fullmatch(name) is not None and not name.startswith(".")
-
-
-def _is_array(path: Path) -> bool:
-    return path.suffix.lower() == ARRAY and path.is_file()
-
-
-def _is_single(name: str) -> bool:
-    return _is_picture(name) or _is_tfrecord(name)
-
-
-def _list_files(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
-    return [Path(name) for name in sorted(_walk(folder, wanted))]
-
-
-def _walk(folder: Path, wanted: Callable[[str], bool]) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
-        if "settings.toml" in files:  # a run inside the data: its samples and results are no data
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if wanted(name):
-                yield os.path.join(parent, name)  # noqa: PTH118 -- a Path for each of 100,000 files takes seconds
-
-
-def _folders(data: Path) -> dict[str, Path]:
-    """The folders in a folder, by name in lower case."""
-    if not data.exists():
-        raise ValueError(f"{data}: no such {'file' if data.suffix.lower() == ARRAY else 'folder'}")
-    if _is_array(data):
-        raise ValueError(f"{data}: is an array of single pictures, where none belongs to another; give a folder")
-    if not data.is_dir():
-        raise ValueError(f"{data}: is a file; a folder of pictures is expected")
-    with os.scandir(data) as entries:
-        names = sorted(entry.name for entry in entries if Path(entry).is_dir())  # False where a link leads in circles
-    return {name.lower(): data / name for name in names}
-
-
-def _first(paths: dict[str, Path], names: Sequence[str]) -> Path | None:
-    return next((paths[name] for name in names if name in paths), None)
-
-
-def _split_folder(data: Path, split: Split, layouts: str = LAYOUTS) -> Path | None:
-    """Where the pictures of a split lie, a folder or an array; a folder without splits is all "train"."""
-    if _is_array(data):
-        array = array_of(data, split)
-        return array if array.is_file() else None
-    if arrays := _arrays(data):
-        if "train" not in arrays:
-            raise ValueError(
-                f"{data}: has no train{ARRAY}, only {_listed(arrays.values())}; the layouts are: {layouts}"
-            )
-        return arrays.get(split)
-    folders = _folders(data)
-    found = _first(folders, SPLIT_FOLDERS[split])
-    if found or split != "train":
-        return found
-    splits = [name for names in SPLIT_FOLDERS.values() for name in names]
-    if any(name + side in folders for name in splits for side in ("", "a", "b")):
-        raise ValueError(f"{data}: has no train folder, only {_listed(folders.values())}; the layouts are: {layouts}")
-    return data
-
-
-def _arrays(data: Path) -> dict[Split, Path]:
-    """The arrays of the splits in a folder that holds them in place of pictures."""
-    _folders(data)
-    with os.scandir(data) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.lower().endswith(ARRAY))
-    files = {name.lower(): data / name for name in names if _is_array(data / name)}
-    arrays = {
-        split: file
-        for split, words in SPLIT_FOLDERS.items()
-        if (file := _first(files, [word + ARRAY for word in words]))
-    }
-    if arrays and (found := next(_walk(data, _is_single), None)):
+def _require_unicode(folder: Path) -> None:
+    """Raises a `ValueError` for a folder name that a settings file cannot hold."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError as error:
         raise ValueError(
-            f"{data}: holds arrays ({_listed(arrays.values())}) and pictures ({Path(found).name}), maybe the same ones "
-            "twice; keep the one or the other in a folder of its own"
-        )
-    return arrays
-
-
-def _two_sides(place: DataPaths, split: Split) -> tuple[Path, Path] | None:
-    """Where A and B of this split lie, if they lie in two folders of these names."""
-    if place.folder_b is not None:
-        return _both(place.folder, place.folder_b, split)
-    folders = _folders(place.folder)
-    split_folder = _first(folders, SPLIT_FOLDERS[split])
-    candidates = [(folders, name) for name in SPLIT_FOLDERS[split]]  # trainA + trainB
-    if split_folder:
-        candidates.append((_folders(split_folder), ""))  # train/A + train/B
-    elif split == "train" or {"a", "b"} <= folders.keys():
-        candidates.append((folders, ""))  # A + B, or A/train + B/train
-    for places, name in candidates:
-        a, b = places.get(f"{name}a"), places.get(f"{name}b")
-        if a and b:
-            return (a, b) if name or split_folder else _both(a, b, split)
-        if a or b:
-            raise ValueError(f"{a or b}: the other side is missing in {place}; the layouts are: {LAYOUTS}")
-    return None
-
-
-def _both(a: Path, b: Path, split: Split) -> tuple[Path, Path] | None:
-    """The split's folders in a folder for A and one for B, which may be without splits."""
-    inside_a, inside_b = _split_folder(a, split), _split_folder(b, split)
-    if inside_a and inside_b:
-        return inside_a, inside_b
-    if inside_a or inside_b:
-        missing_in = b if inside_a else a
-        raise ValueError(
-            f"{inside_a or inside_b}: the other side is missing in {missing_in}; the layouts are: {LAYOUTS}"
-        )
-    return None
-
-
-def _first_two_by_name(data: Path, split: Split) -> tuple[Path, Path] | None:
-    """Two folders of any names in one: `horse` + `zebra`, `train/horse` + `train/zebra` or `horse/train` + `zebra/train`."""
-    folder = _split_folder(data, split)
-    sides = _folders_of_pictures(folder or data)
-    if len(sides) > 2 and folder:
-        raise ValueError(
-            f"{folder}: holds {len(sides)} folders ({_listed(sides)}), of which two are A and B; "
-            "say which with --data-a DIR --data-b DIR"
-        )
-    if len(sides) != 2:
-        return None
-    a, b = sides
-    inside_a_split = folder not in (None, data)  # train/horse + train/zebra, which hold no splits of their own
-    return (a, b) if inside_a_split else _both(a, b, split)
-
-
-def _folders_of_pictures(folder: Path) -> list[Path]:
-    """The folders of pictures in a folder that holds no pictures itself, by name."""
-    if _is_array(folder):
-        return []
-    with os.scandir(folder) as entries:
-        if any(_is_single(entry.name) and Path(entry).is_file() for entry in entries):
-            return []
-    below = _folders(folder).values()
-    return [entry for entry in below if not entry.name.startswith(".") and any(_walk(entry, _is_single))]
-
-
-def _singles(folder: Path, channels: int, remark: str = "") -> ImageDataset:
-    if _is_array(folder):
-        return ArrayDataset(folder, (channels,))
-    files = _list_files(folder, _is_tfrecord)
-    if not files:
-        return FileDataset(folder, list(_by_stem(folder).values()), (channels,), remark)
-    if found := list_pictures(folder):
-        raise ValueError(
-            f"{folder}: holds TFRecord files ({files[0].name}) and pictures ({found[0].name}), maybe the same ones twice; "
-            "keep the one or the other in a folder of its own"
-        )
-    records = [record for file in files for record in tfrecords.list_records(file)]
-    if not records:
-        raise ValueError(f"{folder}: its TFRecord files hold no records; copy them again")
-    return RecordDataset(folder, records, (channels,), remark)
-
-
-def match_stems(folder_a: Path, folder_b: Path, channels: tuple[int, int]) -> TwoFolders:
-    """The pictures in two folders and below as pairs of the same stems; a `ValueError` names one without partner."""
-    a, b = (_by_stem(folder) for folder in (folder_a, folder_b))
-    for one, other, missing_in in ((a, b, folder_b), (b, a, folder_a)):
-        lonely = sorted(one.keys() - other.keys())
-        if lonely:
-            also = f" (and {len(lonely) - 1} more like it)" if len(lonely) > 1 else ""
-            raise ValueError(
-                f"{one[lonely[0]]}: has no partner named {lonely[0]!r} in {missing_in}{also}; add it or remove this one"
-            )
-    stems = sorted(a)
-    return TwoFolders(folder_a, [a[name] for name in stems], [b[name] for name in stems], channels)
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """The pictures in a folder by name without suffix: what partners find each other by, and results are kept by."""
-    _folders(folder)
-    by_stem: dict[str, Path] = {}
-    for path in list_pictures(folder):
-        name = stem(path, folder)
-        if name in by_stem:
-            raise ValueError(
-                f"{path}: {by_stem[name].name} has the same stem, and pictures are told apart by it; rename one"
-            )
-        by_stem[name] = path
-    if not by_stem:
-        raise ValueError(f"{folder}: no pictures found ({', '.join(SUFFIXES)}); the layouts are: {LAYOUTS}")
-    return by_stem
-
-
-def _listed(paths: Iterable[Path]) -> str:
-    return ", ".join(path.name for path in paths)
+            f"{str(folder)!r}: the name of a class must be Unicode, and this one is not; rename the folder"
+        ) from error

@@ -1,4 +1,4 @@
-"""A person's masks: where their holes are, and which picture each belongs to. White is a hole, black is kept."""
+"""Mask files: their holes, and the picture that each belongs to. White is a hole, black is kept."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +12,12 @@ from diptych.images.masks import Mask
 
 
 def read(path: Path, size: tuple[int, int]) -> Mask:
-    """The holes of a mask file for a picture of `size` (height, width), bool; a `ValueError` when nothing else is left."""
+    """The holes of a mask file for a picture of `size` (height, width), bool; a `ValueError` when all of it is a hole."""
     return from_pixels(decode(path), size, str(path))
 
 
 def from_pixels(pixels: Pixels, size: tuple[int, int], name: str = "the mask") -> Mask:
-    """A hole is where a mask of any mode is more white than black, and not see-through; resized by nearest to `size`.
+    """Holes are the pixels that are more white than black, and opaque; resized to `size` by nearest neighbour.
 
     >>> from_pixels(Pixels(np.array([[[0], [255]]], np.uint8)), (2, 4)).astype(int).tolist()
     [[0, 0, 1, 1], [0, 0, 1, 1]]
@@ -46,10 +46,10 @@ def match(names: Sequence[str], mask: Path) -> list[Path]:
         if not mask.exists():
             raise ValueError(f"--mask {mask}: no such file or folder")
         return [mask] * len(names)
-    source = find_singles(mask)
-    if not isinstance(source, FileDataset):
+    masks = find_singles(mask)
+    if not isinstance(masks, FileDataset):
         raise ValueError(f"--mask {mask}: masks are picture files, one for each picture or one for all")
-    by_name = {source.name(index): path for index, path in enumerate(source.paths)}
+    by_name = {masks.name(index): path for index, path in enumerate(masks.paths)}
     if missing := [name for name in names if name not in by_name]:
         more = f" (and {len(missing) - 1} more are missing)" if len(missing) > 1 else ""
         raise ValueError(f"--mask {mask}: has no mask named {missing[0]!r}{more}; add it, black where nothing is to do")

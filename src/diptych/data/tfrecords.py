@@ -1,8 +1,8 @@
-"""TFRecord files without TensorFlow: a list of where the records lie, and one record at a time when it is asked for.
+"""TFRecord files without TensorFlow: a list of the offsets of the records, and one record at a time.
 
-A file is a row of records: length (8 bytes), its checksum, the data, their checksum. The data of a record are a
+A file is a sequence of records: length (8 bytes), its checksum, the data, their checksum. The data of a record are a
 `tf.train.Example`, a protobuf message that maps names to lists of bytes, floats or integers. Format: tensorflow.org,
-"TFRecord and tf.train.Example". A file is never read whole: two gigabytes cost a table of offsets.
+"TFRecord and tf.train.Example". A file is never read whole: for two gigabytes, a table of offsets is kept.
 """
 
 import re
@@ -19,7 +19,7 @@ KINDS = {1: "bytes", 2: "floats", 3: "integers"}  # tf.train.Feature's fields
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where record `number` (counted from 0) lies in its file."""
+    """The position of record `number` (counted from 0) in its file."""
 
     file: Path
     number: int
@@ -61,7 +61,7 @@ def list_records(file: Path) -> list[Record]:
 
 
 def read_bytes(record: Record, feature: str) -> bytes:
-    """The bytes of one feature of a record; a `ValueError` names file and record when they are not there or damaged."""
+    """The bytes of one feature of a record; a `ValueError` names file and record when it is missing or damaged."""
     features = _read_features(record)
     kind, values = features.get(feature, ("", []))
     if kind != "bytes" or len(values) != 1:
@@ -80,7 +80,7 @@ def _masked_crc(data: bytes) -> int:
 
 
 def _read_features(record: Record) -> dict[str, tuple[str, list[memoryview]]]:
-    """Kind and values of each feature; floats and integers are counted and not decoded: nobody reads them."""
+    """Kind and values of each feature; floats and integers are counted and not decoded."""
     try:
         with record.file.open("rb") as stream:
             stream.seek(record.offset)
@@ -132,7 +132,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first; and the position after it."""
+    """An integer in groups of seven bits, lowest first, and the position after it."""
     value = shift = 0
     while True:
         byte = message[position]

@@ -1,4 +1,4 @@
-"""Numbers for a trained model, on pictures that training never saw, beside answers that anybody can have; or for folders."""
+"""Evaluate a model on held-out data next to simple baselines, or compare two image folders."""
 
 import datetime
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 from diptych.data import layouts
 from diptych.data.datasets import Dataset
-from diptych.data.layouts import DataPaths
+from diptych.data.paths import DataPaths
 from diptych.devices import Device
 from diptych.evaluate import folders, generation, translation
 from diptych.evaluate.options import EvalOptions
@@ -49,17 +49,31 @@ def evaluate(
     device: Device = "auto",
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Measures the model of `run` on the held-out pictures of `data`, or the pictures in `fake` beside those in `real`.
+    """Measures the model of `run` on held-out pictures, or the pictures in `fake` beside those in `real`.
 
-    What is translated is compared with targets (`translation.measure`), what is drawn out of noise is read by a classifier
-    (`generation.measure`), folders are taken as they are (`folders.measure`); `names` are metrics, without them all that the
-    pictures allow. `results/` in the run gets single pictures, thumbnails and their numbers; `metrics.jsonl` in the run, or
-    in the folder `out`, gets one line for the model and one for each answer without a model. Gives those lines.
+    Translations are compared with targets (`translation.measure`), generated pictures are read by a classifier
+    (`generation.measure`), folders are taken as they are (`folders.measure`). `results/` in the run gets single pictures,
+    thumbnails and their numbers; `metrics.jsonl`, in the run or in `out`, one line for the model and one for each baseline.
+    Returns those lines. A metric whose weights are missing is listed under "not-measured" with the reason, and the rest is
+    measured. Raises a `ValueError` when there is nothing to measure on.
 
-    The metrics of sets of pictures look through Inception, or through the exported network in the file `features`. Weights
-    are looked for in the folder `weights`, else where `weights.find` says, and fetched only if `fetch_weights`; where there
-    are none, a line says so under "not-measured", and everything else is measured. Raises a `ValueError` when there is
-    nothing to measure on.
+    Args:
+        run: The folder of a run.
+        data: The folder of pictures, or an array of them (npy); its val (or test) split is measured.
+        data_a: The folder of A, where A and B lie apart; with --data-b.
+        data_b: The folder of B.
+        real: Without a run: a folder of real pictures; with --fake.
+        fake: A folder of pictures to be measured beside the real ones.
+        out: With --real and --fake: a folder for metrics.jsonl; without it, the numbers are only printed.
+        names: Names, separated by commas; without it, all that the pictures allow.
+        baselines: Measure answers without a model too, such as the mean training target.
+        direction: Measure a model that translates both ways this way only.
+        features: An exported network (.pt2) in place of Inception, for fid, kid, mifid, precision and recall.
+        weights: The folder in which the weights of Inception and AlexNet lie; else $DIPTYCH_WEIGHTS, else torch's own
+            cache.
+        fetch_weights: Download weights that are not there.
+        device: Where to run.
+        progress: Called with the name of a piece of work, how much of it is done, and all of it.
     """
     options = EvalOptions(
         names=names,
@@ -85,16 +99,7 @@ def evaluate(
             )
         folder = Path(run)
         about, measured = _of_run(Run.open(folder), DataPaths.from_flags(data, data_a, data_b), options)
-    lines = [
-        {
-            "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": command_line(),
-            **about,
-            **line,
-            **({"not-measured": options.missing} if options.missing else {}),
-        }
-        for line in measured
-    ]
+    lines = _complete(measured, about, options.missing)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -102,25 +107,39 @@ def evaluate(
     return lines
 
 
-def _of_run(run: Run, place: DataPaths, options: EvalOptions) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What is the same in every line, and the lines."""
-    split, sources = _held_out(run, place)
+def _complete(measured: list[dict[str, Any]], about: dict[str, Any], missing: dict[str, str]) -> list[dict[str, Any]]:
+    """The lines with time, command, the entries of `about`, and the metrics that were not measured."""
+    return [
+        {
+            "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": command_line(),
+            **about,
+            **line,
+            **({"not-measured": missing} if missing else {}),
+        }
+        for line in measured
+    ]
+
+
+def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The entries that all lines share, and the lines."""
+    split, datasets = _held_out(run, paths)
     measure = generation.measure if METHODS[run.method].data == "labelled" else translation.measure
-    return {"data": str(place), "split": split}, measure(run, place, split, sources, options)
+    return {"data": str(paths), "split": split}, measure(run, paths, split, datasets, options)
 
 
-def _held_out(run: Run, place: DataPaths) -> tuple[str, list[Dataset]]:
-    """The split to measure on."""
-    needs, channels = METHODS[run.method].data, (run.settings.channels_a, run.settings.channels_b)
-    found = layouts.held_out(needs, place, channels)
-    if found is None:
+def _held_out(run: Run, paths: DataPaths) -> tuple[str, list[Dataset]]:
+    """The name of the split to measure on, and its datasets."""
+    kind = METHODS[run.method].data
+    held_out = layouts.held_out(kind, paths, run.settings.specs)
+    if held_out is None:
         sides = " (val/A + val/B, or a val in each of two folders)"
-        if not needs.has_sides:
+        if not kind.has_sides:
             sides = " (or beside NAME.npy in NAME-val.npy)"
-        if needs == "labelled":
+        if kind == "labelled":
             sides = ", a folder for each class (beside idx files: t10k-images-idx3-ubyte and its labels)"
         raise ValueError(
-            f"{place}: has no val or test split to measure on; put pictures that training does not see in a folder "
+            f"{paths}: has no val or test split to measure on; put pictures that training does not see in a folder "
             f"val{sides}, or let `diptych data split` divide them"
         )
-    return found
+    return held_out

@@ -1,14 +1,14 @@
-"""What a model draws out of noise, read by a classifier that learnt from the real training pictures.
+"""Evaluation of a model that generates images from noise, by a classifier trained on the real training images.
 
-* `label-accuracy`: how many of the drawn pictures the classifier takes for what they were asked to be.
-* `classification-accuracy-score` (Ravuri and Vinyals 2019): a second classifier learns from drawn pictures alone, as many of
-  each class as the training set has; how many of the real held-out pictures it knows.
-* `frechet-distance` (Heusel et al. 2017, section 3) between drawn and real training pictures, over the classifier's features
-  instead of Inception's. It grows when there are fewer pictures, so as many are drawn as are held out, in the training
-  set's proportions.
+* `label-accuracy`: the share of generated images that the classifier assigns to the label they were generated for.
+* `classification-accuracy-score` (Ravuri and Vinyals 2019): the accuracy, on the real held-out images, of a second
+  classifier that is trained on generated images alone, as many of each class as in the training set.
+* `frechet-distance` (Heusel et al. 2017, section 3) between generated and real training images, in the features of the
+  classifier instead of Inception. It is larger for fewer images, so the number of generated images equals the number of
+  held-out ones, in the class proportions of the training set.
 
-Beside each stands what the held-out pictures themselves get; nothing that is learnt should do much better. The distances of
-sets (`measures.OF_SETS`) are taken too, where a network to see them is at hand.
+The same metrics of the held-out images are reported next to these: a generator should hardly do better. Set distances
+(`measures.SET_DISTANCES`) are measured too, if their feature network is available.
 """
 
 from collections import Counter
@@ -21,15 +21,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diptych import cache, metrics
+from diptych import metrics
 from diptych.data import layouts
 from diptych.data.datasets import Dataset, LabelledDataset
-from diptych.data.layouts import DataPaths
-from diptych.data.loaders import open_cached, spread
-from diptych.evaluate.learning import learn
-from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, open_sets
+from diptych.data.loaders import evenly_spaced, open_cached
+from diptych.data.paths import DataPaths
+from diptych.evaluate.learning import fit
+from diptych.evaluate.measures import HELD_OUT, MAX_IMAGES, SET_DISTANCES, open_set_distances
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Results, Score, as_line
+from diptych.files import cached, digest
 from diptych.images.files import as_bytes, from_bytes
 from diptych.methods import METHODS
 from diptych.metrics import features
@@ -38,258 +39,292 @@ from diptych.model import Model, load
 from diptych.training.run import Run
 from diptych.training.validation import specification
 
-OF_LABELS = ("label-accuracy", "classification-accuracy-score")
-METRICS = (*OF_LABELS, "frechet-distance")
-DRAWN = 10_000  # pictures, of all classes together
-LEARNT_FROM = 60_000  # pictures at most, spread over all
-KEPT = 200  # pictures in the results, of all classes together
-EPOCHS, LEAST_STEPS, BATCH, LR = 3, 400, 128, 2e-3  # of a classifier
-AT_ONCE = 512
+LABEL_METRICS = ("label-accuracy", "classification-accuracy-score")
+METRICS = (*LABEL_METRICS, "frechet-distance")
+GENERATED = 10_000  # images, of all classes together
+MAX_REAL = 60_000  # real images, evenly spaced
+SAVED = 200  # images in the results folder, of all classes together
+EPOCHS, MIN_STEPS, TRAIN_BATCH_SIZE, LR = 3, 400, 128, 2e-3  # of a classifier
+BATCH_SIZE = 512
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Images, uint8 `[N, C, H, W]`, and their labels, int64 `[N]`."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, most: int) -> "_Labelled":
+        """At most `most` of them, evenly spaced."""
+        rows = evenly_spaced(most, len(self))
+        return _Labelled(self.images[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class _Sets:
+    """The sets of images that the metrics compare."""
+
+    real: _Labelled
+    """Of the training set."""
+    held_out: _Labelled
+    generated: _Labelled
+    """An equal number of each class."""
+    matched: _Labelled
+    """Generated, as many as are held out, in the class proportions of the training set."""
 
 
 def measure(
-    run: Run, place: DataPaths, split: str, sources: list[Dataset], options: EvalOptions
+    run: Run, paths: DataPaths, split: str, datasets: list[Dataset], options: EvalOptions
 ) -> list[dict[str, Any]]:
-    """Draws, reads and compares; gives the lines for `metrics.jsonl`: the model's and that of the held-out pictures.
+    """Generates and measures; gives the lines for `metrics.jsonl`: that of the model and that of the held-out images.
 
-    `results/drawn/` gets some of the pictures, each with the probability that the classifier gives to its label. A model
-    without labels has no `OF_LABELS`, and where the pictures are in no classes there is nothing for a classifier to learn.
+    `results/drawn/` gets some of the images, each with the classifier's probability of its label. A model without labels
+    has no `LABEL_METRICS`; data without classes has no classifier.
     """
     model = load(run.path, direction=options.direction, device=options.device)
-    training, held_out_source = _sources(run, place, sources)
-    classes = (
-        training.classes
-        if isinstance(training, LabelledDataset) and isinstance(held_out_source, LabelledDataset)
-        else ()
-    )
-    chosen = _chosen(run, place, model, bool(classes), options)
+    training, held_out = _datasets(run, paths, datasets)
+    classes: Sequence[str] = ()
+    if isinstance(training, LabelledDataset) and isinstance(held_out, LabelledDataset):
+        classes = training.classes
+    names = _select(run, paths, model, bool(classes), options)
     if classes:
-        _require_classes(run, place, split, model, classes, held_out_source)
-    if "frechet-distance" in chosen and min(len(held_out_source), len(training)) < 2:
+        _require_classes(run, paths, split, model, classes, held_out)
+    if "frechet-distance" in names and min(len(held_out), len(training)) < 2:
         raise ValueError(
-            f"{place}: a Fréchet distance takes two pictures or more, here of train and of {split}; give more, or leave it "
-            f"out by --metrics {','.join(OF_LABELS)}"
+            f"{paths}: a Fréchet distance takes two pictures or more, here of train and of {split}; give more, or leave it "
+            f"out by --metrics {','.join(LABEL_METRICS)}"
         )
-    real, held_out = (_looked_at(source, classes, run, options) for source in (training, held_out_source))
-    drawn = _drawn(model, classes, _evenly(DRAWN, model.translator.classes or (None,)), options)
-    as_many = min(len(held_out), len(real), DRAWN)
-    alike = _drawn(model, classes, _as(real.spread(as_many), model, classes), options)
-    behind = specification(model.translator, run.settings.size)
+    sets = _load_sets(run, model, training, held_out, classes, options)
+    protocol = specification(model.translator, run.settings.size)
     of_model, of_held_out = list[Score](), list[Score]()
 
-    judge = _judge(real, len(classes), model.device, options) if classes else None
-    if judge:
-        for name, of_drawn, of_real in _by_classifier(
-            chosen, judge, real, held_out, drawn, alike, model, classes, options
-        ):
-            of_model.append(Score(f"{name}/classifier/{behind}", of_drawn))
-            of_held_out.append(Score(f"{name}/classifier/{behind}", of_real))
-    names = [name for name in chosen if name in OF_SETS]
-    for of_sets in open_sets(names, lambda: real.spread(READ).pictures, "-training", behind, options):
-        of_sets.add_features("model", features.of_set(of_sets.reader, alike.pictures, keep=False))
-        of_sets.add_features(HELD_OUT, features.of_set(of_sets.reader, held_out.spread(as_many).pictures, keep=True))
-        of_model += of_sets.numbers("model")
-        of_held_out += of_sets.numbers(HELD_OUT)
-    _keep(run, model, judge, drawn, classes, f"classifier/{behind}")
+    classifier = _classifier(sets.real, len(classes), model.device, options) if classes else None
+    if classifier:
+        for name, value, reference in _classifier_metrics(names, classifier, sets, model, classes, options):
+            of_model.append(Score(f"{name}/classifier/{protocol}", value))
+            of_held_out.append(Score(f"{name}/classifier/{protocol}", reference))
+    set_distances = [name for name in names if name in SET_DISTANCES]
+    for distance in open_set_distances(
+        set_distances, lambda: sets.real.subset(MAX_IMAGES).images, "-training", protocol, options
+    ):
+        held_out_images = sets.held_out.subset(_match_count(sets.real, sets.held_out)).images
+        distance.add_features("model", features.extract(distance.reader, sets.matched.images, keep=False))
+        distance.add_features(HELD_OUT, features.extract(distance.reader, held_out_images, keep=True))
+        of_model += distance.scores("model")
+        of_held_out += distance.scores(HELD_OUT)
+    _save(run, model, classifier, sets.generated, classes, f"classifier/{protocol}")
     return [
-        {"step": model.step, "split": "drawn", "count": len(drawn), "who": "model", **as_line(of_model)},
-        {"step": model.step, "count": len(held_out), "who": HELD_OUT, **as_line(of_held_out)},
+        {"step": model.step, "split": "drawn", "count": len(sets.generated), "who": "model", **as_line(of_model)},
+        {"step": model.step, "count": len(sets.held_out), "who": HELD_OUT, **as_line(of_held_out)},
     ]
 
 
-def _sources(run: Run, place: DataPaths, sources: list[Dataset]) -> tuple[Dataset, Dataset]:
-    """The training pictures and the held-out ones."""
-    channels = (run.settings.channels_a, run.settings.channels_b)
-    training = layouts.find(METHODS[run.method].data, place, "train", channels)
+def _datasets(run: Run, paths: DataPaths, datasets: list[Dataset]) -> tuple[Dataset, Dataset]:
+    """The training set and the held-out set."""
+    training = layouts.find(METHODS[run.method].data, paths, "train", run.settings.specs)
     if not training:
-        raise ValueError(f"{place}: has no training pictures to compare with; give the data that the run learnt from")
-    return training[0], sources[0]
+        raise ValueError(f"{paths}: has no training pictures to compare with; give the data that the run learnt from")
+    return training[0], datasets[0]
 
 
-def _chosen(run: Run, place: DataPaths, model: Model, in_classes: bool, options: EvalOptions) -> list[str]:
-    """The names of the metrics to measure; a `ValueError` for those that these pictures or this model do not allow."""
+def _select(run: Run, paths: DataPaths, model: Model, has_classes: bool, options: EvalOptions) -> list[str]:
+    """Names of the metrics to measure; a `ValueError` for those that this data or this model does not allow."""
     if options.baselines:
         raise ValueError("--baselines: the held-out pictures are always measured beside the drawn ones; leave it out")
-    if not in_classes and (read := [name for name in options.names or () if name in METRICS]):
+    if not has_classes and (classified := [name for name in options.names or () if name in METRICS]):
         raise ValueError(
-            f"--metrics {read[0]}: the pictures in {place} are in no classes, and a classifier of them measures that; put "
-            "those of each class into a folder of its own, or leave it out"
+            f"--metrics {classified[0]}: the pictures in {paths} are in no classes, and a classifier of them measures "
+            "that; put those of each class into a folder of its own, or leave it out"
         )
-    by_classifier = METRICS if model.translator.classes else METRICS[len(OF_LABELS) :]
-    there = [*(by_classifier if in_classes else ()), *OF_SETS]
-    return options.select_metrics(there, there, run.path)
+    by_classifier = METRICS if model.translator.classes else METRICS[len(LABEL_METRICS) :]
+    set_distances = SET_DISTANCES if run.settings.channels_a in (1, 3) else ()
+    available = [*(by_classifier if has_classes else ()), *set_distances]
+    return options.select_metrics(available, available, run.path)
 
 
 def _require_classes(
-    run: Run, place: DataPaths, split: str, model: Model, classes: Sequence[str], held_out: Dataset
+    run: Run, paths: DataPaths, split: str, model: Model, classes: Sequence[str], held_out: Dataset
 ) -> None:
-    """Raises a `ValueError` when a classifier of these classes cannot read what is drawn or held out."""
+    """Raises a `ValueError` for a class of the model or of the held-out set that the training set does not have."""
     assert isinstance(held_out, LabelledDataset)
-    for known, of, remedy in (
+    for names, subject, remedy in (
         (model.translator.classes, run.path, "give the pictures that the run learnt from"),
-        (held_out.classes, f"{place}, {split}", "add such pictures to those of the training, or move these away"),
+        (held_out.classes, f"{paths}, {split}", "add such pictures to those of the training, or move these away"),
     ):
-        if strange := [name for name in known if name not in classes]:
+        if unknown := [name for name in names if name not in classes]:
             raise ValueError(
-                f"{of}: {strange[0]} is no class of the training pictures in {place}, which are in "
+                f"{subject}: {unknown[0]} is no class of the training pictures in {paths}, which are in "
                 f"{', '.join(classes)}; {remedy}"
             )
 
 
-@dataclass(frozen=True)
-class _Set:
-    """Pictures, uint8 `[N, C, H, W]`, and the numbers of their classes, int64 `[N]`."""
-
-    pictures: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def spread(self, count: int) -> "_Set":
-        """So many of them at most, spread over all."""
-        rows = spread(count, len(self))
-        return _Set(self.pictures[rows], self.labels[rows])
+# ---- sets of images
 
 
-def _evenly(count: int, labels: Sequence[str | None]) -> dict[str | None, int]:
-    """How many pictures of each label make up `count`, one of each at least.
+def _load_sets(
+    run: Run, model: Model, training: Dataset, held_out: Dataset, classes: Sequence[str], options: EvalOptions
+) -> _Sets:
+    real, unseen = (_real_images(dataset, classes, run, options) for dataset in (training, held_out))
+    generated = _generated(model, classes, _even_counts(GENERATED, model.translator.classes or (None,)), options)
+    like_training = _counts_like(real.subset(_match_count(real, unseen)), model, classes)
+    return _Sets(real, unseen, generated, _generated(model, classes, like_training, options))
 
-    >>> _evenly(8, ["a", "b", "c"])
+
+def _match_count(real: _Labelled, held_out: _Labelled) -> int:
+    """The size of the generated and held-out sets whose distances to the training set are compared."""
+    return min(len(held_out), len(real), GENERATED)
+
+
+def _even_counts(count: int, labels: Sequence[str | None]) -> dict[str | None, int]:
+    """Numbers of images by label that add up to `count`, at least one of each.
+
+    >>> _even_counts(8, ["a", "b", "c"])
     {'a': 2, 'b': 3, 'c': 3}
     """
     ends = [n * count // len(labels) for n in range(len(labels) + 1)]
     return {label: max(b - a, 1) for label, (a, b) in zip(labels, pairwise(ends), strict=True)}
 
 
-def _as(real: _Set, model: Model, classes: Sequence[str]) -> dict[str | None, int]:
-    """As many pictures of each label as there are real ones."""
+def _counts_like(real: _Labelled, model: Model, classes: Sequence[str]) -> dict[str | None, int]:
+    """The number of real images of each label."""
     if not classes or not model.translator.classes:
-        return _evenly(len(real), model.translator.classes or (None,))
-    counts = Counter(classes[number] for number in real.labels.tolist())
+        return _even_counts(len(real), model.translator.classes or (None,))
+    counts = Counter(classes[label] for label in real.labels.tolist())
     return {label: counts[label] for label in model.translator.classes}
 
 
-def _looked_at(source: Dataset, classes: Sequence[str], run: Run, options: EvalOptions) -> _Set:
-    """The pictures of a source at the training size, LEARNT_FROM of them at most; label 0 where there are no classes."""
-    [store] = open_cached([source], run.settings.size, run.settings.fit, memory_gib=0)
-    numbers = {name: number for number, name in enumerate(classes)}
-    rows = spread(LEARNT_FROM, len(store))
-    seen = []
-    said = options.progress_of("looking at real pictures")
+def _real_images(dataset: Dataset, classes: Sequence[str], run: Run, options: EvalOptions) -> _Labelled:
+    """The images of a dataset at the training size, at most MAX_REAL; label 0 without classes."""
+    [cached] = open_cached([dataset], run.settings.size, run.settings.fit, memory_gib=0)
+    label_of = {name: label for label, name in enumerate(classes)}
+    rows = evenly_spaced(MAX_REAL, len(cached))
+    images = []
+    progress = options.progress_of("looking at real pictures")
     for done, row in enumerate(rows, start=1):
-        seen.append(store.get(row))
-        if said:
-            said(done, len(rows))
-    labels = [numbers[source.names[row]] if numbers and isinstance(source, LabelledDataset) else 0 for row in rows]
-    return _Set(torch.stack(seen), torch.tensor(labels))
+        images.append(cached.get(row))
+        if progress:
+            progress(done, len(rows))
+    labels = [label_of[dataset.names[row]] if classes and isinstance(dataset, LabelledDataset) else 0 for row in rows]
+    return _Labelled(torch.stack(images), torch.tensor(labels))
 
 
-def _drawn(model: Model, classes: Sequence[str], counts: Mapping[str | None, int], options: EvalOptions) -> _Set:
-    """So many pictures of each label, as a file would hold them."""
-    drawn, labels = list[Tensor](), list[int]()
-    total, said = sum(counts.values()), options.progress_of("drawing pictures")
+def _generated(
+    model: Model, classes: Sequence[str], counts: Mapping[str | None, int], options: EvalOptions
+) -> _Labelled:
+    """Generated images of each label, as many as `counts` says, rounded to 8 bits."""
+    images, labels = list[Tensor](), list[int]()
+    total, progress = sum(counts.values()), options.progress_of("drawing pictures")
     for label, count in counts.items():
         for y in model.generate(label, count) if count else ():
-            drawn.append(as_bytes(y))
+            images.append(as_bytes(y))
             labels.append(classes.index(label) if label in classes else 0)
-            if said:
-                said(len(drawn), total)
-    return _Set(torch.stack(drawn), torch.tensor(labels))
+            if progress:
+                progress(len(images), total)
+    return _Labelled(torch.stack(images), torch.tensor(labels))
 
 
-def _judge(real: _Set, classes: int, device: torch.device, options: EvalOptions) -> Classifier:
-    """The classifier that has learnt from these real pictures, now or at an earlier evaluation."""
-    of_each = [real.pictures[real.labels == label] for label in range(classes)]
-    name = f"classifier-{cache.digest(f'{EPOCHS} {LEAST_STEPS} {BATCH} {LR}', *of_each)}"
+# ---- classifiers
 
-    def taught() -> dict[str, Tensor]:
-        said = options.progress_of("the classifier learns from real pictures")
-        return dict(_taught(real, classes, device, said).cpu().state_dict())
 
-    _, channels, size, _ = real.pictures.shape
+def _classifier(real: _Labelled, classes: int, device: torch.device, options: EvalOptions) -> Classifier:
+    """A classifier trained on these real images, now or by an earlier evaluation."""
+    by_class = [real.images[real.labels == label] for label in range(classes)]
+    name = f"classifier-{digest(f'{EPOCHS} {MIN_STEPS} {TRAIN_BATCH_SIZE} {LR}', *by_class)}"
+
+    def train() -> dict[str, Tensor]:
+        progress = options.progress_of("the classifier learns from real pictures")
+        return dict(_trained_classifier(real, classes, device, progress).cpu().state_dict())
+
+    _, channels, size, _ = real.images.shape
     with torch.random.fork_rng():
-        judge = Classifier(channels, size=size, classes=classes)
-    judge.load_state_dict(cache.kept(name, taught))
-    return judge.to(device).eval()
+        classifier = Classifier(channels, size=size, classes=classes)
+    classifier.load_state_dict(cached(name, train))
+    return classifier.to(device).eval()
 
 
-def _taught(
-    training: _Set, classes: int, device: torch.device, progress: Callable[[int, int], None] | None
+def _trained_classifier(
+    training: _Labelled, classes: int, device: torch.device, progress: Callable[[int, int], None] | None
 ) -> Classifier:
-    """A classifier that has learnt from these pictures alone; the same one each time."""
-    _, channels, size, _ = training.pictures.shape
-    steps = max(EPOCHS * len(training) // BATCH, LEAST_STEPS)
+    """A classifier trained on these images alone, with a fixed seed."""
+    _, channels, size, _ = training.images.shape
+    steps = max(EPOCHS * len(training) // TRAIN_BATCH_SIZE, MIN_STEPS)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         classifier = Classifier(channels, size=size, classes=classes).to(device)
         optimizer = torch.optim.Adam(classifier.parameters(), fused=True)
 
-        def loss(rows: Tensor) -> Tensor:
-            logits = classifier(from_bytes(training.pictures[rows].to(device)))
-            return F.cross_entropy(logits, training.labels[rows].to(device))
+        def loss_of(indices: Tensor) -> Tensor:
+            logits = classifier(from_bytes(training.images[indices].to(device)))
+            return F.cross_entropy(logits, training.labels[indices].to(device))
 
-        learn(optimizer, loss, len(training), steps=steps, batch=BATCH, lr=LR, progress=progress)
+        fit(optimizer, loss_of, len(training), steps=steps, batch_size=TRAIN_BATCH_SIZE, lr=LR, progress=progress)
     return classifier.eval()
 
 
 @torch.inference_mode()
-def _read(network: nn.Module, given: _Set) -> Tensor:
-    """What a network says of the pictures, `[N, ...]` on the CPU."""
+def _run(network: nn.Module, images: Tensor) -> Tensor:
+    """A network's outputs for images, uint8 `[N, C, H, W]` -> `[N, ...]` on the CPU."""
     device = next(network.parameters()).device
-    return torch.cat([network(from_bytes(some.to(device))).cpu() for some in torch.split(given.pictures, AT_ONCE)])
+    return torch.cat([network(from_bytes(batch.to(device))).cpu() for batch in torch.split(images, BATCH_SIZE)])
 
 
-def _accuracy(classifier: Classifier, given: _Set) -> float:
-    return (_read(classifier, given).argmax(dim=1) == given.labels).double().mean().item()
+def _accuracy(classifier: Classifier, images: _Labelled) -> float:
+    return (_run(classifier, images.images).argmax(dim=1) == images.labels).double().mean().item()
 
 
-def _by_classifier(
-    chosen: Sequence[str],
-    judge: Classifier,
-    real: _Set,
-    held_out: _Set,
-    drawn: _Set,
-    alike: _Set,
+def _classifier_metrics(
+    names: Sequence[str],
+    classifier: Classifier,
+    sets: _Sets,
     model: Model,
     classes: Sequence[str],
     options: EvalOptions,
 ) -> Iterator[tuple[str, float, float]]:
-    """Each metric that a classifier reads, of drawn pictures and of the held-out ones."""
-    for name in chosen:
+    """Each of the metrics that need a classifier: its name, its value for generated images and for held-out ones."""
+    for name in names:
         if name == "label-accuracy":
-            yield name, _accuracy(judge, drawn), _accuracy(judge, held_out)
+            yield name, _accuracy(classifier, sets.generated), _accuracy(classifier, sets.held_out)
         elif name == "classification-accuracy-score":
-            lessons = _drawn(model, classes, _as(real, model, classes), options)
-            said = options.progress_of("another one learns from drawn pictures")
-            pupil = _taught(lessons, len(classes), model.device, said)
-            yield name, _accuracy(pupil, held_out), _accuracy(judge, held_out)
+            lessons = _generated(model, classes, _counts_like(sets.real, model, classes), options)
+            progress = options.progress_of("another one learns from drawn pictures")
+            student = _trained_classifier(lessons, len(classes), model.device, progress)
+            yield name, _accuracy(student, sets.held_out), _accuracy(classifier, sets.held_out)
         elif name == "frechet-distance":
-            of_real = _read(judge.features, real)
-            of_drawn, of_held_out = (
-                metrics.frechet_distance(_read(judge.features, some), of_real)
-                for some in (alike, held_out.spread(len(alike)))
+            real = _run(classifier.features, sets.real.images)
+            count = len(sets.matched)
+            of_generated, of_held_out = (
+                metrics.frechet_distance(_run(classifier.features, images.images), real)
+                for images in (sets.matched, sets.held_out.subset(count))
             )
-            yield f"{name}/{len(alike)}", of_drawn, of_held_out
+            yield f"{name}/{count}", of_generated, of_held_out
 
 
-def _keep(
-    run: Run, model: Model, judge: Classifier | None, drawn: _Set, real_classes: Sequence[str], specification: str
+def _save(
+    run: Run,
+    model: Model,
+    classifier: Classifier | None,
+    generated: _Labelled,
+    real_classes: Sequence[str],
+    protocol: str,
 ) -> None:
-    """The first of the pictures of each class, with the probability of their label where there is a classifier."""
+    """Saves the first images of each class, with the probability of their label if there is a classifier."""
     classes = model.translator.classes
-    probabilities = _read(judge, drawn).softmax(dim=1) if judge else None
-    most = KEPT // len(classes) or 1 if classes else KEPT
-    numbers = Counter[int]()
+    probabilities = _run(classifier, generated.images).softmax(dim=1) if classifier else None
+    most = SAVED // len(classes) or 1 if classes else SAVED
+    counts = Counter[int]()
     results = Results(run.path / "results" / "drawn")
-    for row, label in enumerate(drawn.labels.tolist()):
-        number = numbers[label]
+    for row, label in enumerate(generated.labels.tolist()):
+        number = counts[label]
         if number < most:
             name = f"{number:05d}"
-            of_label = {}
+            values = {}
             if probabilities is not None and classes:
                 name = f"{real_classes[label]}/{name}"
-                of_label = {f"label-probability/{specification}": probabilities[row, label].item()}
-            results.add(name, {"output": from_bytes(drawn.pictures[row])}, of_label)
-        numbers[label] += 1
+                values = {f"label-probability/{protocol}": probabilities[row, label].item()}
+            results.add(name, {"output": from_bytes(generated.images[row])}, values)
+        counts[label] += 1
     results.finish()

@@ -1,7 +1,7 @@
-"""Translations into label maps or out of them: can one read in what was made what the labels say?
+"""Metrics for translations from or into label maps: are the pixels of the output of the classes that the labels give?
 
-Out of labels: the FCN score (Isola et al. 2017, section 4.1), by a segmenter that learnt from the real pairs and not by
-anyone's weights; beside it stands what it reads in the real photographs. Into labels: the colours are read as they are.
+From labels: the FCN score (Isola et al. 2017, section 4.1), by a segmenter trained on the real pairs instead of downloaded
+weights; its score on the real photographs is reported next to it. Into labels: colours are read as classes directly.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,78 +16,78 @@ from diptych.images.files import as_bytes
 from diptych.images.label_maps import classes_of, palette_of
 from diptych.metrics.segmentation import confusion, per_pixel_accuracy, score
 
-OF_LABEL_MAPS = ("per-pixel-accuracy", "per-class-accuracy", "class-iou")
-LEARNT_FROM = 2000  # pairs at most, spread over all
-LOOKED_AT = 200  # of them at most, to tell whether there are label maps at all
+LABEL_MAP_METRICS = ("per-pixel-accuracy", "per-class-accuracy", "class-iou")
+MAX_TRAINING_PAIRS = 2000  # evenly spaced
+PROBE_PAIRS = 200  # pairs at most that decide whether the data has label maps
 
 
 class LabelMapScore:
-    """How many pixels are read as what the labels say they are."""
+    """Accuracy of the classes read from the outputs, against the classes of the label maps."""
 
     def __init__(
         self,
         names: Sequence[str],
-        read: Callable[[Tensor], Tensor],
-        true: Callable[[dict[str, Tensor]], Tensor],
+        predict: Callable[[Tensor], Tensor],
+        truth: Callable[[dict[str, Tensor]], Tensor],
         classes: int,
-        specification: str,
+        protocol: str,
     ) -> None:
-        """`read` tells the classes in pictures, uint8 `[B, C, H, W]` -> `[B, H, W]`, and `true` those of a batch."""
-        self.names, self.read, self.true, self.classes, self.specification = names, read, true, classes, specification
+        """`predict` gives the classes in images, uint8 `[B, C, H, W]` -> `[B, H, W]`, `truth` the true ones of a batch."""
+        self.names, self.predict, self.truth, self.classes, self.protocol = names, predict, truth, classes, protocol
         self.matrices: dict[str, Tensor] = {}
 
-    def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
-        """The accuracy of each picture by itself."""
-        of_each = [
-            confusion(found, true, self.classes)
-            for found, true in zip(self.read(as_bytes(outputs)), self.true(batch), strict=True)
+    def add(self, system: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+        """The per-image accuracy."""
+        per_image = [
+            confusion(predicted, true, self.classes)
+            for predicted, true in zip(self.predict(as_bytes(outputs)), self.truth(batch), strict=True)
         ]
-        self.matrices[who] = self.matrices.get(who, torch.zeros(())) + torch.stack(of_each).sum(0)
+        self.matrices[system] = self.matrices.get(system, torch.zeros(())) + torch.stack(per_image).sum(0)
         name = "per-pixel-accuracy"
-        return {f"{name}/{self.specification}": list(map(per_pixel_accuracy, of_each))} if name in self.names else {}
+        return {f"{name}/{self.protocol}": list(map(per_pixel_accuracy, per_image))} if name in self.names else {}
 
-    def numbers(self, who: str) -> list[Score]:
-        """Of all pixels together."""
-        if who not in self.matrices:
+    def scores(self, system: str) -> list[Score]:
+        """The scores over all pixels of all images."""
+        if system not in self.matrices:
             return []
-        found = score(self.matrices[who].long())
-        return [Score(f"{name}/{self.specification}", found[name]) for name in OF_LABEL_MAPS if name in self.names]
+        values = score(self.matrices[system].long())
+        return [Score(f"{name}/{self.protocol}", values[name]) for name in LABEL_MAP_METRICS if name in self.names]
 
 
 def open_label_maps(
-    names: Sequence[str], training: Callable[[int], tuple[Tensor, Tensor]], behind: str, options: EvalOptions
+    names: Sequence[str], training: Callable[[int], tuple[Tensor, Tensor]], protocol: str, options: EvalOptions
 ) -> list[LabelMapScore]:
-    """What measures these metrics on pairs like those of the training; none where neither side is a label map.
+    """The measure of these metrics for data like the training pairs; empty if neither side is a label map.
 
-    `training` gives x and y, uint8 `[N, C, S, S]`, of so many of its pairs at most. Most pairs have no label map, which a
-    few of them tell.
+    `training(most)` loads at most `most` pairs, x and y, uint8 `[N, C, S, S]`. Most data sets have no label maps, and a
+    few pairs are enough to see that.
     """
-    x, y = training(LOOKED_AT)
+    x, y = training(PROBE_PAIRS)
     if palette_of(y) is not None or palette_of(x) is not None:
-        x, y = training(LEARNT_FROM)
+        x, y = training(MAX_TRAINING_PAIRS)
     if (palette := palette_of(y)) is not None:
         colours = palette
         return [
             LabelMapScore(
                 names,
-                lambda pictures: classes_of(pictures, colours),
+                lambda images: classes_of(images, colours),
                 lambda batch: classes_of(as_bytes(batch["y"]), colours),
                 len(colours),
-                f"as-drawn/{len(colours)}-classes/{behind}",
+                f"as-drawn/{len(colours)}-classes/{protocol}",
             )
         ]
     if (palette := palette_of(x)) is not None:
         colours = palette
-        segmenter = segmentation.taught(
+        segmenter = segmentation.trained_segmenter(
             y, x, colours, options.torch_device, options.progress_of("a segmenter learns from the training pairs")
         )
         return [
             LabelMapScore(
                 names,
-                lambda pictures: segmentation.read(segmenter, pictures),
+                lambda images: segmentation.segment(segmenter, images),
                 lambda batch: classes_of(as_bytes(batch["x"]), colours),
                 len(colours),
-                f"segmenter/{len(colours)}-classes/{behind}",
+                f"segmenter/{len(colours)}-classes/{protocol}",
             )
         ]
     if options.names is not None:

@@ -1,4 +1,7 @@
-"""Ways to tell how good pictures are. Each is fed batch by batch, apart for every one who answers."""
+"""Measures of image quality. Each is fed batch by batch and keeps the outputs of every system apart.
+
+A system is anything that makes images: the model, a snapshot, a baseline, or the held-out images themselves.
+"""
 
 import math
 from collections import Counter
@@ -9,73 +12,73 @@ import torch
 from torch import Tensor
 
 from diptych import metrics
-from diptych.data.loaders import spread
+from diptych.data.loaders import evenly_spaced
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Score
 from diptych.images.files import as_bytes
 from diptych.metrics import features
-from diptych.metrics.features import Features, Pictures
+from diptych.metrics.features import Features, Images
 from diptych.metrics.weights import MissingWeightsError
 
-OF_SETS = {"fid": 2, "kid": 3, "mifid": 2, "precision": 4, "recall": 4}
-"""Metrics of a set of pictures beside a set of real ones, and how many each takes of both."""
-READ = 10_000  # pictures of a set at most, spread over all
+SET_DISTANCES = {"fid": 2, "kid": 3, "mifid": 2, "precision": 4, "recall": 4}
+"""Metrics that compare a set of images with a set of real ones, and the smallest size of both sets."""
+MAX_IMAGES = 10_000  # of a set, evenly spaced
 HELD_OUT = "held-out pictures"
 
 
-class Spread:
-    """Some of `count` pictures, uint8 `[C, H, W]`: `most`, spread over all, loaded whenever they are gone through.
+class EvenSubset:
+    """At most `most` of `count` images, uint8 `[C, H, W]`, evenly spaced and loaded anew in every pass.
 
-    >>> len(Spread(lambda place: torch.zeros(3, 8, 8, dtype=torch.uint8), 70_000))
+    >>> len(EvenSubset(lambda index: torch.zeros(3, 8, 8, dtype=torch.uint8), 70_000))
     10000
     """
 
-    def __init__(self, load: Callable[[int], Tensor], count: int, most: int = READ) -> None:
-        self.load, self.places = load, spread(most, count)
+    def __init__(self, load: Callable[[int], Tensor], count: int, most: int = MAX_IMAGES) -> None:
+        self.load, self.indices = load, evenly_spaced(most, count)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def __iter__(self) -> Iterator[Tensor]:
-        return map(self.load, self.places)
+        return map(self.load, self.indices)
 
 
 class Measure(Protocol):
-    """One way to tell how good answers are."""
+    """One measure of image quality."""
 
-    def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
-        """Takes in what someone made of a batch, `[B, C, H, W]`; gives the numbers of each picture, where it has such."""
+    def add(self, system: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+        """Adds a system's outputs for a batch, `[B, C, H, W]`; returns the per-image values, if the measure has any."""
 
-    def numbers(self, who: str) -> list[Score]:
-        """What came of all that someone made."""
+    def scores(self, system: str) -> list[Score]:
+        """The scores of all outputs of a system."""
 
 
 class PerImage:
-    """Each picture against its target, and the mean over all."""
+    """Per-image metrics against the target, averaged over all images."""
 
-    def __init__(self, names: Sequence[str], specification: str, options: EvalOptions) -> None:
+    def __init__(self, names: Sequence[str], protocol: str, options: EvalOptions) -> None:
         self.options = options
-        self.measured: dict[str, Callable[[Tensor, dict[str, Tensor]], Tensor]] = {}
+        self.metrics: dict[str, Callable[[Tensor, dict[str, Tensor]], Tensor]] = {}
         for name in names:
             if name == "lpips":
                 try:
-                    self.measured[f"lpips/alexnet-0.1/{specification}"] = options.perceptual
+                    self.metrics[f"lpips/alexnet-0.1/{protocol}"] = options.perceptual
                 except MissingWeightsError as error:
                     options.note_missing([name], error)
             else:
-                self.measured[f"{name}/{specification}"] = _compared(name)
+                self.metrics[f"{name}/{protocol}"] = _metric(name)
         self.values: dict[str, dict[str, list[float]]] = {}
 
-    def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
-        """The numbers of each picture; not a number where it is too small for a metric."""
-        of_each = {name: measure(outputs, batch).tolist() for name, measure in self.measured.items()}
-        for name, values in of_each.items():
-            self.values.setdefault(who, {}).setdefault(name, []).extend(values)
-        return of_each
+    def add(self, system: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+        """The per-image values; NaN if an image is too small for a metric."""
+        per_image = {name: metric(outputs, batch).tolist() for name, metric in self.metrics.items()}
+        for name, values in per_image.items():
+            self.values.setdefault(system, {}).setdefault(name, []).extend(values)
+        return per_image
 
-    def numbers(self, who: str) -> list[Score]:
-        """The means; none where a picture has no such number."""
-        means = [Score(name, sum(values) / len(values)) for name, values in self.values.get(who, {}).items()]
+    def scores(self, system: str) -> list[Score]:
+        """The means, without those of metrics that are NaN for an image."""
+        means = [Score(name, sum(values) / len(values)) for name, values in self.values.get(system, {}).items()]
         for mean in means:
             if math.isnan(mean.value):
                 self.options.note_missing(
@@ -84,74 +87,74 @@ class PerImage:
         return [mean for mean in means if not math.isnan(mean.value)]
 
 
-def _compared(name: str) -> Callable[[Tensor, dict[str, Tensor]], Tensor]:
+def _metric(name: str) -> Callable[[Tensor, dict[str, Tensor]], Tensor]:
     return lambda outputs, batch: metrics.compare(name, outputs, batch)
 
 
 class SetDistance:
-    """All pictures together beside real ones, by what a network sees in them."""
+    """Distances between all outputs of a system and a set of real images, in the features of a network."""
 
     def __init__(
-        self, names: Sequence[str], reader: Features, real: Tensor, against: str, options: EvalOptions
+        self, names: Sequence[str], reader: Features, real: Tensor, protocol: str, options: EvalOptions
     ) -> None:
-        """`real` are the features of the real pictures, and `against` says what these are, and how they were read."""
-        self.names, self.reader, self.real, self.against, self.options = names, reader, real, against, options
-        self.seen: dict[str, list[Tensor]] = {}
+        """`real` are the features of the real images; `protocol` names these images and their size."""
+        self.names, self.reader, self.real, self.protocol, self.options = names, reader, real, protocol, options
+        self.features: dict[str, list[Tensor]] = {}
         self.counts = Counter[str]()
         self.selected: Collection[int] | None = None
-        """The numbers of the pictures that are taken of everyone who answers; None takes all."""
+        """Indices of the outputs to use, the same for every system; None for all."""
 
-    def add(self, who: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
-        """Reads those that are taken as a file would hold them; a single picture has no number."""
-        first = self.counts[who]
-        self.counts[who] += len(outputs)
+    def add(self, system: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+        """Extracts features of the selected outputs, rounded to 8 bits. Returns nothing per image."""
+        first = self.counts[system]
+        self.counts[system] += len(outputs)
         rows = [row for row in range(len(outputs)) if self.selected is None or first + row in self.selected]
         if rows:
-            self.add_features(who, self.reader.read(as_bytes(outputs[rows])))
+            self.add_features(system, self.reader.read(as_bytes(outputs[rows])))
         return {}
 
-    def add_features(self, who: str, seen: Tensor) -> None:
-        """Takes in what was seen before, `[N, D]`."""
-        self.seen.setdefault(who, []).append(seen)
+    def add_features(self, system: str, rows: Tensor) -> None:
+        """Adds features that are already extracted, `[N, D]`."""
+        self.features.setdefault(system, []).append(rows)
 
-    def numbers(self, who: str) -> list[Score]:
-        """The distances to the real pictures."""
-        if who not in self.seen:
+    def scores(self, system: str) -> list[Score]:
+        """The distances to the real images."""
+        if system not in self.features:
             return []
-        seen = torch.cat(self.seen[who])
-        fewest = min(len(seen), len(self.real))
-        few = [name for name in self.names if fewest < OF_SETS[name]]
-        for name in few:
-            self.options.note_missing([name], f"takes {OF_SETS[name]} pictures or more, of {who} and of real ones")
-        behind = f"{self.reader.protocol}/{len(seen)}-{self.against}"
-        return [
-            Score(f"{name}/{behind}", *found)
-            for name, found in distances([name for name in self.names if name not in few], seen, self.real).items()
-        ]
+        outputs = torch.cat(self.features[system])
+        smaller = min(len(outputs), len(self.real))
+        too_small = [name for name in self.names if smaller < SET_DISTANCES[name]]
+        for name in too_small:
+            self.options.note_missing(
+                [name], f"takes {SET_DISTANCES[name]} pictures or more, of {system} and of real ones"
+            )
+        protocol = f"{self.reader.protocol}/{len(outputs)}-{self.protocol}"
+        values = distances([name for name in self.names if name not in too_small], outputs, self.real)
+        return [Score(f"{name}/{protocol}", *value) for name, value in values.items()]
 
 
-def distances(names: Iterable[str], seen: Tensor, real: Tensor) -> dict[str, tuple[float, float | None]]:
-    """Metrics of sets of features, each with its standard error where it has one."""
-    found: dict[str, tuple[float, float | None]] = {}
+def distances(names: Iterable[str], outputs: Tensor, real: Tensor) -> dict[str, tuple[float, float | None]]:
+    """Distances between two sets of features, each with its standard error (None for a metric without one)."""
+    values: dict[str, tuple[float, float | None]] = {}
     wanted = set(names)
     if "fid" in wanted:
-        found["fid"] = metrics.frechet_distance(seen, real), None
+        values["fid"] = metrics.frechet_distance(outputs, real), None
     if "kid" in wanted:
-        found["kid"] = metrics.kernel_distance(seen, real)
+        values["kid"] = metrics.kernel_distance(outputs, real)
     if "mifid" in wanted:
-        found["mifid"] = metrics.memorisation_informed(seen, real), None
+        values["mifid"] = metrics.memorisation_informed(outputs, real), None
     if wanted & {"precision", "recall"}:
-        precision, recall = metrics.precision_recall(seen, real)
-        found |= {"precision": (precision, None), "recall": (recall, None)}
-    return {name: value for name, value in found.items() if name in wanted}
+        precision, recall = metrics.precision_recall(outputs, real)
+        values |= {"precision": (precision, None), "recall": (recall, None)}
+    return {name: value for name, value in values.items() if name in wanted}
 
 
-def open_sets(
-    names: Sequence[str], real: Callable[[], Pictures], which: str, behind: str, options: EvalOptions
+def open_set_distances(
+    names: Sequence[str], real: Callable[[], Images], reference: str, protocol: str, options: EvalOptions
 ) -> list[SetDistance]:
-    """The measure of these metrics beside real pictures; none where there is no network to see them.
+    """The measure of these metrics against a set of real images; empty without weights for the feature network.
 
-    `which` says what the real pictures are ("-training"), and `behind` how large all pictures are.
+    `reference` names the real images in the specification ("-training"), and `protocol` the size of all images.
     """
     if not names:
         return []
@@ -160,5 +163,5 @@ def open_sets(
     except MissingWeightsError as error:
         options.note_missing(names, error)
         return []
-    of_real = features.of_set(reader, real(), keep=True, progress=options.progress_of("reading real pictures"))
-    return [SetDistance(names, reader, of_real, f"vs-{len(of_real)}{which}/{behind}", options)]
+    rows = features.extract(reader, real(), keep=True, progress=options.progress_of("reading real pictures"))
+    return [SetDistance(names, reader, rows, f"vs-{len(rows)}{reference}/{protocol}", options)]

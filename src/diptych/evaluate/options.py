@@ -1,4 +1,4 @@
-"""What to measure and how, with the networks that it takes, where their weights are found."""
+"""The options of an evaluation, and the networks that its metrics use."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class EvalOptions:
     missing: dict[str, str] = field(default_factory=dict)
 
     def select_metrics(self, available: Sequence[str], usual: Sequence[str], subject: object) -> list[str]:
-        """The names asked for, or the usual ones; a `ValueError` for one that is not available."""
+        """The given names, by default the usual ones; a `ValueError` for one that is not available."""
         if unknown := [name for name in self.names or () if name not in available]:
             raise ValueError(
                 f"--metrics {unknown[0]}: there is no such metric for {subject}; there are: {', '.join(available)}"
@@ -76,7 +76,9 @@ class EvalOptions:
         def measure(outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
             if min(outputs.shape[2:]) < lpips.SMALLEST:
                 return torch.full((len(outputs),), torch.nan)
-            output, target = (metrics.as_seen(images).to(self.torch_device) * 2 - 1 for images in (outputs, batch["y"]))
+            output, target = (
+                metrics.quantized(images).to(self.torch_device) * 2 - 1 for images in (outputs, batch["y"])
+            )
             distances: Tensor = network(output, target)
             return distances.cpu()
 

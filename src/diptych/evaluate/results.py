@@ -1,4 +1,4 @@
-"""The folder of one evaluation: single pictures, thumbnails, the numbers of each."""
+"""The results folder of one evaluation: images, thumbnails and per-image metrics."""
 
 import json
 import shutil
@@ -10,54 +10,55 @@ from torch import Tensor
 
 from diptych.images.files import encode, from_tensor, merge
 from diptych.images.geometry import resize
+from diptych.images.spec import viewable
 
 THUMBNAIL_HEIGHT = 96
 
 Progress = Callable[[str, int, int], None]
-"""Told who or what is being measured, how much of it is done, and how much there is."""
+"""Called with the name of a task, the amount done, and the total."""
 
 
 class Score(NamedTuple):
-    """One result: its specification, its value, and the standard error where it has one."""
+    """One result: its specification, its value, and its standard error (None for a metric without one)."""
 
     name: str
     value: float
     error: float | None = None
 
 
-def as_line(numbers: Sequence[Score]) -> dict[str, Any]:
-    """Numbers as they stand in a line of `metrics.jsonl`."""
-    errors = {number.name: number.error for number in numbers if number.error is not None}
-    values = {number.name: number.value for number in numbers}
+def as_line(scores: Sequence[Score]) -> dict[str, Any]:
+    """Scores in the form of a line of `metrics.jsonl`."""
+    errors = {score.name: score.error for score in scores if score.error is not None}
+    values = {score.name: score.value for score in scores}
     return {"metrics": values, **({"standard-error": errors} if errors else {})}
 
 
 class Results:
-    """The results at `folder`; they are there when they are whole, and older ones go only then."""
+    """Writes the results to `folder`; older results stay there until the new ones are complete."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.beside = folder.with_name(f".partial-{folder.name}")
-        shutil.rmtree(self.beside, ignore_errors=True)  # left by an evaluation that was stopped
-        self.beside.mkdir(parents=True)
+        self.partial = folder.with_name(f".partial-{folder.name}")
+        shutil.rmtree(self.partial, ignore_errors=True)  # left by an interrupted evaluation
+        self.partial.mkdir(parents=True)
         self.entries: list[dict[str, Any]] = []
 
-    def add(self, name: str, panels: dict[str, Tensor], numbers: dict[str, float]) -> None:
-        """Keeps the pictures of one result, each `[C, H, W]` in [-1, 1], side by side on its thumbnail, and its numbers."""
-        for panel, picture in panels.items():
-            path = self.beside / panel / f"{name}.png"
+    def add(self, name: str, panels: dict[str, Tensor], values: dict[str, float]) -> None:
+        """Saves the panels of one result, each `[C, H, W]` in [-1, 1], a thumbnail of all of them, and its metrics."""
+        for panel, image in panels.items():
+            path = self.partial / panel / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            encode(from_tensor(picture), path)
+            encode(from_tensor(viewable(image)), path)
         strip = merge(list(panels.values()), columns=len(panels), gap=0)
         width = round(strip.shape[2] * THUMBNAIL_HEIGHT / strip.shape[1])
-        path = self.beside / "thumbnails" / f"{name}.jpg"
+        path = self.partial / "thumbnails" / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         encode(from_tensor(resize(strip, THUMBNAIL_HEIGHT, width)), path)
-        self.entries.append({"name": name, "metrics": numbers, "panels": list(panels)})
+        self.entries.append({"name": name, "metrics": values, "panels": list(panels)})
 
     def finish(self) -> None:
-        """Puts the results in the place of older ones."""
+        """Replaces older results by these."""
         lines = "".join(json.dumps(entry) + "\n" for entry in self.entries)
-        (self.beside / "results.jsonl").write_text(lines, encoding="utf-8")
+        (self.partial / "results.jsonl").write_text(lines, encoding="utf-8")
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.beside.rename(self.folder)
+        self.partial.rename(self.folder)

@@ -11,10 +11,18 @@ from torch import Tensor
 from diptych import metrics
 from diptych.data import layouts
 from diptych.data.datasets import Dataset, PairSide
-from diptych.data.layouts import DataPaths
-from diptych.data.loaders import EvalLoader, open_cached, spread
-from diptych.evaluate.labelmaps import OF_LABEL_MAPS, LabelMapScore, open_label_maps
-from diptych.evaluate.measures import HELD_OUT, OF_SETS, READ, Measure, PerImage, Spread, open_sets
+from diptych.data.loaders import EvalLoader, evenly_spaced, open_cached
+from diptych.data.paths import DataPaths
+from diptych.evaluate.labelmaps import LABEL_MAP_METRICS, LabelMapScore, open_label_maps
+from diptych.evaluate.measures import (
+    HELD_OUT,
+    MAX_IMAGES,
+    SET_DISTANCES,
+    EvenSubset,
+    Measure,
+    PerImage,
+    open_set_distances,
+)
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Progress, Results, as_line
 from diptych.images.files import as_bytes
@@ -29,12 +37,13 @@ from diptych.training.validation import specification
 from diptych.translators.base import Predictor, Translator
 
 BATCH_SIZE = 16
-OPEN_SETS = 3  # that may be in memory at the same time: inputs, targets, and the training set
+RGB_METRICS = ("lpips", *SET_DISTANCES)  # their networks take RGB or grey
+OPEN_SETS = 3  # datasets in memory at the same time: inputs, targets, and the training set
 
 
 @dataclass(frozen=True)
 class _Models:
-    """The models of a run for one direction: the last one, snapshots by name, and the one that leads back."""
+    """The models of a run for one direction: the last one, snapshots by name, and the one of the other direction."""
 
     last: Model
     snapshots: dict[str, Model]
@@ -50,17 +59,17 @@ class _Models:
 def measure(
     run: Run, paths: DataPaths, split: str, datasets: list[Dataset], options: EvalOptions
 ) -> list[dict[str, Any]]:
-    """Measures on `datasets`, which are the images of `split`; gives the lines for `metrics.jsonl`.
+    """Measures on `datasets`, the images of `split`; gives the lines for `metrics.jsonl`.
 
     Images are resized to the training size, without crop or flip. `results/SPLIT/` gets input, output and target of each.
     There is one line for the model, one for each snapshot, and with `baselines` one for each baseline: for pairs the mean
     training target, and the target of the nearest training input (Euclidean, over all pixels); for unpaired images the
-    input as it is, and the mean training image of the other side; for single images what the method knows. Metrics that
-    real images have too get a line for the held-out ones.
+    unchanged input, and the mean training image of the other side; for single images the baselines of the method. Metrics
+    that are defined for real images too get a line for the held-out images.
 
-    A model that translates both ways is measured both ways, or in the `direction` given, in `results/SPLIT-AtoB/` and
-    `results/SPLIT-BtoA/`, with reconstructions and identities. Where no B belongs to an A, there are no targets to compare
-    with, and only distances of sets; side-by-side pairs have targets also where the training took them apart.
+    A model of both directions is measured in both, or in the given `direction`, in `results/SPLIT-AtoB/` and
+    `results/SPLIT-BtoA/`, with reconstructions and identities. Unpaired images have no targets, so only set distances are
+    measured; side-by-side pairs have targets even if the method was trained without using the pairing.
     """
     models = _open_models(run, options)
     names = _select(run, paths, datasets, models[run.settings.direction].last.translator, options)
@@ -76,7 +85,7 @@ def measure(
 
 
 def _open_models(run: Run, options: EvalOptions) -> dict[Direction, _Models]:
-    """Models by direction, that of the training first; a `ValueError` for a direction that there is not."""
+    """Models by direction, the training direction first; a `ValueError` for a direction that the run does not have."""
     method = METHODS[run.method]
     snapshots = {
         name: folder
@@ -130,12 +139,12 @@ def _measure_one_way(
                 one.add(HELD_OUT, batch["y"], batch)
         panels = _panels(batch, {name: outputs[name] for name in ("model", *models.snapshots)}, models.back)
         for row, index in enumerate(indices):
-            values = {name: of_all[row] for name, of_all in per_image["model"].items() if not math.isnan(of_all[row])}
-            results.add(held_out.name(index), {panel: of_all[row] for panel, of_all in panels.items()}, values)
+            values = {name: column[row] for name, column in per_image["model"].items() if not math.isnan(column[row])}
+            results.add(held_out.name(index), {panel: images[row] for panel, images in panels.items()}, values)
     results.finish()
     lines = []
     for system in (*predictors, HELD_OUT):
-        scores = [score for one in measures for score in one.numbers(system)]
+        scores = [score for one in measures for score in one.scores(system)]
         if scores or system in predictors:
             count = len(real if system == HELD_OUT else held_out)
             line: dict[str, Any] = {"step": models.step_of(system), "count": count}
@@ -152,16 +161,22 @@ def _select(
 ) -> list[str]:
     """Names of the metrics to measure; a `ValueError` for those that this data does not allow."""
     settings, method = run.settings, METHODS[run.method]
-    with_targets = [*metrics.PAIRED, *(metrics.IN_HOLES if translator.mask_spec else ()), "lpips"]
-    label_maps = OF_LABEL_MAPS if method.data.has_sides else ()
+    with_targets = [*metrics.PAIRED, *(metrics.HOLE_METRICS if translator.mask_spec else ()), "lpips"]
+    label_maps = LABEL_MAP_METRICS if method.data.has_sides else ()
     usual = [*method.metrics, "lpips", *label_maps] if len(datasets) == 1 else []
     if method.data == DataKind.UNPAIRED:
-        usual += OF_SETS
-    names = options.select_metrics([*with_targets, *OF_SETS, *label_maps], usual, run.path)
-    of_colour = set(options.names or ()) & set(metrics.OF_COLOUR)
-    if of_colour and 1 in (settings.channels_a, settings.channels_b):
-        raise ValueError(f"--metrics {','.join(sorted(of_colour))}: compares colours, and {run.path} has grey pictures")
-    if len(datasets) > 1 and (compared := [name for name in names if name not in OF_SETS]):
+        usual += SET_DISTANCES
+    channels = {settings.channels_a, settings.channels_b}
+    available = [*with_targets, *SET_DISTANCES, *label_maps]
+    if not channels <= {1, 3}:
+        available, usual = ([name for name in names if name not in RGB_METRICS] for names in (available, usual))
+    names = options.select_metrics(available, usual, run.path)
+    colour_metrics = set(options.names or ()) & set(metrics.COLOUR_METRICS)
+    if colour_metrics and channels != {3}:
+        raise ValueError(
+            f"--metrics {','.join(sorted(colour_metrics))}: compares colours, and {run.path} has grey pictures"
+        )
+    if len(datasets) > 1 and (compared := [name for name in names if name not in SET_DISTANCES]):
         raise ValueError(
             f"--metrics {','.join(compared)}: compares with a target, and in {paths} no B belongs to an A; "
             "leave it out, or give side-by-side pairs"
@@ -170,20 +185,19 @@ def _select(
 
 
 def _training(run: Run, paths: DataPaths, names: list[str], options: EvalOptions) -> tuple[list[Dataset], list[str]]:
-    """The training set, if something needs it, and the metrics that can be measured with what there is."""
-    needing = [name for name in names if name in (*OF_SETS, *OF_LABEL_MAPS)]
+    """The training set, if a metric or baseline needs it, and the metrics that can be measured with the available data."""
+    needing = [name for name in names if name in (*SET_DISTANCES, *LABEL_MAP_METRICS)]
     if not needing and not options.baselines:
         return [], names
     try:
-        channels = run.settings.channels_a, run.settings.channels_b
-        found = layouts.find(METHODS[run.method].data, paths, "train", channels)
-        assert found is not None
+        training = layouts.find(METHODS[run.method].data, paths, "train", run.settings.specs)
+        assert training is not None
     except ValueError as error:
         if options.baselines or options.names is not None:
             raise
         options.note_missing(needing, error)
         return [], [name for name in names if name not in needing]
-    return found, names
+    return training, names
 
 
 def _measures(
@@ -191,24 +205,25 @@ def _measures(
 ) -> list[Measure]:
     """The measures of these metrics in one direction; `real` are real images of the output's kind."""
     protocol = specification(held_out.translator, held_out.settings.size)
-    per_image = [name for name in names if name not in (*OF_SETS, *OF_LABEL_MAPS)]
+    per_image = [name for name in names if name not in (*SET_DISTANCES, *LABEL_MAP_METRICS)]
     measures: list[Measure] = [PerImage(per_image, protocol, options)] if per_image else []
 
-    def real_training() -> Spread:
-        images = held_out.like(_side(training, REVERSE[held_out.direction]), READ)
+    def real_training() -> EvenSubset:
+        images = held_out.like(_side(training, REVERSE[held_out.direction]), MAX_IMAGES)
         images.check("training pictures", "", "nothing to compare with", options)
-        return images.targets(READ)
+        return images.targets(MAX_IMAGES)
 
-    of_sets = [name for name in names if name in OF_SETS]
-    for one in open_sets(of_sets, real_training, "-training", protocol, options):
-        count = min(len(held_out), len(real), READ)  # a distance depends on how many there are
-        one.selected = set(spread(count, len(held_out)))
+    set_distances = [name for name in names if name in SET_DISTANCES]
+    for distance in open_set_distances(set_distances, real_training, "-training", protocol, options):
+        count = min(len(held_out), len(real), MAX_IMAGES)  # a set distance depends on the size of the sets
+        distance.selected = set(evenly_spaced(count, len(held_out)))
         progress = options.progress_of(f"reading {HELD_OUT}")
-        one.add_features(HELD_OUT, features.of_set(one.reader, real.targets(count), keep=True, progress=progress))
-        measures.append(one)
-    if of_label_maps := [name for name in names if name in OF_LABEL_MAPS]:
+        rows = features.extract(distance.reader, real.targets(count), keep=True, progress=progress)
+        distance.add_features(HELD_OUT, rows)
+        measures.append(distance)
+    if label_maps := [name for name in names if name in LABEL_MAP_METRICS]:
         pairs = training[0].pairs if isinstance(training[0], PairSide) else training[0]
-        measures += open_label_maps(of_label_maps, held_out.like(pairs).both_sides, protocol, options)
+        measures += open_label_maps(label_maps, held_out.like(pairs).both_sides, protocol, options)
     return measures
 
 
@@ -218,12 +233,12 @@ def _feed(measures: list[Measure], system: str, output: Tensor, batch: dict[str,
 
 
 def _side(datasets: Sequence[Dataset], direction: Direction) -> Dataset:
-    """The dataset that the input of a direction is taken from: the pairs, or the one side."""
+    """The dataset of the inputs of a direction: the pairs, or one side."""
     return datasets[0] if len(datasets) == 1 or direction == "AtoB" else datasets[1]
 
 
 class _Images:
-    """The images of a dataset at the training size, in batches: the translator's inputs, and y where there is one."""
+    """The images of a dataset at the training size, in batches: the translator's inputs, and y if there are targets."""
 
     def __init__(
         self,
@@ -234,7 +249,7 @@ class _Images:
         translator: Translator,
         most: int | None = None,
     ) -> None:
-        """All of the dataset, or at most so many, spread evenly over all."""
+        """At most `most` images of the dataset, evenly spaced; None for all."""
         self.settings, self.direction, self.kind, self.translator = settings, direction, kind, translator
         [self.cached] = open_cached([dataset], settings.size, settings.fit, settings.memory_gib / OPEN_SETS, most)
         self.loader = EvalLoader([self.cached], direction, translator.mask_spec)
@@ -250,31 +265,31 @@ class _Images:
         """The name of an image."""
         return self.cached.name(index)
 
-    def check(self, which: str, before: str, remedy: str, options: EvalOptions) -> dict[str, str]:
+    def check(self, subject: str, prefix: str, remedy: str, options: EvalOptions) -> dict[str, str]:
         """Leaves out images that cannot be measured on; a `ValueError` if none remains."""
-        progress = options.progress_of(f"looking at {which}")
+        progress = options.progress_of(f"looking at {subject}")
         left_out = self.cached.check(self.settings.workers, progress, self.translator.reject_reason)
         if not len(self):
             words = " and ".join(sorted(set(left_out.values())))
-            raise ValueError(f"{before}all {len(left_out)} {which} are {words}: {remedy}")
+            raise ValueError(f"{prefix}all {len(left_out)} {subject} are {words}: {remedy}")
         return left_out
 
     def batches(self, most: int | None = None) -> Iterator[tuple[range, dict[str, Tensor]]]:
-        """All of them, or at most so many, spread evenly over all."""
+        """At most `most` images, evenly spaced; None for all."""
         for indices, batch in self.loader.batches(min(len(self), most or len(self)), BATCH_SIZE):
             if self.kind == DataKind.UNPAIRED and "x" not in batch:
                 batch = {"x": batch["y"]}
             yield indices, {**batch, **self.translator.inputs_from(batch)}
 
     def both_sides(self, most: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, uint8 `[N, C, S, S]`, at most so many, spread evenly over all."""
+        """Inputs and targets, uint8 `[N, C, S, S]`, at most `most`, evenly spaced."""
         pairs = [(as_bytes(batch["x"]), as_bytes(batch["y"])) for _, batch in self.batches(most)]
         x, y = (torch.cat(side) for side in zip(*pairs, strict=True))
         return x, y
 
-    def targets(self, most: int) -> Spread:
-        """The real images of the output's kind, at most so many, spread evenly over all."""
-        return Spread(lambda index: as_bytes(self.loader.batch([index], len(self))["y"][0]), len(self), most)
+    def targets(self, most: int) -> EvenSubset:
+        """At most `most` real images of the output's kind, evenly spaced."""
+        return EvenSubset(lambda index: as_bytes(self.loader.batch([index], len(self))["y"][0]), len(self), most)
 
 
 # ---- baselines
@@ -339,7 +354,7 @@ def _predictions(
 
 
 def _panels(batch: dict[str, Tensor], outputs: dict[str, Tensor], back: Model | None) -> dict[str, Tensor]:
-    """The images that results keep of a batch, by panel."""
+    """The images of a batch to save in the results, by panel."""
     output = outputs["model"]
     panels = {"input": batch["x"], **{name: images for name, images in outputs.items() if name != "model"}}
     panels["output"] = output

@@ -1,1 +1,1 @@
-"""What a picture is: files, levels, geometry, colour, masks. Nothing of data sets."""
+"""Images: their specification, files, geometry, colour, masks. Knows nothing of datasets."""

@@ -1,15 +1,17 @@
-"""Lightness and colour of pictures: CIE Lab (D65, 2 degree observer), in which what a grey picture has is one channel.
+"""Lightness and colour of pictures: CIE Lab (D65, 2 degree observer), where a grey picture is one channel.
 
 Pictures are float `[..., 3, H, W]` in [-1, 1]. L is `[..., 1, H, W]` and ab `[..., 2, H, W]`, both in [-1, 1] too: L* / 50
-- 1, a* / 110 and b* / 110 (the colours of sRGB reach from -108 to 98).
+- 1, a* / 110 and b* / 110 (the colours of sRGB range from -108 to 98).
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diptych.images.spec import EIGHT_BIT
+
 AB_RANGE = 110.0
-FLAT = 0.1  # variance of L under which a neighbourhood has no edge to speak of; chosen by the error on photographs
+FLAT = 0.1  # variance of L below which a neighbourhood counts as flat; chosen by the error on photographs
 
 
 def to_lab(pictures: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,8 +31,8 @@ def to_lab(pictures: Tensor) -> tuple[Tensor, Tensor]:
 def from_lab(L: Tensor, ab: Tensor) -> Tensor:
     """The pictures of L and ab.
 
-    Where RGB has no such colour of this lightness, the chroma gives way: the colour moves towards the grey of the same
-    luminance, which is a straight line in linear light, until RGB can show it.
+    Colours outside of RGB keep their lightness and lose chroma: in linear light they move on a straight line towards the
+    grey of the same luminance, until they are inside.
 
     >>> from_lab(torch.full((1, 2, 2), 1.0), torch.full((2, 2, 2), 0.9)).min() > 0.999  # nothing is whiter than white
     tensor(True)
@@ -42,13 +44,13 @@ def from_lab(L: Tensor, ab: Tensor) -> Tensor:
         linear = rgb_to_linear_rgb(lab_to_rgb(lab, clip=False))
         grey = _luminance(linear).clamp(0, 1)
         away = linear - grey
-        room = torch.where(away > 0, 1 - grey, grey) / away.abs().clamp(min=1e-12)
-        shown = grey + away * room.amin(dim=-3, keepdim=True).clamp(max=1)
+        headroom = torch.where(away > 0, 1 - grey, grey) / away.abs().clamp(min=1e-12)
+        shown = grey + away * headroom.amin(dim=-3, keepdim=True).clamp(max=1)
         return linear_rgb_to_rgb(shown.clamp(0, 1)) * 2 - 1
 
 
 def to_grey(pictures: Tensor) -> Tensor:
-    """The same pictures without their colour: three equal channels of the same L.
+    """Pictures without colour: three equal channels of the same L.
 
     >>> to_grey(torch.tensor([1.0, -1.0, -1.0]).view(3, 1, 1)).flatten().mul(127.5).add(127.5).round().tolist()
     [127.0, 127.0, 127.0]
@@ -68,16 +70,16 @@ def _luminance(linear: Tensor) -> Tensor:
 
 
 def round_keeping_lightness(picture: Tensor, levels: int) -> Tensor:
-    """A picture `[3, H, W]` with values that files have, multiples of 1 / `levels`, chosen so that L hardly changes.
+    """Rounds a picture `[3, H, W]` to the levels of a file, multiples of 1 / `levels`, so that L changes least.
 
-    Each channel goes up or down to its next level; of the eight ways, the one is taken that keeps the luminance best.
-    To the nearest level, three channels together can move L by more than half a level.
+    Each channel is rounded up or down; of the eight combinations, the one closest in luminance is used. Rounding each
+    channel to its nearest level can change L by more than half a level.
     """
     from kornia.color import rgb_to_linear_rgb
 
     value = ((picture.float() + 1) * (levels / 2)).clamp(0, levels)
     lower = value.floor().clamp(max=levels - 1)
-    # Luminance is a weighted sum of the channels in linear light, so each channel's step adds its own share.
+    # Luminance is a weighted sum of the channels in linear light, so each channel contributes independently.
     weights = _luminance(torch.eye(3, device=value.device).view(3, 3, 1, 1)).view(3, 1, 1)
     below = weights * rgb_to_linear_rgb(lower / levels)
     steps = weights * rgb_to_linear_rgb((lower + 1) / levels) - below
@@ -93,10 +95,10 @@ def round_keeping_lightness(picture: Tensor, levels: int) -> Tensor:
 
 
 def spread(ab: Tensor, small_L: Tensor, L: Tensor) -> Tensor:
-    """ab `[2, h, w]` of a small picture, enlarged to the size of `L` `[1, H, W]`, with its edges where L has them.
+    """Guided upsampling: ab `[2, h, w]` of a small picture at the size of `L` `[1, H, W]`, with edges where L has them.
 
     Around each pixel of the small picture, colour is nearly a linear function of lightness (He, Sun, Tang 2010, Guided
-    Image Filtering, section 3.1); by that function, the lightness that only the large picture has becomes colour.
+    Image Filtering, section 3.1); that function is applied to the lightness of the large picture.
     """
 
     def mean(x: Tensor) -> Tensor:
@@ -112,8 +114,8 @@ def spread(ab: Tensor, small_L: Tensor, L: Tensor) -> Tensor:
 
 
 def is_grey(picture: Tensor) -> bool:
-    """Whether a picture, uint8 `[3, H, W]`, has no colour to speak of: the channels differ by more than the noise of a
-    compressed grey picture (8 levels) in less than a hundredth of its pixels.
+    """Whether a picture, uint8 `[3, H, W]`, has practically no colour: in less than 1 % of its pixels the channels differ by
+    more than the compression noise of a grey picture (8 levels).
 
     >>> is_grey(torch.full((3, 4, 4), 90, dtype=torch.uint8))
     True
@@ -127,7 +129,7 @@ def colourfulness(pictures: Tensor) -> Tensor:
 
     M3 of Hasler and Suesstrunk 2003, "Measuring colourfulness in natural images", section 6, on 8-bit levels.
     """
-    red, green, blue = ((pictures.float() + 1) * 127.5).round().clamp(0, 255).flatten(2).unbind(1)
+    red, green, blue = EIGHT_BIT.quantized(pictures).flatten(2).unbind(1)
     opponents = torch.stack([red - green, (red + green) / 2 - blue])
     deviation = opponents.std(dim=-1, correction=0).square().sum(0).sqrt()
     return deviation + 0.3 * opponents.mean(dim=-1).square().sum(0).sqrt()

@@ -1,8 +1,8 @@
-"""One file <-> one tensor in [-1, 1]. EXIF, alpha, grey, palette and 16 bit are decided here, once.
+"""One file <-> one tensor in [-1, 1]. EXIF rotation, alpha, palettes and 16-bit files are handled here, and only here.
 
-A picture is float32 `[C, H, W]` in [-1, 1]. Between the file and the tensor stands `Pixels`: the file's own numbers, 8 or
-16 bit, upright, with what the tensor does not carry (the alpha channel) beside them, so that a translated picture can be
-written back in kind.
+A picture is float32 `[C, H, W]` in [-1, 1]. Between the file and the tensor stands `Pixels`: the levels of the file, 8 or
+16 bit, upright, with the alpha channel separate, so that a translated picture can be written in the same form. What the
+levels mean and how channels convert is in `images/spec.py`.
 """
 
 import io
@@ -18,8 +18,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from diptych.files import atomic_file
+from diptych.images import spec
+from diptych.images.spec import EIGHT_BIT, SIXTEEN_BIT, ImageSpec, viewable
+from diptych.images.spec import Array as Array
 
-# OpenCV reads this once, when it is imported; it would print lines of its own beside the one that names the file.
+# OpenCV reads this once, when it is imported; otherwise it prints lines of its own next to the one that names the file.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 try:
@@ -31,12 +34,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp")
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 
 @dataclass(frozen=True)
 class Pixels:
-    """A decoded picture: `values` is `[H, W, 1 or 3]` of uint8 or uint16, `alpha` is `[H, W]` of the same type or None."""
+    """A decoded picture: `values` is `[H, W, C]` of uint8 or uint16, `alpha` is `[H, W]` of the same type or None."""
 
     values: Array
     alpha: Array | None = None
@@ -53,7 +54,7 @@ class Pixels:
 
 
 class _NoFixedRangeError(ValueError):
-    """A whole picture of numbers that could mean anything."""
+    """An intact picture whose numbers have no defined range."""
 
 
 # ---- files -> pixels
@@ -88,7 +89,7 @@ def decode_bytes(data: bytes, name: str) -> Pixels:
 
 
 def _decode_jpeg_fast(data: bytes) -> Pixels | None:
-    """The same numbers as Pillow's, sooner; None where Pillow has to look (rotation, CMYK, no simplejpeg, no JPEG)."""
+    """The same levels as Pillow's, faster; None where Pillow is needed (rotation, CMYK, no simplejpeg, not a JPEG)."""
     if simplejpeg is None or not data.startswith(b"\xff\xd8"):
         return None
     if b"Exif\x00" in data or b"tiff:Orientation" in data:  # the second in XMP; both may lie behind a large ICC profile
@@ -100,16 +101,17 @@ def _decode_jpeg_fast(data: bytes) -> Pixels | None:
 
 
 def from_image(image: Image.Image, data: bytes | None = None) -> Pixels:
-    """The pixels of a Pillow image; `data` is the file that it came from, needed only for 16-bit colour.
+    """The pixels of a Pillow image; `data` is its file, needed only for 16-bit colour and a fourth channel.
 
     >>> from_image(Image.new("LA", (4, 2), (7, 128))).values.shape
     (2, 4, 1)
     """
     if 0 in image.size:
         raise ValueError(f"a picture of {image.width}x{image.height} pixels has none")
-    if data is not None and _is_deep_colour(image):
-        image.load()  # Pillow refuses damage quietly, where OpenCV's libraries would print lines of their own
-        return _decode_deep_colour(image, data)
+    raw = _raw_mode(image)
+    if data is not None and (";16" in raw or raw == "RGBX"):
+        image.load()  # Pillow rejects damaged files silently, OpenCV's libraries print lines of their own
+        return _decode_with_opencv(image, data, raw)
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F"):
         raise _NoFixedRangeError(f"32-bit pictures (mode {image.mode}) have no fixed range; save it with 8 or 16 bits")
@@ -124,25 +126,27 @@ def from_image(image: Image.Image, data: bytes | None = None) -> Pixels:
     return Pixels(values[..., :-1], values[..., -1])
 
 
-def _is_deep_colour(image: Image.Image) -> bool:
-    # Pillow opens 16-bit colour as 8-bit; only the raw mode it would decode from tells.
-    tiles: Sequence[Any] = getattr(image, "tile", ())
-    return image.mode in ("RGB", "RGBA") and any(";16" in str(tile[3]) for tile in tiles)
+def _raw_mode(image: Image.Image) -> str:
+    """How the file stores RGB. Pillow opens 16-bit colour as 8-bit, and a TIFF of RGB and one more channel as RGB."""
+    tiles: Sequence[Any] = getattr(image, "tile", ()) if image.mode in ("RGB", "RGBA") else ()
+    arguments = next((tile[3] for tile in tiles), "")
+    raw = str(arguments[0] if isinstance(arguments, tuple) else arguments)
+    return "" if raw == "RGBX" and image.format != "TIFF" else raw  # elsewhere the X is padding
 
 
-def _decode_deep_colour(image: Image.Image, data: bytes) -> Pixels:
+def _decode_with_opencv(image: Image.Image, data: bytes, raw: str) -> Pixels:
     import cv2
 
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if values is None or values.dtype != np.uint16:
+    if values is None or (values.dtype != np.uint16 and ";16" in raw):
         raise ValueError("16-bit colour in a form that cannot be read; save it as a plain 16-bit PNG")
-    if image.format != "TIFF":  # OpenCV turns a TIFF upright whatever it is told, and leaves a PNG as it lies
+    if image.format != "TIFF":  # OpenCV always turns a TIFF upright and never a PNG, whatever the flags say
         values = _turn_upright(values, image.getexif().get(0x0112, 1))
     if values.ndim == 2:
         return Pixels(values[..., None])
-    if values.shape[-1] == 4:
-        return Pixels(values[..., 2::-1], values[..., 3])
-    return Pixels(values[..., ::-1])
+    if raw.startswith("RGBX"):
+        return Pixels(values[..., [2, 1, 0, 3]])
+    return Pixels(np.ascontiguousarray(values[..., 2::-1]), values[..., 3] if values.shape[-1] == 4 else None)
 
 
 def _turn_upright(values: Array, orientation: int) -> Array:
@@ -160,73 +164,63 @@ def _turn_upright(values: Array, orientation: int) -> Array:
 
 
 def to_channels(pixels: Pixels, channels: int) -> Array:
-    """`[H, W, channels]`: grey is repeated into RGB, RGB becomes ITU-R 601 luma, see-through parts are laid on white."""
-    values = pixels.values
-    if pixels.alpha is not None:
-        full = np.iinfo(values.dtype).max
-        opacity = pixels.alpha[..., None].astype(np.float32) / full
-        values = np.rint(values * opacity + full * (1 - opacity)).astype(values.dtype)
-    if values.shape[-1] == channels:
-        return values
-    if channels == 3 and values.shape[-1] == 1:
-        return np.repeat(values, 3, axis=-1)
-    if channels == 1 and values.shape[-1] == 3:
-        # Pillow's integer weights: a grey picture made by Pillow and one made here are the same.
-        luma = values.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
-        return ((luma + 0x8000) >> 16).astype(values.dtype)[..., None]
-    raise ValueError(f"a picture of {values.shape[-1]} channels cannot be read as {channels}; 1 and 3 can")
+    """`[H, W, channels]`, by the rules of `spec.to_channels`."""
+    return spec.to_channels(pixels.values, pixels.alpha, channels)
 
 
 def to_bytes(pixels: Pixels, channels: int) -> Tensor:
-    """uint8 `[C, H, W]`, what training decodes to and keeps; 16 bits are rounded to 8.
+    """uint8 `[C, H, W]`; 16 bits are rounded to 8.
 
     >>> to_bytes(Pixels(np.full((1, 1, 1), 65535, np.uint16)), channels=3).flatten().tolist()
     [255, 255, 255]
     """
-    values = to_channels(pixels, channels)
-    if values.dtype == np.uint16:
-        values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return torch.from_numpy(np.require(values, requirements="W")).permute(2, 0, 1)  # Pillow's memory is read-only
+    return ImageSpec(channels).read(pixels.values, pixels.alpha)
 
 
 def to_tensor(pixels: Pixels, channels: int) -> Tensor:
-    """float32 `[C, H, W]` in [-1, 1].
+    """float32 `[C, H, W]` in [-1, 1], with all bits of the file.
 
     >>> to_tensor(Pixels(np.array([[[0], [255]]], np.uint8)), channels=1).flatten().tolist()
     [-1.0, 1.0]
     """
-    values = to_channels(pixels, channels)
-    half = np.iinfo(values.dtype).max / 2
-    return torch.from_numpy((values.astype(np.float32) - half) / half).permute(2, 0, 1)
+    read = ImageSpec(channels, bits=16 if pixels.bits == 16 else 8)
+    return read.to_float(read.read(pixels.values, pixels.alpha))
 
 
 def from_bytes(pictures: Tensor) -> Tensor:
     """uint8 of any shape -> float32 in [-1, 1]."""
-    return pictures.float().sub_(127.5).div_(127.5)
+    return EIGHT_BIT.to_float(pictures)
 
 
 def as_bytes(pictures: Tensor) -> Tensor:
-    """float in [-1, 1] -> uint8 of the same shape, as an 8-bit file would hold it: rounded and clamped, never stretched.
-
-    >>> as_bytes(torch.tensor([-1.1, -1.0, 0.0, 1.0])).tolist()
-    [0, 0, 128, 255]
-    """
-    return ((pictures.float() + 1) * 127.5).round().clamp(0, 255).byte()
+    """float in [-1, 1] -> uint8 of the same shape, as an 8-bit file would hold it."""
+    return EIGHT_BIT.to_levels(pictures)
 
 
 def from_tensor(picture: Tensor, bits: int = 8, alpha: Array | None = None) -> Pixels:
-    """float `[C, H, W]` in [-1, 1] -> pixels, by the fixed map `round((t + 1) * 127.5)`, clamped; never stretched.
+    """float `[C, H, W]` in [-1, 1] -> pixels of 8 or 16 bits; of C = 2 or 4 the last channel takes the place of `alpha`.
 
     >>> from_tensor(torch.tensor([-1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 4)).values.flatten().tolist()
     [0, 128, 255, 255]
     """
-    full = 2**bits - 1
-    levels = ((picture.detach().float() + 1) * (full / 2)).round().clamp(0, full)
-    kind = np.uint8 if bits == 8 else np.uint16
-    values = levels.permute(1, 2, 0).cpu().numpy().astype(kind)
-    if alpha is not None and alpha.dtype != kind:
-        alpha = np.rint(alpha * (full / np.iinfo(alpha.dtype).max)).astype(kind)
+    levels = (EIGHT_BIT if bits == 8 else SIXTEEN_BIT).to_levels(picture.detach())
+    values = levels.permute(1, 2, 0).cpu().numpy()
+    if alpha is not None and values.shape[-1] in (2, 4):
+        alpha = None
+    if alpha is not None and alpha.dtype != values.dtype:
+        alpha = np.rint(alpha * (np.iinfo(values.dtype).max / np.iinfo(alpha.dtype).max)).astype(values.dtype)
     return Pixels(values, alpha)
+
+
+def with_alpha_as_channel(pixels: Pixels, channels: int) -> Pixels:
+    """The same pixels; where `channels` counts the alpha channel, it is one of the values.
+
+    >>> with_alpha_as_channel(from_image(Image.new("RGBA", (4, 2))), 4).values.shape
+    (2, 4, 4)
+    """
+    if pixels.alpha is None or pixels.values.shape[-1] + 1 != channels:
+        return pixels
+    return Pixels(to_channels(pixels, channels))
 
 
 # ---- pixels -> files
@@ -235,24 +229,25 @@ def from_tensor(picture: Tensor, bits: int = 8, alpha: Array | None = None) -> P
 def encode(pixels: Pixels, path: Path) -> None:
     """Writes a picture in the format of the path's suffix, whole or not at all.
 
-    What a format cannot hold is given up: JPEG and BMP have no alpha channel, only PNG and TIFF have 16 bits. Raises a
-    `ValueError` that names the file when it cannot be written.
+    What a format cannot hold is dropped: JPEG and BMP have no alpha and no fourth channel, only PNG and TIFF have 16 bits.
+    The last of 2 or 4 channels is written as alpha. Raises a `ValueError` that names the file when it cannot be written.
     """
     require_writable_suffix(path)
     suffix = path.suffix.lower()
     if suffix not in DEEP_SUFFIXES:
         pixels = _to_8_bits(pixels)
     if suffix not in ALPHA_SUFFIXES:
-        pixels = Pixels(pixels.values)
+        channels = pixels.values.shape[-1]
+        pixels = Pixels(pixels.values[..., : channels - 1] if channels in (2, 4) else pixels.values)
     options: dict[str, Any] = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
     if suffix == ".png":
         options = {"compress_level": 3}  # half the time of Pillow's 6, and files a hundredth larger
     try:
-        with atomic_file(path, durable=False) as beside:
-            if pixels.bits == 16 and (pixels.values.shape[-1] == 3 or pixels.alpha is not None):
-                _write_deep_colour(pixels, beside)
+        with atomic_file(path, durable=False) as partial:
+            if pixels.bits == 16 and (pixels.values.shape[-1] > 1 or pixels.alpha is not None):
+                _write_deep_colour(pixels, partial)
             else:
-                to_image(pixels).save(beside, **options)
+                to_image(pixels).save(partial, **options)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: could not be written ({reason})") from error
@@ -261,9 +256,9 @@ def encode(pixels: Pixels, path: Path) -> None:
 def _write_deep_colour(pixels: Pixels, path: Path) -> None:
     import cv2
 
-    values = np.repeat(pixels.values, 3, axis=-1) if pixels.values.shape[-1] == 1 else pixels.values[..., ::-1]
-    if pixels.alpha is not None:
-        values = np.concatenate([values, pixels.alpha[..., None]], axis=-1)
+    values = _all_channels(pixels)
+    colour, alpha = np.split(values, [3 if values.shape[-1] > 2 else 1], axis=-1)
+    values = np.concatenate([spec.to_channels(colour, None, 3)[..., ::-1], alpha], axis=-1)
     encoded, data = cv2.imencode(path.suffix.lower(), np.ascontiguousarray(values))
     assert encoded
     path.write_bytes(data.tobytes())
@@ -278,6 +273,16 @@ def require_writable_suffix(path: Path) -> None:
         )
 
 
+def _all_channels(pixels: Pixels) -> Array:
+    """Values and alpha in one array; a `ValueError` for more channels than a picture file holds."""
+    values = pixels.values
+    if pixels.alpha is not None:
+        values = np.concatenate([values, pixels.alpha[..., None]], axis=-1)
+    if values.shape[-1] > 4:
+        raise ValueError(f"{values.shape[-1]} channels, and a picture file holds 4 at most; use arrays from Python")
+    return values
+
+
 def _to_8_bits(pixels: Pixels) -> Pixels:
     if pixels.bits == 8:
         return pixels
@@ -286,11 +291,9 @@ def _to_8_bits(pixels: Pixels) -> Pixels:
 
 def to_image(pixels: Pixels) -> Image.Image:
     """A Pillow image: L, LA, RGB, RGBA or I;16. Pillow has no 16-bit colour, so that comes out with 8 bits."""
-    if pixels.values.shape[-1] == 3 or pixels.alpha is not None:
+    if pixels.values.shape[-1] > 1 or pixels.alpha is not None:
         pixels = _to_8_bits(pixels)
-    values = pixels.values
-    if pixels.alpha is not None:
-        values = np.concatenate([values, pixels.alpha[..., None]], axis=-1)
+    values = _all_channels(pixels)
     return Image.fromarray(np.ascontiguousarray(values[..., 0] if values.shape[-1] == 1 else values))
 
 
@@ -298,7 +301,9 @@ def to_image(pixels: Pixels) -> Image.Image:
 
 
 def merge(pictures: Sequence[Tensor], columns: int, gap: int = 2) -> Tensor:
-    """Pictures `[C, H, W]` of one size as one white-ruled grid: picture i in row `i // columns`, column `i % columns`.
+    """Pictures `[C, H, W]` of one size in a grid with white lines: picture i in row `i // columns`, column `i % columns`.
+
+    Of more than three channels the first three are shown.
 
     >>> merge([torch.zeros(3, 8, 8)] * 5, columns=2, gap=0).shape
     torch.Size([3, 24, 16])
@@ -308,5 +313,5 @@ def merge(pictures: Sequence[Tensor], columns: int, gap: int = 2) -> Tensor:
     sheet = torch.ones(channels, rows * (height + gap) - gap, columns * (width + gap) - gap)
     for i, picture in enumerate(pictures):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
-        sheet[:, top : top + height, left : left + width] = picture.detach().cpu()
+        sheet[:, top : top + height, left : left + width] = viewable(picture.detach().cpu())
     return sheet

@@ -1,4 +1,4 @@
-"""Resize, crop, flip, pad. What is random is drawn from a generator that the caller hands over, once per sample."""
+"""Resize, crop, flip, pad. Random geometry is drawn from a generator that the caller passes in, once per sample."""
 
 from collections.abc import Sequence
 from random import Random
@@ -8,33 +8,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diptych.images.spec import SIXTEEN_BIT, Kind
 
-def resize(picture: Tensor, height: int, width: int) -> Tensor:
-    """uint8 or float `[C, H, W]` -> `[C, height, width]`, bicubic and antialiased, never contrast-stretched.
+
+def resize(picture: Tensor, height: int, width: int, kind: Kind = "image") -> Tensor:
+    """Levels or floats `[C, H, W]` -> `[C, height, width]`, bicubic and antialiased, never contrast-stretched.
+
+    Label maps are resized by nearest neighbour: every pixel of the result is one of the picture's.
 
     >>> resize(torch.zeros(3, 600, 400, dtype=torch.uint8), 286, 286).shape
     torch.Size([3, 286, 286])
     """
     if picture.shape[1:] == (height, width):
         return picture
-    # torch resizes 8-bit RGB four times as fast when the channels lie together, as decoders leave them
+    if kind == "labels":
+        rows, columns = (  # the pixel under the centre of each new one, in exact integers
+            (2 * torch.arange(new) + 1) * old // (2 * new)
+            for new, old in zip((height, width), picture.shape[1:], strict=True)
+        )
+        return picture[:, rows][:, :, columns]
+    if picture.dtype == torch.uint16:  # torch interpolates only 8-bit levels and floats
+        resized = resize(picture.float(), height, width).round_().clamp_(0, SIXTEEN_BIT.full)
+        return resized.to(torch.uint16)
+    # torch resizes 8-bit RGB four times as fast when the channels of a pixel lie together, as decoders leave them
     together = picture.dtype == torch.uint8 and picture.shape[0] == 3
     one = picture.permute(1, 2, 0)[None].contiguous().permute(0, 3, 1, 2) if together else picture[None]
     return F.interpolate(one, size=(height, width), mode="bicubic", antialias=True)[0]
 
 
 def join(sides: Sequence[Tensor]) -> Tensor:
-    """uint8 `[C, H, W]` of one size, whatever their strides -> one contiguous `[C + C' + ..., H, W]`, in this order.
+    """Levels `[C, H, W]` of one size and type, of any strides -> one contiguous `[C + C' + ..., H, W]`, in this order.
 
     >>> join([torch.zeros(3, 4, 5, dtype=torch.uint8), torch.ones(1, 4, 5, dtype=torch.uint8)]).shape
     torch.Size([4, 4, 5])
     """
     import cv2
 
-    planes = np.empty((sum(len(side) for side in sides), *sides[0].shape[1:]), np.uint8)
+    planes = np.empty((sum(len(side) for side in sides), *sides[0].shape[1:]), sides[0].numpy().dtype)
     first = 0
     for side in sides:
-        if side.stride(0) == 1 and len(side) > 1:  # OpenCV separates channels that lie together twice as fast as torch
+        if side.stride(0) == 1 and len(side) > 1:  # OpenCV separates interleaved channels twice as fast as torch
             cv2.split(side.permute(1, 2, 0).numpy(), list(planes[first : first + len(side)]))
         else:
             planes[first : first + len(side)] = side.numpy()
@@ -63,23 +76,29 @@ def centre_square(picture: Tensor) -> Tensor:
 
 
 def random_crop(picture: Tensor, size: int, generator: Random) -> Tensor:
-    """A square of `size` at an offset drawn evenly from all that fit, the first and the last included."""
+    """A square of `size` at a uniformly random offset, the first and the last included."""
     top, left = (generator.randint(0, side - size) for side in picture.shape[1:])
     return picture[:, top : top + size, left : left + size]
 
 
 def random_flip(picture: Tensor, generator: Random) -> Tensor:
     """Mirrored left to right with probability 0.5."""
-    return picture.flip(-1) if generator.random() < 0.5 else picture
+    return _mirror(picture) if generator.random() < 0.5 else picture
+
+
+def _mirror(picture: Tensor) -> Tensor:
+    if picture.dtype == torch.uint16:  # torch does not flip uint16; the same bits as int16 it does
+        return picture.view(torch.int16).flip(-1).view(torch.uint16)
+    return picture.flip(-1)
 
 
 def mirrored(length: int, start: int, stop: int) -> Tensor:
-    """The places of a side of `length` pixels that a reflection shows from `start` to `stop`.
+    """The indices into a side of `length` pixels that its reflection has from `start` to `stop`.
 
     >>> mirrored(4, -2, 6).tolist()
     [2, 1, 0, 1, 2, 3, 2, 1]
     """
-    # A triangle wave, so that reflection goes on as long as needed, even past the far edge and for one pixel.
+    # A triangle wave, so that the reflection repeats as often as needed, even for a side of one pixel.
     # The period is a tensor and no negative number is divided, so that the arithmetic exports with symbolic sizes.
     period = torch.full((1,), max(2 * (length - 1), 1))
     position = torch.remainder(torch.arange(start, stop), period)
@@ -103,4 +122,6 @@ def pad_to_stride(images: Tensor, stride: int) -> Tensor:
 def cut_back(images: Tensor, height: int, width: int) -> Tensor:
     """Undoes `pad_to_stride`: the middle `height` x `width` of `[..., H, W]`."""
     top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
-    return images[..., top : top + height, left : left + width]
+    # Not a slice, which is contiguous only if nothing is cut: an exported program would hold for one of the two cases
+    rows, columns = (torch.arange(start, start + side) for start, side in ((top, height), (left, width)))
+    return images.index_select(-2, rows.to(images.device)).index_select(-1, columns.to(images.device))

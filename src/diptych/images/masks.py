@@ -1,4 +1,4 @@
-"""Masks, 1 = hole: drawn at random for training and measuring, and where a person's holes lie.
+"""Masks, 1 = hole: random ones for training and evaluation, and the geometry of a user's own.
 
 Random holes are those of Iizuka, Simo-Serra, Ishikawa, "Globally and Locally Consistent Image Completion", SIGGRAPH 2017,
 section 3.4, and brush strokes after Yu et al., "Free-Form Image Inpainting with Gated Convolution", ICCV 2019, algorithm 1.
@@ -23,7 +23,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 @dataclass(frozen=True)
 class MaskSpec:
-    """What holes to draw: their kind, and the smallest and the largest height and width in pixels, both included.
+    """Which random holes: their kind, and the smallest and the largest height and width in pixels, inclusive.
 
     "rectangle" is the paper's one rectangle. "several" are two to four, of half the height and width. "free-form" are brush
     strokes inside such a rectangle. "any" draws one of these for each picture.
@@ -37,7 +37,7 @@ class MaskSpec:
         return f"{self.kind}-{self.smallest}-{self.largest}"
 
     def draw(self, size: int, generator: Random) -> Tensor:
-        """A mask of one picture, bool `[1, size, size]`; wherever a hole fits it may lie, also at the border.
+        """A random mask for one picture, bool `[1, size, size]`; holes may touch the border.
 
         >>> MaskSpec("rectangle", smallest=4, largest=4).draw(8, Random(0)).sum().item()
         16
@@ -56,7 +56,7 @@ class MaskSpec:
         return torch.from_numpy(mask)[None]
 
     def draw_for(self, name: str, size: int) -> Tensor:
-        """The mask that a picture of this name is measured with by all who fill such holes: bool `[1, size, size]`."""
+        """The fixed mask for evaluating on the picture of this name, the same for every model: bool `[1, size, size]`."""
         return self.draw(size, Random(name))
 
     def _rectangle(self, size: int, generator: Random) -> Box:
@@ -77,7 +77,7 @@ def _strokes(height: int, width: int, generator: Random) -> Mask:
         angle = generator.uniform(0, 2 * math.pi)
         points = [(x, y)]
         for _ in range(generator.randint(2, 6)):
-            angle += math.pi + generator.uniform(-0.5, 0.5)  # to and fro, as a hand that covers something does
+            angle += math.pi + generator.uniform(-0.5, 0.5)  # back and forth, like a hand covering something
             length = longest * generator.uniform(0.2, 0.6)
             x = min(max(round(x + length * math.cos(angle)), 0), width - 1)
             y = min(max(round(y + length * math.sin(angle)), 0), height - 1)
@@ -87,35 +87,34 @@ def _strokes(height: int, width: int, generator: Random) -> Mask:
 
 
 def window(mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Where a square window sees the hole best: its tops and lefts, long `[B]`, for masks `[B, 1, H, W]`.
+    """The square windows centred on the holes of masks `[B, 1, H, W]`: tops and lefts, long `[B]`.
 
-    One rectangle lies in its middle; at the border the window is moved into the picture; of several holes it takes the
-    densest place.
+    At the border the window is shifted into the picture; with several holes it covers as much of them as possible.
 
     >>> mask = torch.zeros(1, 1, 16, 16)
     >>> mask[..., 4:8, 0:4] = 1
-    >>> [place.item() for place in window(mask, 8)]
+    >>> [offset.item() for offset in window(mask, 8)]
     [2, 0]
     """
     height, width = mask.shape[-2:]
     half = size // 2
-    near = F.pad(mask.long(), [half] * 4)  # a place counts by how much of the hole lies how near, in whole numbers
+    near = F.pad(mask.long(), [half] * 4)  # integer weights: hole pixels count more the nearer they are to the centre
     for dim in (-1, -2, -1, -2):
         near = _sums(near, dim, half)
-    place = near.flatten(1).argmax(dim=1)
+    centre = near.flatten(1).argmax(dim=1)
     before = half + (size - 1) // 2
-    top = (place // near.shape[-1] - before).clamp(0, height - size)
-    left = (place % near.shape[-1] - before).clamp(0, width - size)
+    top = (centre // near.shape[-1] - before).clamp(0, height - size)
+    left = (centre % near.shape[-1] - before).clamp(0, width - size)
     return top, left
 
 
-def _sums(values: Tensor, dim: int, reach: int) -> Tensor:
-    """At each place the sum of all that lies at most `reach` away along `dim`."""
+def _sums(values: Tensor, dim: int, radius: int) -> Tensor:
+    """The sliding sum over `2 * radius + 1` values along `dim`."""
     length = values.shape[dim]
     none = torch.zeros_like(values.narrow(dim, 0, 1))
     running = torch.cat([none, values.cumsum(dim)], dim=dim)
-    places = torch.arange(length, device=values.device)
-    last, first = (places + reach + 1).clamp(max=length), (places - reach).clamp(min=0)
+    positions = torch.arange(length, device=values.device)
+    last, first = (positions + radius + 1).clamp(max=length), (positions - radius).clamp(min=0)
     return running.index_select(dim, last) - running.index_select(dim, first)
 
 
@@ -132,13 +131,13 @@ def cut(pictures: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
     return pictures.gather(2, rows).gather(3, columns)
 
 
-# ---- a person's holes, in pictures of any size
+# ---- a user's masks, of pictures of any size
 
 
 def components(mask: Mask) -> tuple[np.ndarray[Any, np.dtype[np.int32]], list[Box]]:
-    """The number of its hole for each pixel of `[H, W]`, 0 where there is none; and the boxes of holes 1, 2, and so on.
+    """Connected components: the hole's number for each pixel of `[H, W]`, 0 outside; and the boxes of holes 1, 2, and so on.
 
-    Pixels that touch, also at a corner, are of one hole.
+    Pixels that touch at a corner are connected.
 
     >>> components(np.eye(3, dtype=bool))[1]
     [(slice(0, 3, None), slice(0, 3, None))]
@@ -151,15 +150,15 @@ def components(mask: Mask) -> tuple[np.ndarray[Any, np.dtype[np.int32]], list[Bo
 
 
 def bounding_box(mask: Mask) -> Box:
-    """The rows and columns from the first to the last hole pixel of `[H, W]`, which has some."""
+    """The rows and columns from the first to the last hole pixel of `[H, W]`, which is not empty."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def grown(box: Box, margin: int, shape: tuple[int, int], multiple: int = 1) -> Box:
-    """The box with a margin around it, inside a picture of `shape`; its sides lie on multiples from the top left.
+    """The box with a margin, clipped to a picture of `shape` and aligned to multiples counted from the top left.
 
-    At the bottom and the right it may reach over the edge, up to the next multiple.
+    At the bottom and the right it may extend past the edge, up to the next multiple.
 
     >>> grown((slice(5, 6), slice(5, 6)), 2, (10, 7), multiple=4)
     (slice(0, 8, None), slice(0, 8, None))
@@ -175,7 +174,7 @@ def grown(box: Box, margin: int, shape: tuple[int, int], multiple: int = 1) -> B
 
 
 def thickness(mask: Mask) -> int:
-    """The side of the largest square that fits into the hole `[H, W]`, in pixels, or one less where that is even.
+    """The side of the largest square that fits into the hole `[H, W]`, in pixels, rounded down to an odd number.
 
     >>> thickness(np.ones((5, 40), dtype=bool))
     5

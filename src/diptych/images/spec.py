@@ -1,13 +1,145 @@
-"""What an image is made of."""
+"""What the numbers of an image mean: how many channels and bits, and the one map between levels and [-1, 1].
+
+A level is a whole number as a file holds it, 0 to 255 or 0 to 65535. Networks see floats in [-1, 1]. The map between the
+two is fixed and never stretches the contrast: `level / half - 1` one way, `round((value + 1) * half)`, clamped, the other.
+"""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Bits = Literal[8, 16]
+Kind = Literal["image", "labels"]
+"""Label maps hold class colours or class numbers: they are resized by nearest neighbour, never interpolated."""
+
+_FULL: dict[int, int] = {8: 255, 16: 65535}
+_STEP = 257  # 16-bit levels from one 8-bit level to the next: 65535 / 255
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
+_LUMA_INTEGERS = (19595, 38470, 7471)  # Pillow's, of 65536: a grey image made by Pillow and one made here are equal
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """Channels, bits a channel, and whether values mean brightness or classes."""
+    """How one side of a dataset is read and cached, and what a network gets of it.
+
+    >>> spec = ImageSpec(channels=1, bits=16)
+    >>> spec.to_float(torch.tensor([0, 65535]).to(torch.uint16)).tolist()
+    [-1.0, 1.0]
+    >>> ImageSpec().to_levels(torch.tensor([-1.1, -1.0, 0.0, 1.0])).tolist()
+    [0, 0, 128, 255]
+    """
 
     channels: int = 3
-    bits: Literal[8, 16] = 8
-    kind: Literal["image", "labels"] = "image"
+    """3 is RGB, 1 is grey; any other number is taken from the file as it is."""
+    bits: Bits = 8
+    kind: Kind = "image"
+
+    @property
+    def full(self) -> int:
+        """The highest level: 255 or 65535."""
+        return _FULL[self.bits]
+
+    @property
+    def half(self) -> float:
+        """The level that is 0.0 for a network, between two whole ones."""
+        return self.full / 2
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of levels in memory."""
+        return torch.uint8 if self.bits == 8 else torch.uint16
+
+    def to_float(self, levels: Tensor) -> Tensor:
+        """Levels of any shape -> float32 in [-1, 1]."""
+        return levels.float().sub_(self.half).div_(self.half)
+
+    def quantized(self, image: Tensor) -> Tensor:
+        """float in [-1, 1] -> the nearest levels, clamped, still as float32."""
+        return ((image.float() + 1) * self.half).round().clamp(0, self.full)
+
+    def to_levels(self, image: Tensor) -> Tensor:
+        """float in [-1, 1] -> levels of the same shape, as a file would hold them."""
+        return self.quantized(image).to(self.dtype)
+
+    def read(self, values: Array, alpha: Array | None = None) -> Tensor:
+        """A decoded file, `[H, W, C]` of 8 or 16 bits -> levels `[channels, H, W]`; `alpha` as in `to_channels`."""
+        values = to_bits(to_channels(values, alpha, self.channels), self.bits)
+        return torch.from_numpy(np.require(values, requirements="W")).permute(2, 0, 1)  # Pillow's memory is read-only
+
+
+EIGHT_BIT, SIXTEEN_BIT = ImageSpec(bits=8), ImageSpec(bits=16)
+"""For the map alone, where the number of channels does not matter."""
+
+
+def to_eight_bit(levels: Tensor) -> Tensor:
+    """Levels of either depth -> the nearest 8-bit ones."""
+    if levels.dtype == torch.uint8:
+        return levels
+    return levels.int().add_(_STEP // 2).div_(_STEP, rounding_mode="floor").byte()
+
+
+def to_bits(values: Array, bits: Bits) -> Array:
+    """Levels of either depth, in any shape -> the nearest ones of `bits`."""
+    if values.dtype.itemsize * 8 == bits:
+        return values
+    if bits == 16:
+        return values.astype(np.uint16) * _STEP
+    return ((values.astype(np.uint32) + _STEP // 2) // _STEP).astype(np.uint8)
+
+
+# ---- channels
+
+
+def to_channels(values: Array, alpha: Array | None, channels: int) -> Array:
+    """`[H, W, C]` -> `[H, W, channels]`, of the same type.
+
+    Alpha `[H, W]` is the last channel where `channels` is one more than C; else what is transparent is laid on white. Grey
+    is repeated into RGB; RGB becomes luma; of four channels the first three are RGB. Any other number is never converted.
+    """
+    if alpha is not None and values.shape[-1] + 1 == channels:
+        return np.concatenate([values, alpha[..., None]], axis=-1)
+    if alpha is not None:
+        values = _on_white(values, alpha)
+    if values.shape[-1] == channels:
+        return values
+    if channels == 3 and values.shape[-1] == 1:
+        return np.repeat(values, 3, axis=-1)
+    if channels in (1, 3) and values.shape[-1] == 4:
+        return to_channels(values[..., :3], None, channels)
+    if channels == 1 and values.shape[-1] == 3:
+        luma = values.astype(np.uint32) @ np.array(_LUMA_INTEGERS, np.uint32)
+        return ((luma + 0x8000) >> 16).astype(values.dtype)[..., None]
+    raise ValueError(
+        f"a picture of {values.shape[-1]} channels cannot be read as {channels}; 1 and 3 can be read as each other, "
+        "4 as those, and 3 with alpha as 4"
+    )
+
+
+def _on_white(values: Array, alpha: Array) -> Array:
+    full = np.iinfo(values.dtype).max
+    opacity = alpha[..., None].astype(np.float32) / full
+    return np.rint(values * opacity + full * (1 - opacity)).astype(values.dtype)
+
+
+def floats_to_channels(image: Tensor, channels: int) -> Tensor:
+    """`to_channels` for floats `[C, H, W]`, of one channel or three."""
+    if image.shape[0] == channels:
+        return image
+    if channels == 3:
+        return image.expand(3, -1, -1)
+    return (image * torch.tensor(_LUMA).view(3, 1, 1)).sum(0, keepdim=True)
+
+
+def viewable(image: Tensor) -> Tensor:
+    """What a person is shown of floats `[C, H, W]`: one channel or three as they are, of more the first three.
+
+    >>> viewable(torch.ones(4, 2, 2)).shape, viewable(torch.ones(2, 2, 2))[:, 0, 0].tolist()
+    (torch.Size([3, 2, 2]), [1.0, 1.0, -1.0])
+    """
+    if image.shape[0] == 2:
+        return torch.cat([image, torch.full_like(image[:1], -1)])
+    return image[:3]

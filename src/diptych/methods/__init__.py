@@ -1,4 +1,4 @@
-"""One paper = one file. A new method is its file, its line here, its recipe and its page in the docs."""
+"""The methods, one file per paper. A new method needs its file, a line here, a recipe and a page in the docs."""
 
 import torch
 
@@ -22,7 +22,7 @@ METHODS: dict[str, type[Method]] = {
 
 
 def sketch(name: str, settings: MethodSettings, shape: Shape) -> Method:
-    """A method without weights, which costs nothing; a `ValueError` if its networks cannot take the settings.
+    """A method on the meta device, without weights; a `ValueError` if its networks do not accept the settings.
 
     >>> from diptych.methods.pix2pix import Pix2PixSettings
     >>> next(sketch("pix2pix", Pix2PixSettings(), Shape(size=256)).parameters()).device

@@ -1,4 +1,4 @@
-"""The contract between a paper and the training loop."""
+"""The interface between a method and the training loop."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -20,51 +20,51 @@ Scores = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Adversary:
-    """One discriminator, and the game that it plays against a generator, for those who watch a training."""
+    """One discriminator and its adversarial loss, for the doctor."""
 
     name: str
     loss: AdversarialLoss
     discriminator_scalars: tuple[str, ...]
-    """The scalars of `train_step` whose mean is the discriminator's loss, on real and on generated images."""
+    """The scalars of `train_step` with the discriminator's losses on real and generated images; their mean counts."""
     generator_scalar: str
-    """The scalar of `train_step` that is the generator's adversarial loss, without its weight."""
+    """The scalar of `train_step` with the generator's unweighted adversarial loss."""
     scores: Callable[[Batch], Scores]
 
 
 class Update(Protocol):
-    """One optimiser step of one player; given by the loop."""
+    """One optimiser step of one player; an argument of `train_step`."""
 
     def __call__(self, player: str, loss: Tensor) -> None:
-        """Moves the networks of `player` down the gradient of `loss`."""
+        """Updates the networks of `player` by the gradient of `loss`."""
 
 
 class Method(nn.Module, ABC):
-    """The game of one paper: its networks, and the order of its updates. It exists only while it learns.
+    """The training algorithm of one paper: networks, losses and the order of updates. It exists during training alone.
 
-    A method never imports data, training or processes. Whatever changes during training is a function of `step` or lives
-    in the `state_dict`. A `train_step` never waits for the device: no `.item()`, no branch on a tensor's value.
-    `methods/roles.py` has what only some methods do.
+    A method never imports data or training code. All state that changes during training is a function of `step` or part of
+    the `state_dict`. `train_step` never synchronises with the device: no `.item()`, no branch on the value of a tensor.
+    Optional features are in `methods/roles.py`.
     """
 
     paper: ClassVar[str]
     summary: ClassVar[str]
     data: ClassVar[DataKind]
-    """What it learns from."""
+    """The kind of training data."""
     players: ClassVar[dict[str, tuple[str, ...]]]
-    """Who moves together, and which networks each player owns."""
+    """The networks of each player: a player has one optimiser and is updated as a whole."""
     Settings: ClassVar[type[MethodSettings]]
     metrics: ClassVar[tuple[str, ...]] = ("l1", "psnr", "ssim")
-    """Metrics worth measuring against a target."""
+    """The default per-image metrics of an evaluation."""
     validation_metric: ClassVar[str] = "swd"
-    """The metric that selects the best checkpoint; "swd" needs no targets."""
+    """The validation metric that selects the best checkpoint; "swd" needs no targets."""
 
     @abstractmethod
     def __init__(self, settings: Any, shape: Shape) -> None:
-        """Builds the networks; a `ValueError` says which size or setting they cannot take."""
+        """Builds the networks; a `ValueError` for a size or setting that they do not accept."""
         super().__init__()
 
     def optimizer(self, player: str, lr: float, beta1: float) -> torch.optim.Optimizer:
-        """Adam(2e-4, betas=(0.5, 0.999)) unless the paper differs; fused, so that a step is one kernel."""
+        """Adam(2e-4, betas=(0.5, 0.999)) unless the paper differs; fused: one kernel per step."""
         return torch.optim.Adam(self._parameters_of(player), lr=lr, betas=(beta1, 0.999), fused=True)
 
     def _parameters_of(self, player: str) -> list[nn.Parameter]:
@@ -72,28 +72,28 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
-        """One step of the paper's game; calls `update(player, loss)` once per optimiser step, in the paper's order.
+        """One training step; calls `update(player, loss)` for each optimiser step, in the order of the paper.
 
-        Returns the scalars worth plotting, as tensors.
+        Returns the scalars to log, as tensors.
         """
 
     @abstractmethod
     def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
-        """What remains after training, on these very networks: `direction` leads from x to y; a second one back."""
+        """The deployed translators, with shared networks: `direction` is from x to y; a second one is the reverse."""
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """The columns of a preview grid by title, each `[B, C, H, W]`."""
+        """The columns of the preview grid by title, each `[B, C, H, W]`."""
         [translator] = self.translators().values()
         outcome = translator.outcome(batch)
         assert outcome.input is not None
         return {"input": outcome.input, "output": outcome.output, "target": outcome.target}
 
     def adversaries(self) -> list[Adversary]:
-        """The discriminators, for those who watch a training."""
+        """The discriminators, for the doctor."""
         return []
 
 
 def deployed(method: Method) -> dict[str, nn.Module]:
-    """The networks that the translators of a method use, by their names in it: a saved model holds these."""
+    """The networks of a method that its translators use, by attribute name: the content of a saved model."""
     used = {id(module) for translator in method.translators().values() for module in translator.modules()}
     return {name: network for name, network in method.named_children() if id(network) in used}

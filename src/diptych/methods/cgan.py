@@ -1,8 +1,8 @@
-"""Pictures of a class: Mirza, Osindero, "Conditional Generative Adversarial Nets", arXiv:1411.1784, 2014.
+"""Class-conditional generation: Mirza, Osindero, "Conditional Generative Adversarial Nets", arXiv:1411.1784, 2014.
 
-G makes a picture of a class out of noise; D sees a picture beside the class that it is said to be of. The networks and how
-they are trained are those of Radford, Metz, Chintala, "Unsupervised Representation Learning with Deep Convolutional
-Generative Adversarial Networks", ICLR 2016 (DCGAN), which this is when it is not told the labels.
+G maps noise and a label to an image; the input of D is an image and its label. Networks and training are those of Radford,
+Metz, Chintala, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks", ICLR 2016
+(DCGAN); without labels this is DCGAN.
 """
 
 from typing import Any, ClassVar
@@ -22,7 +22,7 @@ from diptych.translators.base import Translator
 from diptych.translators.sampling import Sampler
 
 COLUMNS = 10  # of a preview: images of each class
-USUAL = 64  # pixels: DCGAN's own size
+DEFAULT_SIZE = 64  # pixels, as in DCGAN
 
 
 class CGANSettings(MethodSettings):
@@ -43,10 +43,10 @@ class CGANSettings(MethodSettings):
     )
 
     def defaults(self, uniform: Uniform | None = None) -> dict[str, Any]:
-        """Batches of 128, no augmentation, no decay (DCGAN, section 4); where all pictures have one size, that up to 64."""
-        height, width, channels = uniform or (USUAL, USUAL, 3)
+        """Batches of 128, no augmentation, no decay (DCGAN, section 4); the size of uniform images, up to 64."""
+        height, width, channels = uniform or (DEFAULT_SIZE, DEFAULT_SIZE, 3)
         return {
-            "size": dcgan.fitting(min(height, width, USUAL)),
+            "size": dcgan.fitting(min(height, width, DEFAULT_SIZE)),
             "channels-a": channels,
             "epochs": 25.0,
             "batch-size": 128,
@@ -58,7 +58,7 @@ class CGANSettings(MethodSettings):
 
 
 class CGAN(Method):
-    """`G: (z, y) -> x`, judged by `D: (x, y)`; in the paper x is a picture and y its label."""
+    """`G: (z, y) -> x` against `D: (x, y)`; in the paper x is an image and y its label."""
 
     paper = "Mirza and Osindero 2014, Conditional Generative Adversarial Nets; Radford et al. 2016, DCGAN"
     summary = "pictures out of noise, of a class that you name, learnt from pictures in classes"
@@ -76,22 +76,22 @@ class CGAN(Method):
             )
         self.classes = shape.classes if settings.conditional else ()
         self.adversarial = ADVERSARIAL[settings.adversarial]
-        of_both: dict[str, Any] = {
+        shared: dict[str, Any] = {
             "size": shape.size,
             "classes": len(self.classes),
             "condition": settings.condition,
             "width": settings.width,
         }
-        self.G = dcgan.Generator(shape.x_channels, noise=settings.noise, **of_both)
-        self.D = dcgan.Discriminator(shape.x_channels, **of_both)
+        self.G = dcgan.Generator(shape.x_channels, noise=settings.noise, **shared)
+        self.D = dcgan.Discriminator(shape.x_channels, **shared)
 
     def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
-        """One step on D, then one on G. G's images have the labels of the real ones, so that labels tell D nothing."""
+        """One step on D, then one on G. Generated images have the labels of the real ones, so labels do not help D."""
         x = batch["y"]
         y = self._labels(batch)
         z = 2 * torch.rand(len(x), self.settings.noise, device=x.device) - 1  # "uniform" (DCGAN, figure 1)
         fake_x = self.G(z, y)
-        # Two passes, because batch norm would let real and generated images see each other
+        # Two passes: batch norm would mix the statistics of real and generated images
         loss_D_real = self.adversarial.discriminator(self.D(x, y), True)  # equation 2, first term
         loss_D_fake = self.adversarial.discriminator(self.D(fake_x.detach(), y), False)  # equation 2, second term
         update("discriminator", loss_D_real + loss_D_fake)
@@ -109,7 +109,7 @@ class CGAN(Method):
         return {direction: Sampler(self.G, self.shape.size, self.settings.noise, self.classes, spec)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """A row for each class, a noise for each column; without labels another noise everywhere. Seed 0, as in sampling."""
+        """One row per class, one noise vector per column; without labels all noise differs. Seed 0, as in sampling."""
         device = batch["y"].device
         sampler = Sampler(self.G, self.shape.size, self.settings.noise, self.classes, ImageSpec(self.shape.x_channels))
 
@@ -122,7 +122,7 @@ class CGAN(Method):
         return {str(column + 1): torch.stack(images[column::COLUMNS]) for column in range(COLUMNS)}
 
     def adversaries(self) -> list[Adversary]:
-        """D, which is asked about real images, and about those drawn for the same labels."""
+        """D, with real images and images generated for the same labels."""
         [translator] = self.translators().values()
 
         def scores(batch: Batch) -> Scores:

@@ -1,7 +1,7 @@
-"""Automatic colouring: pix2pix from the lightness of a picture to its colour, learnt from colour pictures alone.
+"""Automatic colouring: pix2pix from the lightness of an image to its colour, trained on colour images alone.
 
-Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, set the task so: L of CIE Lab goes in, ab comes out (section
-1). G and D are those of pix2pix (Isola et al. 2017, which colours so too, figure 9): G sees L, D sees L beside ab.
+The task is that of Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016: from L of CIE Lab to ab (section 1). G and
+D are those of pix2pix (Isola et al. 2017, figure 9 of which is the same task): the input of G is L, that of D is L and ab.
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ from diptych.translators.image import ColorTranslator
 
 
 class Colorize(Pix2Pix):
-    """`G: L -> ab`. A picture keeps its own lightness; only its colour is learnt, at the size of the training."""
+    """`G: L -> ab`. The lightness of an image is preserved; its colour is predicted at the training size."""
 
     paper = "Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks, on CIE Lab"
     summary = "grey pictures into colour, learnt from colour pictures alone"
@@ -33,15 +33,15 @@ class Colorize(Pix2Pix):
         super().__init__(settings, Shape(size=shape.size, x_channels=1, y_channels=2))
 
     def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
-        """A step of pix2pix from L to ab."""
+        """A training step of pix2pix from L to ab."""
         return super().train_step(_in_lab(batch), update, step)
 
     def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
-        """G, between two conversions of colour."""
+        """G, with colour conversion before and after it."""
         return {direction: ColorTranslator(self.G, working_size=self.shape.size)}
 
     def adversaries(self) -> list[Adversary]:
-        """D, which is asked about true and drawn colours."""
+        """D, with true and predicted colours."""
 
         def in_lab(adversary: Adversary) -> Adversary:
             return replace(adversary, scores=lambda batch: adversary.scores(_in_lab(batch)))

@@ -1,7 +1,8 @@
 """CUT: Park, Efros, Zhang, Zhu, "Contrastive Learning for Unpaired Image-to-Image Translation", ECCV 2020.
 
-G turns x into y, with no pairs and no way back: D tells G(x) from real y, and each patch of G(x) should be more like the
-patch of x at its place than like other patches of x (PatchNCE). Sections and equations are those of arXiv:2007.15651v3.
+G maps x to y without pairs and without a reverse generator: D distinguishes G(x) from real y, and each patch of G(x) should
+be more similar to the patch of x at the same position than to other patches of x (PatchNCE). Sections and equations are
+those of arXiv:2007.15651v3.
 """
 
 from typing import Any, ClassVar, Literal
@@ -65,7 +66,7 @@ class CUTSettings(MethodSettings):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_variant(cls, values: Any) -> Any:
-        """Values that a variant has, unless they are given."""
+        """Adds the values of the variant for settings that are not given."""
         given = {kebab(key): value for key, value in values.items()}
         return {**FASTCUT, **given} if given.get("variant") == "fastcut" else given
 
@@ -75,7 +76,7 @@ class CUTSettings(MethodSettings):
 
 
 class CUT(Method):
-    """`G: X -> Y`, judged by `D`; `H` compares what G's own encoder sees in a picture and in its translation."""
+    """`G: X -> Y` against `D`; `H` projects features of G's encoder, to compare an image with its translation."""
 
     paper = "Park et al. 2020, Contrastive Learning for Unpaired Image-to-Image Translation"
     summary = "one kind of pictures into another, learnt without pairs and without a way back"
@@ -142,16 +143,16 @@ class CUT(Method):
         """
         with torch.no_grad():
             keys = self._encoded(source)
-            places = [
+            positions = [
                 torch.randperm(layer[0, 0].numel(), device=layer.device)[: self.settings.patches] for layer in keys
             ]
-            z = self.H(keys, places)
-        z_hat = self.H([_mirrored_if(mirrored, layer) for layer in self._encoded(output)], places)
+            z = self.H(keys, positions)
+        z_hat = self.H([_mirrored_if(mirrored, layer) for layer in self._encoded(output)], positions)
         losses = [patch_nce(*pair, self.settings.temperature) for pair in zip(z_hat, z, strict=True)]
         return torch.stack(losses).mean()
 
     def _encoded(self, image: Tensor) -> list[Tensor]:
-        """The pixels, and what four stages of G see in them."""
+        """The image itself, and the features of four stages of G."""
         features = [image]
         for name, stage in self.G.stages.items():
             image = stage(image)
@@ -166,13 +167,13 @@ class CUT(Method):
         return {direction: ImageTranslator(self.G, ImageSpec(self.shape.x_channels), ImageSpec(self.shape.y_channels))}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """A translation, and a picture that needs none."""
+        """The translation of x, and the identity of y."""
         x, y = batch["x"], batch["y"]
         columns = {"real x": x, "translated G(x)": self.G(x), "real y": y}
         return columns | ({"identity G(y)": self.G(y)} if self.settings.lambda_y else {})
 
     def adversaries(self) -> list[Adversary]:
-        """D, which is asked about y and G(x)."""
+        """D, with y and G(x)."""
 
         def scores(batch: Batch) -> Scores:
             return self.D(batch["y"]), self.D(self.G(batch["x"]))
@@ -181,7 +182,7 @@ class CUT(Method):
 
 
 def patch_nce(z_hat: Tensor, z: Tensor, temperature: float) -> Tensor:
-    """Equation 2: each vector of `z_hat` should choose the one of `z` at its own place among all of its image.
+    """Equation 2: each vector of `z_hat` should be most similar to that of `z` at the same position of the same image.
 
     Unit vectors `[B, S, K]` twice -> the mean cross-entropy over all patches.
 
@@ -190,17 +191,17 @@ def patch_nce(z_hat: Tensor, z: Tensor, temperature: float) -> Tensor:
     0.3133
     """
     logits = z_hat @ z.transpose(1, 2) / temperature  # [B, S, S]: the positives on the diagonal
-    own = torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
-    return F.cross_entropy(logits.flatten(0, 1), own.flatten())
+    target = torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
+    return F.cross_entropy(logits.flatten(0, 1), target.flatten())
 
 
 def _mirrored_if(mirrored: Tensor | None, images: Tensor) -> Tensor:
-    """Left to right if the tensor `mirrored` says so: a choice that does not wait for the device."""
+    """The images, mirrored if the tensor `mirrored` is True: a choice without synchronising with the device."""
     return images if mirrored is None else torch.where(mirrored, images.flip(-1), images)
 
 
 def require_playable(settings: CUTSettings, shape: Shape) -> None:
-    """Raises a `ValueError` for a size that a network cannot take, or channels that cannot be compared."""
+    """Raises a `ValueError` for a size that a network does not accept, or different numbers of channels."""
     GENERATORS[settings.generator].require_size(shape.size)
     DISCRIMINATORS[settings.patch].require_size(shape.size)
     if shape.x_channels != shape.y_channels:

@@ -1,8 +1,8 @@
 """CycleGAN: Zhu, Park, Isola, Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks",
 ICCV 2017.
 
-G turns x into y and F turns y into x, with no pairs to learn from: D_Y tells G(x) from real y, D_X tells F(y) from real
-x, and what went there and back should be what it was. Section and equation numbers are those of arXiv:1703.10593v7.
+G maps x to y and F maps y to x, trained without pairs: D_Y distinguishes G(x) from real y, D_X distinguishes F(y) from real
+x, and F(G(x)) and G(F(y)) should reconstruct x and y. Section and equation numbers are those of arXiv:1703.10593v7.
 """
 
 from typing import ClassVar, Literal
@@ -26,7 +26,7 @@ from diptych.translators.image import ImageTranslator
 
 
 class CycleGANSettings(MethodSettings):
-    """The defaults are the paper's; the identity loss, which it adds for paintings, is on as in the authors' code."""
+    """The defaults are the paper's; the identity loss, in the paper for paintings alone, is on as in the authors' code."""
 
     width: int = Field(64, ge=1, description="Channels of the first layer of every network (appendix 7.2).")
     generator: Generator = Field(
@@ -67,7 +67,7 @@ class CycleGANSettings(MethodSettings):
 
 
 class CycleGAN(Method):
-    """`G: X -> Y` and `F: Y -> X`, judged by `D_Y` and `D_X` and by the way back."""
+    """`G: X -> Y` and `F: Y -> X` against `D_Y` and `D_X`, with a cycle loss."""
 
     paper = "Zhu et al. 2017, Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks"
     summary = "two kinds of pictures into each other, learnt without pairs"
@@ -103,7 +103,7 @@ class CycleGAN(Method):
     def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
         """One step on G and F, then one on D_X and D_Y.
 
-        Instance norm looks at each picture alone, so what one network has to see is one batch.
+        Instance norm treats each image separately, so all inputs of a network are one batch.
         """
         x, y = batch["x"], batch["y"]
         settings, adversarial = self.settings, self.adversarial
@@ -114,8 +114,8 @@ class CycleGAN(Method):
             fake_y, fake_x = self.G(x), self.F(y)
 
         with frozen(self.D_X, self.D_Y):
-            loss_G_GAN = adversarial.generator(self._judge(self.D_Y, fake_y))  # equation 1 for G
-            loss_F_GAN = adversarial.generator(self._judge(self.D_X, fake_x))  # equation 1 for F
+            loss_G_GAN = adversarial.generator(self._logits(self.D_Y, fake_y))  # equation 1 for G
+            loss_F_GAN = adversarial.generator(self._logits(self.D_X, fake_x))  # equation 1 for F
         loss_cycle_X = pixelwise(self.F(fake_y), x, "l1")  # equation 2, first term
         loss_cycle_Y = pixelwise(self.G(fake_x), y, "l1")  # equation 2, second term
         loss = loss_G_GAN + loss_F_GAN + settings.lambda_cycle * (loss_cycle_X + loss_cycle_Y)  # equation 3
@@ -135,13 +135,13 @@ class CycleGAN(Method):
     def _loss_D(self, D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         """Equation 1 for one discriminator, which "we divide by 2" (appendix 7.1)."""
         scores_real, scores_fake = score_both(
-            lambda images: self._judge(D, images), real, fake, norm=self.settings.norm
+            lambda images: self._logits(D, images), real, fake, norm=self.settings.norm
         )
         adversarial = self.adversarial
         return (adversarial.discriminator(scores_real, True) + adversarial.discriminator(scores_fake, False)) / 2
 
-    def _judge(self, D: nn.Module, images: Tensor) -> Tensor:
-        """D's logits: `[B, 1, h, w]`, or `[B, 1, 1, 1]` when its patches are averaged."""
+    def _logits(self, D: nn.Module, images: Tensor) -> Tensor:
+        """D's logits: `[B, 1, h, w]`, or `[B, 1, 1, 1]` if patches are averaged."""
         logits: Tensor = D(augment(images) if self.settings.augment else images)
         if self.settings.patch_output == "kept":
             return logits
@@ -149,7 +149,7 @@ class CycleGAN(Method):
         return average.sigmoid() if self.settings.patch_output == "sigmoid" else average
 
     def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
-        """G, and F back."""
+        """G, and F for the reverse direction."""
         x_spec, y_spec = ImageSpec(self.shape.x_channels), ImageSpec(self.shape.y_channels)
         return {
             direction: ImageTranslator(self.G, x_spec, y_spec),
@@ -157,11 +157,11 @@ class CycleGAN(Method):
         }
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Both directions; the identity stays white where grey and colour cannot take each other's place."""
+        """Both directions; the identity columns are white if x and y differ in channels."""
         x, y = batch["x"], batch["y"]
         fake_y, fake_x = self.G(x), self.F(y)
-        comparable = x.shape[1] == y.shape[1]
-        same_x, same_y = (self.F(x), self.G(y)) if comparable else (torch.ones_like(x), torch.ones_like(y))
+        same_channels = x.shape[1] == y.shape[1]
+        same_x, same_y = (self.F(x), self.G(y)) if same_channels else (torch.ones_like(x), torch.ones_like(y))
         return {
             "real x": x,
             "translated G(x)": fake_y,
@@ -174,13 +174,13 @@ class CycleGAN(Method):
         }
 
     def adversaries(self) -> list[Adversary]:
-        """D_Y, which is asked about y and G(x), and D_X about x and F(y)."""
+        """D_Y, with y and G(x), and D_X, with x and F(y)."""
 
         def scores_Y(batch: Batch) -> Scores:
-            return self._judge(self.D_Y, batch["y"]), self._judge(self.D_Y, self.G(batch["x"]))
+            return self._logits(self.D_Y, batch["y"]), self._logits(self.D_Y, self.G(batch["x"]))
 
         def scores_X(batch: Batch) -> Scores:
-            return self._judge(self.D_X, batch["x"]), self._judge(self.D_X, self.F(batch["y"]))
+            return self._logits(self.D_X, batch["x"]), self._logits(self.D_X, self.F(batch["y"]))
 
         return [
             Adversary("D_Y", self.adversarial, ("D_Y",), "G_GAN", scores_Y),
@@ -189,7 +189,7 @@ class CycleGAN(Method):
 
 
 def require_playable(settings: CycleGANSettings, shape: Shape) -> None:
-    """Raises a `ValueError` for a size that a network cannot take, or settings that do not go together."""
+    """Raises a `ValueError` for a size that a network does not accept, or incompatible settings."""
     GENERATORS[settings.generator].require_size(shape.size)
     DISCRIMINATORS[settings.patch].require_size(shape.size)
     if settings.lambda_identity and shape.x_channels != shape.y_channels:

@@ -1,7 +1,7 @@
 """Image completion: Iizuka, Simo-Serra, Ishikawa, "Globally and Locally Consistent Image Completion", SIGGRAPH 2017.
 
-C fills the hole M_c of a picture x; D judges the whole picture and the window around the hole. C learns alone for T_C steps,
-then D alone for T_D, then both (algorithm 1). Sections, equations and tables are those of ACM Trans. Graph. 36(4), 107.
+C fills the hole M_c of an image x; the inputs of D are the whole image and the window around the hole. C is trained alone
+for T_C steps, then D alone for T_D, then both (algorithm 1). Sections, equations and tables: ACM Trans. Graph. 36(4), 107.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from diptych.images.masks import Kind, MaskSpec, cut, window
-from diptych.images.spec import ImageSpec
+from diptych.images.spec import EIGHT_BIT, ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.losses import ADVERSARIAL
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
@@ -26,7 +26,7 @@ from diptych.translators.base import Translator
 from diptych.translators.completion import Completer, composite
 
 VANILLA = ADVERSARIAL["vanilla"]
-EVERY = 10  # steps of T_D after which D's loss is checked
+CHECK_EVERY = 10  # steps of T_D between checks of D's loss
 
 Length = int | float
 """A number of steps, or a share of the run."""
@@ -81,12 +81,12 @@ class GLCICSettings(MethodSettings):
         return value
 
     def defaults(self, uniform: Uniform | None = None) -> dict[str, Any]:
-        """No decay, and pictures are cut rather than stretched (section 3.4); 96 pictures a step are left to who can."""
+        """No decay, and images are cropped, not stretched (section 3.4); the paper's batch size of 96 needs a large GPU."""
         return {"lr": 2e-4 if self.optimizer == "adam" else 1.0, "decay-start": 1.0, "batch-size": 16, "fit": "crop"}
 
     def resolved(self, steps: int, size: int) -> Self:
-        """The phases in steps, the holes in pixels. A `ValueError` when the phases do not fit into the run."""
-        # Rounded down, so that shares that make up a whole are never more than it; 0.29 of 100 is 28.999999999999996
+        """The phases in steps, the holes in pixels. A `ValueError` for phases that are longer than the run."""
+        # Rounded down, so that shares with a sum of 1 never exceed the run; 0.29 * 100 is 28.999999999999996
         t_c, t_d = (int(t * steps + 1e-9) if isinstance(t, float) else t for t in (self.t_c, self.t_d))
         if t_c + t_d > steps:
             raise ValueError(
@@ -97,7 +97,7 @@ class GLCICSettings(MethodSettings):
         return self.model_copy(update={"t_c": t_c, "t_d": t_d, "hole_min": holes.smallest, "hole_max": holes.largest})
 
     def mask_spec(self, size: int) -> MaskSpec:
-        """The holes in pictures of `size` x `size`; a `ValueError` for those that a picture cannot have."""
+        """The holes in images of `size` x `size`; a `ValueError` for holes that do not fit."""
         smallest = self.hole_min or round(size * 3 / 8)
         largest = self.hole_max or max(size // 2, smallest)
         if not smallest <= largest < size:
@@ -109,7 +109,7 @@ class GLCICSettings(MethodSettings):
 
 
 class GLCIC(Method):
-    """`C: (x, M_c) -> x` with the hole filled, judged by D, which sees the picture and the window around the hole."""
+    """`C: (x, M_c) -> x` with the hole filled, against D, with the image and the window around the hole as inputs."""
 
     paper = "Iizuka et al. 2017, Globally and Locally Consistent Image Completion"
     summary = "holes in pictures filled, learnt from whole pictures alone"
@@ -132,17 +132,17 @@ class GLCIC(Method):
         self.register_buffer("balanced_alpha", torch.tensor(settings.alpha))
         self.register_buffer("discriminator_loss_sum", torch.zeros(()))
         self.joint_from: int | None = None
-        """The step at which both began to learn together, where D's loss decided."""
+        """The step at which joint training began, if D's loss ended its phase early."""
 
     balanced_alpha: Tensor
     discriminator_loss_sum: Tensor
 
     def get_extra_state(self) -> Tensor:
-        """`joint_from` as a tensor: -1 where nothing is decided."""
+        """`joint_from` as a tensor, -1 for None."""
         return torch.tensor(-1 if self.joint_from is None else self.joint_from)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Undoes `get_extra_state`."""
+        """Restores `joint_from`."""
         self.joint_from = None if state.item() < 0 else int(state.item())
 
     def optimizer(self, player: str, lr: float, beta1: float) -> torch.optim.Optimizer:
@@ -152,14 +152,14 @@ class GLCIC(Method):
         return torch.optim.Adadelta(self._parameters_of(player), lr=lr)
 
     def fit_statistics(self, training: Iterable[Tensor]) -> None:
-        """The mean pixel of the training set, which holes are filled with (section 3.4)."""
-        sums = [picture.double().mean(dim=(-2, -1)) for picture in training]
-        self.C.mean_pixel.copy_((torch.stack(sums).mean(dim=0) / 127.5 - 1).view(1, -1, 1, 1))
+        """Computes the mean pixel of the training set, the initial content of holes (section 3.4)."""
+        means = [image.double().mean(dim=(-2, -1)) for image in training]
+        self.C.mean_pixel.copy_((torch.stack(means).mean(dim=0) / EIGHT_BIT.half - 1).view(1, -1, 1, 1))
 
     # ---- algorithm 1
 
     def phase(self, step: int) -> str:
-        """Who learns at this step."""
+        """The phase of a step."""
         if step < self.T_C:
             return "completion (T_C)"
         return "discriminator (T_D)" if step < self._first_joint_step() else "joint"
@@ -168,20 +168,20 @@ class GLCIC(Method):
         return self.T_C + self.T_D if self.joint_from is None else self.joint_from
 
     def snapshot_at(self, done: int) -> str | None:
-        """C before D had any influence is kept, to be compared with."""
+        """C before any influence of D, for comparison."""
         return self.snapshots[0] if done == self.T_C else None
 
     def after_step(self, done: int, mean: Mean) -> None:
-        """D's time alone ends when its mean loss over some steps is low enough."""
-        alone = done - self.T_C
-        if not self.settings.t_d_until or alone <= 0 or alone % EVERY or self.phase(done - 1) == "joint":
+        """Ends the phase of D alone if its mean loss over CHECK_EVERY steps is low enough."""
+        steps = done - self.T_C
+        if not self.settings.t_d_until or steps <= 0 or steps % CHECK_EVERY or self.phase(done - 1) == "joint":
             return
-        if mean(self.discriminator_loss_sum).item() / EVERY < self.settings.t_d_until:
+        if mean(self.discriminator_loss_sum).item() / CHECK_EVERY < self.settings.t_d_until:
             self.joint_from = done
         self.discriminator_loss_sum.zero_()
 
     def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
-        """One step of algorithm 1. The batch has a second hole M_d, around which D sees the true picture."""
+        """One step of algorithm 1. The batch has a second hole M_d, the window of D on the true image."""
         x, M_c, M_d = batch["y"], batch["mask"], batch["other_mask"]
         phase = self.phase(step)
         if phase == "completion (T_C)":
@@ -190,54 +190,56 @@ class GLCIC(Method):
             return {"C_MSE": loss_mse}
 
         if phase == "discriminator (T_D)":
-            self.C.eval()  # it stands still, its statistics too
+            self.C.eval()  # C is fixed, including its batch statistics
             with torch.no_grad():
-                drawn = self.C(x, M_c)
+                output = self.C(x, M_c)
             self.C.train()
         else:
-            drawn = self.C(x, M_c)
-        completed = composite(drawn, x, M_c)
-        loss_D_real = VANILLA.discriminator(self._judge(x, M_d), True)  # equation 3, first term
-        loss_D_fake = VANILLA.discriminator(self._judge(completed.detach(), M_c), False)  # and its second
-        loss_D = self.settings.alpha * (loss_D_real + loss_D_fake)  # equation 4: alpha stands before both terms
+            output = self.C(x, M_c)
+        completed = composite(output, x, M_c)
+        loss_D_real = VANILLA.discriminator(self._logits(x, M_d), True)  # equation 3, first term
+        loss_D_fake = VANILLA.discriminator(self._logits(completed.detach(), M_c), False)  # and its second
+        loss_D = self.settings.alpha * (loss_D_real + loss_D_fake)  # equation 4: alpha weights both terms
         update("discriminator", loss_D)
         scalars = {"D_real": loss_D_real, "D_fake": loss_D_fake}
         if phase == "discriminator (T_D)":
             self.discriminator_loss_sum += (loss_D_real + loss_D_fake).detach()
             return scalars
 
-        loss_mse = self._distance(drawn, x, M_c)  # equation 2
+        loss_mse = self._distance(output, x, M_c)  # equation 2
         with frozen(self.D):
-            # "maximize log D(C(x, M_c), M_c)": with the paper's log(1 - D) nothing is learnt from a D that is sure
-            loss_C_GAN = VANILLA.generator(self._judge(completed, M_c))
-        alpha = self._balanced(loss_mse, loss_C_GAN, drawn, step) if self.settings.balance else self.settings.alpha
+            # "maximize log D(C(x, M_c), M_c)": the gradient of the paper's log(1 - D) vanishes for a confident D
+            loss_C_GAN = VANILLA.generator(self._logits(completed, M_c))
+        alpha = self._balanced(loss_mse, loss_C_GAN, output, step) if self.settings.balance else self.settings.alpha
         update("completion", loss_mse + alpha * loss_C_GAN)  # equation 5
         return scalars | {"C_MSE": loss_mse, "C_GAN": loss_C_GAN}
 
-    def _distance(self, drawn: Tensor, x: Tensor, M_c: Tensor) -> Tensor:
-        """Equation 2: squared differences in the holes alone, of pictures in [0, 1] as alpha supposes; their mean there."""
-        squares = ((drawn - x) / 2).square() * M_c
+    def _distance(self, output: Tensor, x: Tensor, M_c: Tensor) -> Tensor:
+        """Equation 2: mean squared difference in the holes alone, of images in [0, 1], for which alpha is chosen."""
+        squares = ((output - x) / 2).square() * M_c
         return squares.sum() / (M_c.sum() * x.shape[1])
 
-    def _judge(self, x: Tensor, mask: Tensor) -> Tensor:
-        """D's logits for pictures and the windows around their holes."""
-        return self.D(x, cut(x, *window(mask, self.window), self.window))  # type: ignore[no-any-return]
+    def _logits(self, x: Tensor, mask: Tensor) -> Tensor:
+        """D's logits for images and the windows around their holes."""
+        logits: Tensor = self.D(x, cut(x, *window(mask, self.window), self.window))
+        return logits
 
-    def _balanced(self, loss_mse: Tensor, loss_C_GAN: Tensor, drawn: Tensor, step: int) -> Tensor:
-        """The weight of C's adversarial term: measured at what C draws, at the first step together."""
+    def _balanced(self, loss_mse: Tensor, loss_C_GAN: Tensor, output: Tensor, step: int) -> Tensor:
+        """The weight of C's adversarial term: the ratio of gradient norms at C's output, at the first joint step."""
         if step == self._first_joint_step():
             norms = [
-                torch.autograd.grad(loss, drawn, retain_graph=True)[0].float().norm() for loss in (loss_mse, loss_C_GAN)
+                torch.autograd.grad(loss, output, retain_graph=True)[0].float().norm()
+                for loss in (loss_mse, loss_C_GAN)
             ]
             self.balanced_alpha.copy_(norms[0] / norms[1].clamp(min=1e-12))
         return self.balanced_alpha
 
     def adversaries(self) -> list[Adversary]:
-        """D, which is asked about the true image and the completed one, around the same hole."""
+        """D, with the true image and the completed one, around the same hole."""
 
         def scores(batch: Batch) -> Scores:
             x, M_c = batch["y"], batch["mask"]
-            return self._judge(x, M_c), self._judge(composite(self.C(x, M_c), x, M_c), M_c)
+            return self._logits(x, M_c), self._logits(composite(self.C(x, M_c), x, M_c), M_c)
 
         return [Adversary("D", VANILLA, ("D_real", "D_fake"), "C_GAN", scores)]
 
@@ -248,7 +250,7 @@ class GLCIC(Method):
 
 
 def require_size(size: int) -> None:
-    """Raises a `ValueError` when the networks cannot take pictures of this size."""
+    """Raises a `ValueError` for a size that the networks do not accept."""
     smallest = 2 * context_discriminator.SMALLEST
     if size < smallest or size % completion.STRIDE:
         raise ValueError(

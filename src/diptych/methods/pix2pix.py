@@ -1,7 +1,7 @@
 """pix2pix: Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017.
 
-G sees the input picture x and no noise but its dropout; D sees x beside the output y, or beside G(x), and judges
-patches. Section and equation numbers are those of arXiv:1611.07004v3.
+The input of G is the image x, with dropout as the only noise; the input of D is x with y or G(x), and its output has a logit
+per patch. Section and equation numbers are those of arXiv:1611.07004v3.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -49,7 +49,7 @@ class Pix2PixSettings(MethodSettings):
 
 
 class Pix2Pix(Method):
-    """`G: x -> y`, judged by a PatchGAN `D` and by the distance to the true y."""
+    """`G: x -> y` against a PatchGAN `D`, with a pixel loss against the true y."""
 
     paper = "Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial Networks"
     summary = "one picture into another, learnt from pairs"
@@ -72,8 +72,8 @@ class Pix2Pix(Method):
             upsampling=settings.upsampling,
             dropout=settings.dropout,
         )
-        seen_by_D = shape.y_channels + (shape.x_channels if settings.conditional else 0)
-        self.D = DISCRIMINATORS[settings.patch].build(seen_by_D, width=settings.width, norm=settings.norm)
+        D_channels = shape.y_channels + (shape.x_channels if settings.conditional else 0)
+        self.D = DISCRIMINATORS[settings.patch].build(D_channels, width=settings.width, norm=settings.norm)
         initialise(self)
 
     def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
@@ -91,7 +91,9 @@ class Pix2Pix(Method):
             update("discriminator", loss_D)
 
             with frozen(self.D):
-                loss_G_GAN = self.adversarial.generator(self.D(self._seen(x, fake_y)))  # "maximize log D(x, G(x, z))"
+                loss_G_GAN = self.adversarial.generator(
+                    self.D(self._D_input(x, fake_y))
+                )  # "maximize log D(x, G(x, z))"
             loss_G = loss_G + loss_G_GAN
             scalars |= {"D_real": loss_D_real, "D_fake": loss_D_fake, "G_GAN": loss_G_GAN}
 
@@ -103,12 +105,12 @@ class Pix2Pix(Method):
         update("generator", loss_G)
         return scalars | {"G": loss_G}
 
-    def _seen(self, x: Tensor, y: Tensor) -> Tensor:
-        """What D looks at: `[B, C_x + C_y, H, W]`, or y alone."""
+    def _D_input(self, x: Tensor, y: Tensor) -> Tensor:
+        """The input of D: `[B, C_x + C_y, H, W]`, or y alone if it is not conditional."""
         return torch.cat([x, y], dim=1) if self.settings.conditional else y
 
     def _scores(self, x: Tensor, y: Tensor, fake_y: Tensor) -> Scores:
-        return score_both(self.D, self._seen(x, y), self._seen(x, fake_y), norm=self.settings.norm)
+        return score_both(self.D, self._D_input(x, y), self._D_input(x, fake_y), norm=self.settings.norm)
 
     def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
         """G."""
@@ -116,7 +118,7 @@ class Pix2Pix(Method):
         return {direction: ImageTranslator(self.G, x_spec, y_spec)}
 
     def adversaries(self) -> list[Adversary]:
-        """D, which is asked about (x, y) and (x, G(x))."""
+        """D, with (x, y) and (x, G(x))."""
         if not self.adversarial:
             return []
 
@@ -127,7 +129,7 @@ class Pix2Pix(Method):
 
 
 def require_playable(settings: Pix2PixSettings, shape: Shape) -> None:
-    """Raises a `ValueError` for a size that a network cannot take, or a game that nobody can play."""
+    """Raises a `ValueError` for a size that a network does not accept, or settings without a loss."""
     GENERATORS[settings.generator].require_size(shape.size)
     if settings.adversarial != "none":
         DISCRIMINATORS[settings.patch].require_size(shape.size)

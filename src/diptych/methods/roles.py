@@ -1,4 +1,4 @@
-"""What only some methods do. The loop asks once, at the start, whether a method has a role."""
+"""Optional roles of methods. The loop checks once, at the start, which roles a method has."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
@@ -6,32 +6,32 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 Mean = Callable[[Tensor], Tensor]
-"""The mean of a tensor over all processes that train together."""
+"""The mean of a tensor over all processes of a training."""
 
 
 @runtime_checkable
 class Phased(Protocol):
-    """Learns in phases, may decide something between steps, and keeps models on the way.
+    """Trains in phases, with decisions between steps and snapshots of the model.
 
-    Decisions depend on the number of steps and the `state_dict` alone, and become part of the latter.
+    Decisions depend on the step and the `state_dict` alone, and are stored in the `state_dict`.
     """
 
     snapshots: tuple[str, ...]
-    """Names of the models that are kept on the way, to be compared with the last one."""
+    """Names of the snapshots, models that are saved during training for comparison with the last one."""
 
     def phase(self, step: int) -> str:
-        """The name of the phase that a step belongs to."""
+        """The name of the phase of a step."""
 
     def after_step(self, done: int, mean: Mean) -> None:
-        """Called after `done` steps. Here a tensor may be asked for its value, once `mean` has made it everybody's."""
+        """Called after `done` steps. It may read the value of a tensor that `mean` has averaged over processes."""
 
     def snapshot_at(self, done: int) -> str | None:
-        """Which of the `snapshots` the model after `done` steps is, if any."""
+        """The name of the snapshot to save after `done` steps, if any."""
 
 
 @runtime_checkable
 class FitsData(Protocol):
-    """Takes statistics of the training set before the first step; they live in the `state_dict`."""
+    """Computes statistics of the training set before the first step; they are part of the `state_dict`."""
 
     def fit_statistics(self, training: Iterable[Tensor]) -> None:
-        """`training` yields every sample as levels `[C, H, W]`."""
+        """`training` yields every image as levels `[C, H, W]`."""

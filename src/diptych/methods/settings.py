@@ -1,4 +1,4 @@
-"""What every method's settings have in common, and the shape that a method is built for."""
+"""The base class of all methods' settings, and the shape of a method's inputs and outputs."""
 
 from collections.abc import Collection, Iterator
 from pathlib import PurePath
@@ -20,21 +20,21 @@ def kebab(name: str) -> str:
 
 
 class Choices:
-    """A validator: a setting is one of the keys of a registry, read when it is asked, so that later entries count.
+    """A validator for a setting that is a key of a registry, including keys that are registered later.
 
     >>> Choices({"unet": 1, "resnet9": 2}, "none")("resnet")
     Traceback (most recent call last):
     ValueError: Input should be 'unet', 'resnet9' or 'none'
     """
 
-    def __init__(self, registry: Collection[Any], *others: Any) -> None:
-        self.registry, self.others = registry, others
+    def __init__(self, registry: Collection[Any], *extra: Any) -> None:
+        self.registry, self.extra = registry, extra
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([*self.registry, *self.others])
+        return iter([*self.registry, *self.extra])
 
     def __call__(self, value: Any) -> Any:
-        """The value itself, or a `ValueError` that lists what there is."""
+        """The value, or a `ValueError` with all choices."""
         *first, last = map(repr, self)
         if value not in list(self):
             raise ValueError(f"Input should be {', '.join(first)} or {last}")
@@ -47,7 +47,7 @@ Patch = Annotated[int, AfterValidator(Choices(DISCRIMINATORS))]
 
 
 class StrictModel(BaseModel):
-    """Frozen, named as on the command line, and refusing every key that it does not know."""
+    """A frozen model with the key names of the command line; unknown keys are errors."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -65,34 +65,34 @@ Uniform = tuple[int, int, int]
 
 
 class MethodSettings(StrictModel):
-    """A method's own settings; each paper's file extends it.
+    """The settings of one method; each method's file has a subclass.
 
-    Each has a default other than None: settings.toml holds every value, and TOML has no None.
+    Every setting has a default other than None: settings.toml stores all values, and TOML has no None.
     """
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuses a setting whose default is None where it is defined, not after a run's folder is made."""
-        if nameless := [name for name, field in cls.model_fields.items() if field.get_default() is None]:
+        """Raises a `TypeError` for a default of None at class definition, not after a run's folder is created."""
+        if invalid := [name for name, field in cls.model_fields.items() if field.get_default() is None]:
             raise TypeError(
-                f"{cls.__name__}.{nameless[0]}: the default is None, which settings.toml cannot hold; give a value, and "
+                f"{cls.__name__}.{invalid[0]}: the default is None, which settings.toml cannot hold; give a value, and "
                 "work out in `resolved` what depends on the run"
             )
 
     def defaults(self, uniform: Uniform | None = None) -> dict[str, Any]:
-        """The run's settings, by their flags' names, for which this method has other defaults.
+        """Defaults of this method for settings of the run, by flag name.
 
-        `uniform` is the size and channels of every image, where one file holds them all.
+        `uniform` is the size and channels of all images, if the whole dataset is one file.
         """
         return {}
 
     def resolved(self, steps: int, size: int) -> Self:
-        """The same settings with everything worked out that depends on the run's length and the image size."""
+        """The same settings, with values that depend on the run's length and the image size filled in."""
         return self
 
 
 class Shape(StrictModel):
-    """What a method is built for: training images of `size` x `size`, channels in and out, and classes."""
+    """Training images of `size` x `size`, channels of input and output, and classes."""
 
     size: int
     x_channels: int = 3
@@ -103,7 +103,7 @@ class Shape(StrictModel):
     @field_validator("classes")
     @classmethod
     def _are_names(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        """Samples are written into folders of these names, and a model may come from anybody."""
+        """Rejects unsafe names: samples are written into folders of these names, and a model may be untrusted."""
         if unsafe := [name for name in classes if name in ("", ".", "..") or PurePath(name).name != name]:
             raise ValueError(f"{unsafe[0]!r} is no name of a folder")
         return classes

@@ -1,22 +1,22 @@
-"""Numbers that say how far pictures are from what they should be: pure functions, tensors in, tensors or numbers out.
+"""Metrics of image quality: pure functions, tensors in, tensors or numbers out.
 
-paired      one picture beside its target
-sets        a set of pictures beside a set of real ones, by what a network sees in them, or by their patches
+paired      per-image metrics against a target
+sets        set distances between generated and real images, by network features or by patches
 """
 
 from diptych.metrics.paired import (
-    IN_HOLES,
-    LEAST_OF_SSIM,
-    OF_COLOUR,
+    COLOUR_METRICS,
+    HOLE_METRICS,
     PAIRED,
+    SSIM_MIN_SIDE,
     ab,
-    as_seen,
     compare,
     hole_l1,
     hole_psnr,
     hole_ssim,
     l1,
     psnr,
+    quantized,
     ssim,
 )
 from diptych.metrics.sets import (
@@ -28,13 +28,12 @@ from diptych.metrics.sets import (
 )
 
 __all__ = [
+    "COLOUR_METRICS",
     "HIGHER_IS_BETTER",
-    "IN_HOLES",
-    "LEAST_OF_SSIM",
-    "OF_COLOUR",
+    "HOLE_METRICS",
     "PAIRED",
+    "SSIM_MIN_SIDE",
     "ab",
-    "as_seen",
     "better",
     "compare",
     "frechet_distance",
@@ -46,6 +45,7 @@ __all__ = [
     "memorisation_informed",
     "precision_recall",
     "psnr",
+    "quantized",
     "sliced_wasserstein",
     "ssim",
 ]
@@ -70,9 +70,9 @@ NEITHER_IS_BETTER = frozenset({"colourfulness", "target-colourfulness"})
 
 
 def better(metric: str) -> int:
-    """1 where higher is better, -1 where lower is, 0 where a number says no good or bad by itself.
+    """1 if higher is better, -1 if lower is better, 0 if neither.
 
-    `metric` is a name alone or a whole specification.
+    `metric` is a name or a full specification.
 
     >>> better("psnr/8-bit/128px"), better("l1"), better("colourfulness")
     (1, -1, 0)

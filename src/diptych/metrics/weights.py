@@ -1,4 +1,4 @@
-"""Where weights lie that others trained. None are bundled: they are found on the disk, or fetched where that is asked."""
+"""Pretrained weights. None are bundled: they are found on the disk, or downloaded on request."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ STALLED = 60.0  # seconds without a byte, after which a download is given up
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of weights. It is known by its names, and known again by its content."""
+    """A file of weights: found by one of its names, verified by its content."""
 
     purpose: str
     names: tuple[str, ...]
@@ -46,36 +46,35 @@ ALEXNET = Weights(
 
 
 class MissingWeightsError(ValueError):
-    """They are nowhere, are something else, or could not be fetched; what needs no weights can still be done."""
+    """Weights are missing, have the wrong content, or could not be downloaded. Metrics that need no weights still work."""
 
 
 def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> Path:
     """The file with these weights.
 
-    It is looked for in `folder` (`--weights`) and there alone; without it in `$DIPTYCH_WEIGHTS`, then where torch.hub and
-    all that use it keep what they fetch. With `fetch` (`--fetch-weights`) it is downloaded into the first of these places if
-    it is in none. Raises a `MissingWeightsError`, which says what to put where, where there is none or
-    a file of the name holds something else.
+    It is searched in `folder` (`--weights`) alone; without `folder` in `$DIPTYCH_WEIGHTS`, then in the cache of torch.hub.
+    With `fetch` (`--fetch-weights`) a missing file is downloaded into the first of these folders. Raises a
+    `MissingWeightsError` with instructions for a missing file, or one of other content.
     """
-    places = [folder] if folder else _places()
-    for file in (place / name for place in places for name in weights.names):
+    folders = [folder] if folder else _folders()
+    for file in (folder / name for folder in folders for name in weights.names):
         if file.is_file():
             _check(weights, file)
             return file
-    file = places[0] / weights.names[0]
+    file = folders[0] / weights.names[0]
     if not fetch:
         raise MissingWeightsError(
-            f"{weights.names[0]}: {weights.purpose} is not in {' or '.join(map(str, places))}; put there what "
+            f"{weights.names[0]}: {weights.purpose} is not in {' or '.join(map(str, folders))}; put there what "
             f"{weights.address} serves ({weights.size / 1e6:.0f} MB), name its folder by $DIPTYCH_WEIGHTS, or let "
             "`diptych evaluate --fetch-weights` fetch it"
         )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _stalling_no_longer_than(STALLED):
+        with _socket_timeout(STALLED):
             torch.hub.download_url_to_file(weights.address, str(file), weights.sha256, progress=sys.stderr.isatty())
-    except (OSError, HTTPException, RuntimeError) as error:  # the last of a wrong hash
+    except (OSError, HTTPException, RuntimeError) as error:  # a RuntimeError for a wrong hash
         if isinstance(error, HTTPError):
-            error.close()  # it holds the connection
+            error.close()  # it holds the connection open
         raise MissingWeightsError(
             f"{file}: {weights.purpose} cannot be fetched from {weights.address} ({error or type(error).__name__}); "
             f"put the file ({weights.size / 1e6:.0f} MB) there by other means"
@@ -84,8 +83,8 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
 
 
 @contextmanager
-def _stalling_no_longer_than(seconds: float) -> Iterator[None]:
-    """Inside, a new connection that is silent for so long breaks off; torch.hub leaves that to the process."""
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Inside, a new connection that is silent for `seconds` is closed; torch.hub sets no timeout of its own."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -94,16 +93,16 @@ def _stalling_no_longer_than(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _places() -> list[Path]:
-    asked = os.environ.get("DIPTYCH_WEIGHTS")
-    return [*([Path(asked)] if asked else []), Path(torch.hub.get_dir()) / "checkpoints"]
+def _folders() -> list[Path]:
+    own = os.environ.get("DIPTYCH_WEIGHTS")
+    return [*([Path(own)] if own else []), Path(torch.hub.get_dir()) / "checkpoints"]
 
 
 def _check(weights: Weights, file: Path) -> None:
     with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
-    if found != weights.sha256:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if digest != weights.sha256:
         raise MissingWeightsError(
-            f"{file}: is not {weights.purpose}: its SHA-256 is {found}, and {weights.sha256} is expected; remove it or "
+            f"{file}: is not {weights.purpose}: its SHA-256 is {digest}, and {weights.sha256} is expected; remove it or "
             f"copy it again from {weights.address}"
         )

@@ -1,4 +1,4 @@
-"""The parts that papers are made of. A network knows shapes and nothing of data, losses or training.
+"""Network architectures. They know tensor shapes, and nothing about data, losses or training.
 
 A generator or discriminator that users can choose by name is one line in a registry here.
 """
@@ -24,10 +24,10 @@ class Architecture(Generic[Network]):
     """A network that settings can choose by name."""
 
     build: Callable[..., Network]
-    """Generators: `(in_channels, out_channels, *, size, width, norm, upsampling, dropout)`; their `stride` says which
-    heights and widths they take. Discriminators: `(in_channels, *, width, norm)`."""
+    """Generators: `(in_channels, out_channels, *, size, width, norm, upsampling, dropout)`; the height and width of inputs
+    are multiples of their `stride`. Discriminators: `(in_channels, *, width, norm)`."""
     require_size: Callable[[int], None]
-    """Raises a `ValueError` that names the remedy for a training size that the network cannot take."""
+    """Raises a `ValueError` with a remedy for a training size that the network does not accept."""
 
 
 GENERATORS: dict[str, Architecture[ImageNetwork]] = {

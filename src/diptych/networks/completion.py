@@ -7,15 +7,15 @@ from diptych.networks.layers import initialise
 
 STRIDE = 4  # two strided convolutions, and two transposed ones back
 RECEPTIVE_RADIUS = 153
-"""Pixels beyond which nothing counts: one sees 299 or 303 in each direction, where the paper counts 307."""
+"""Pixels: the receptive field is 299 or 303 wide, depending on the position; the paper counts 307."""
 
 
 class CompletionNetwork(nn.Module):
-    """Pictures and where their holes are -> pictures.
+    """Images and hole masks -> images.
 
-    What lies in a hole is never seen: it is replaced by the mean pixel of the training set, which is part of the model,
-    and the mask is a channel of its own. In eval mode batch normalisation has the statistics of the training, so that
-    what a hole is filled with depends on nothing beyond `RECEPTIVE_RADIUS`.
+    The content of a hole is never an input: it is replaced by the mean pixel of the training set, a buffer of the model, and
+    the mask is a separate channel. In eval mode batch normalisation uses the statistics of the training, so that a filling
+    depends on no pixel beyond `RECEPTIVE_RADIUS`.
 
     Shapes: `[B, channels, H, W]` and `[B, 1, H, W]` -> `[B, channels, H, W]` in [-1, 1], H and W multiples of 4.
 
@@ -48,16 +48,16 @@ class CompletionNetwork(nn.Module):
             *_doubled(2 * n, n),
             *_convolution(n, n // 2),
             nn.Conv2d(n // 2, channels, kernel_size=3, padding=1),
-            nn.Tanh(),  # the paper's sigmoid, for pictures in [-1, 1] instead of [0, 1]
+            nn.Tanh(),  # the paper's sigmoid, for images in [-1, 1] instead of [0, 1]
         )
         initialise(self)
 
     def fill(self, x: Tensor, mask: Tensor) -> Tensor:
-        """The pictures `[B, C, H, W]` with the mean pixel in their holes `[B, 1, H, W]`."""
+        """The images `[B, C, H, W]` with the mean pixel in their holes `[B, 1, H, W]`."""
         return torch.where(mask > 0.5, self.mean_pixel.to(x), x)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """`[B, C, H, W]` and `[B, 1, H, W]` -> what the network draws everywhere, `[B, C, H, W]`."""
+        """`[B, C, H, W]` and `[B, 1, H, W]` -> the raw output `[B, C, H, W]`, also outside the holes."""
         output: Tensor = self.layers(torch.cat([self.fill(x, mask), mask], dim=1))
         return output
 

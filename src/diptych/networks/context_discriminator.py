@@ -1,4 +1,4 @@
-"""The context discriminators (Iizuka et al. 2017, table 2): one sees the whole picture, one the window around the hole."""
+"""The context discriminators (Iizuka et al. 2017, table 2): a global one, and a local one for the window around the hole."""
 
 import math
 
@@ -11,10 +11,10 @@ SMALLEST = 16
 
 
 class ContextDiscriminator(nn.Module):
-    """One logit for a picture `[B, channels, size, size]` and its window `[B, channels, window, window]`.
+    """One logit for an image `[B, channels, size, size]` and its window `[B, channels, window, window]`.
 
-    Each is seen by 5x5 convolutions of stride 2 down to about 4 x 4 and ends in 1024 numbers (for a width of 64); the two
-    are laid together and become one logit. Six convolutions for 256 px and five for 128, as in the paper.
+    Each passes 5x5 convolutions of stride 2 down to about 4 x 4 and a linear layer to 1024 features (for a width of 64); the
+    features of both are concatenated for one logit. Six convolutions for 256 px and five for 128, as in the paper.
 
     >>> D = ContextDiscriminator(3, size=64, window=32, width=4)
     >>> D(torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 32, 32)).shape
@@ -24,8 +24,8 @@ class ContextDiscriminator(nn.Module):
     def __init__(self, channels: int, *, size: int, window: int, width: int = 64) -> None:
         super().__init__()
         features = 16 * width
-        self.whole = _eye(channels, size, width, features)
-        self.local = _eye(channels, window, width, features)
+        self.whole = _encoder(channels, size, width, features)
+        self.local = _encoder(channels, window, width, features)
         self.together = nn.Linear(2 * features, 1)
         initialise(self)
 
@@ -35,7 +35,7 @@ class ContextDiscriminator(nn.Module):
         return logits
 
 
-def _eye(channels: int, size: int, width: int, features: int) -> nn.Sequential:
+def _encoder(channels: int, size: int, width: int, features: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     before, side = channels, size
     for i in range(round(math.log2(size / 4))):

@@ -1,11 +1,11 @@
 """The generator and the discriminator of DCGAN (Radford et al. 2016, section 3 and figure 1), with and without labels.
 
-A label comes into both of them in one of three ways:
+Both are conditioned on a label in one of three ways:
 
-* "one-hot": as a number for each class beside the noise, and a plane for each beside the picture (Mirza and Osindero 2014,
-  section 3.2);
-* "embedding": likewise, but as learnt numbers, and as one learnt plane;
-* "projection": G scales and shifts its maps for each class otherwise, D adds the inner product of what it sees and a learnt
+* "one-hot": concatenated to the noise as one number per class, and to the image as one plane per class (Mirza and Osindero
+  2014, section 3.2);
+* "embedding": concatenated in the same way, as a learnt vector and as one learnt plane;
+* "projection": G has a scale and shift of its feature maps per class; D adds the inner product of its features and a learnt
   vector of the class (Miyato and Koyama 2018, section 3).
 """
 
@@ -20,15 +20,15 @@ from diptych.networks.layers import BatchNorm, Embedding, initialise
 Condition = Literal["one-hot", "embedding", "projection"]
 
 SMALLEST = 16
-EMBEDDED = 50  # learnt numbers of a class beside the noise
-MOST = 16  # times the width: the 1024 maps of figure 1
+EMBEDDED = 50  # size of the learnt vector of a class
+MAX_FACTOR = 16  # times the width: the 1024 maps of figure 1
 
 
 class Generator(nn.Module):
-    """Noise, and maybe a label, into a picture: projected to few pixels, then doubled up to `size` (figure 1).
+    """From noise, and optionally a label, to an image: a projection to a few pixels, then upsampling to `size` (figure 1).
 
-    For a width of 64, 64 px become of 4 x 4 x 1024, 8 x 8 x 512, 16 x 16 x 256 and 32 x 32 x 128, and 28 px of 7 x 7 x 256
-    and 14 x 14 x 128. `classes` is how many there are, 0 for none.
+    For a width of 64, the maps are 4 x 4 x 1024, 8 x 8 x 512, 16 x 16 x 256 and 32 x 32 x 128 for 64 px, and 7 x 7 x 256 and
+    14 x 14 x 128 for 28 px. `classes` is the number of classes, 0 without labels.
 
     >>> G = Generator(1, size=28, noise=100, classes=10, width=4)
     >>> G(torch.zeros(2, 100), torch.tensor([3, 7])).shape
@@ -47,17 +47,17 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         side, doublings = halved(size)
-        maps = [width * min(2**i, MOST) for i in range(doublings, 0, -1)]
+        maps = [width * min(2**i, MAX_FACTOR) for i in range(doublings, 0, -1)]
         self.label: nn.Module | None = None
-        beside = 0
+        label_size = 0
         if classes and condition != "projection":
-            beside = classes if condition == "one-hot" else EMBEDDED
+            label_size = classes if condition == "one-hot" else EMBEDDED
             self.label = OneHot(classes) if condition == "one-hot" else Embedding(classes, EMBEDDED)
         self.project = nn.Sequential(
-            nn.Linear(noise + beside, maps[0] * side**2, bias=False), nn.Unflatten(1, (maps[0], side, side))
+            nn.Linear(noise + label_size, maps[0] * side**2, bias=False), nn.Unflatten(1, (maps[0], side, side))
         )
-        scaled_for = classes if condition == "projection" else 0
-        self.norms = nn.ModuleList([ClassBatchNorm(n, scaled_for) for n in maps])
+        norm_classes = classes if condition == "projection" else 0
+        self.norms = nn.ModuleList([ClassBatchNorm(n, norm_classes) for n in maps])
         self.doublings = nn.ModuleList(
             [
                 *(_doubled(before, after, bias=False) for before, after in pairwise(maps)),
@@ -67,19 +67,19 @@ class Generator(nn.Module):
         initialise(self)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """`[B, noise]` and the numbers of the classes `[B]` -> `[B, channels, size, size]` in [-1, 1]."""
-        given = z if self.label is None else torch.cat([z, self.label(label)], dim=1)
-        maps: Tensor = self.project(given)
+        """`[B, noise]` and labels `[B]` -> `[B, channels, size, size]` in [-1, 1]."""
+        inputs = z if self.label is None else torch.cat([z, self.label(label)], dim=1)
+        maps: Tensor = self.project(inputs)
         for norm, double in zip(self.norms, self.doublings, strict=True):
             maps = double(norm(maps, label).relu())
         return maps.tanh()
 
 
 class Discriminator(nn.Module):
-    """One logit for a picture `[B, channels, size, size]` and its label: is it a real one of this class?
+    """One logit for an image `[B, channels, size, size]` and its label: real image of this class, or not?
 
-    4x4 convolutions of stride 2 with leaky ReLU, batch norm in all but the first, and one linear layer on what is left
-    (section 3), which is summed over the picture first for "projection".
+    4x4 convolutions of stride 2 with leaky ReLU, batch norm in all but the first, and one linear layer on the final maps
+    (section 3), which "projection" sums over positions first.
 
     >>> D = Discriminator(1, size=28, classes=10, condition="projection", width=4)
     >>> D(torch.zeros(2, 1, 28, 28), torch.tensor([3, 7])).shape
@@ -92,15 +92,15 @@ class Discriminator(nn.Module):
         super().__init__()
         side, halvings = halved(size)
         self.planes: nn.Module | None = None
-        beside = 0
+        planes = 0
         if classes and condition == "one-hot":
-            beside = classes
+            planes = classes
             self.planes = nn.Sequential(OneHot(classes), nn.Unflatten(1, (classes, 1, 1)))
         elif classes and condition == "embedding":
-            beside = 1
+            planes = 1
             self.planes = nn.Sequential(Embedding(classes, size**2), nn.Unflatten(1, (1, size, size)))
-        maps = [width * min(2**i, MOST) for i in range(halvings)]
-        layers: list[nn.Module] = [_halved(channels + beside, maps[0], bias=True), nn.LeakyReLU(0.2)]
+        maps = [width * min(2**i, MAX_FACTOR) for i in range(halvings)]
+        layers: list[nn.Module] = [_halved(channels + planes, maps[0], bias=True), nn.LeakyReLU(0.2)]
         for before, after in pairwise(maps):
             layers += [_halved(before, after, bias=False), BatchNorm(after), nn.LeakyReLU(0.2)]
         self.maps = nn.Sequential(*layers)
@@ -108,22 +108,27 @@ class Discriminator(nn.Module):
         if classes and condition == "projection":
             self.projection = Embedding(classes, maps[-1])
             if not self.projection.weight.is_meta:
-                nn.init.normal_(self.projection.weight, 0.0, 0.02)  # as the weights of `logit`, to which they are added
+                nn.init.normal_(
+                    self.projection.weight, 0.0, 0.02
+                )  # like the weights of `logit`, to which they are added
         self.logit = nn.Linear(maps[-1] * (1 if self.projection else side**2), 1)
         initialise(self)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """`[B, channels, size, size]` and the numbers of the classes `[B]` -> logits `[B, 1]`."""
-        seen = x if self.planes is None else torch.cat([x, self.planes(label).expand(-1, -1, *x.shape[2:])], dim=1)
-        maps = self.maps(seen)
+        """`[B, channels, size, size]` and labels `[B]` -> logits `[B, 1]`."""
+        inputs = x if self.planes is None else torch.cat([x, self.planes(label).expand(-1, -1, *x.shape[2:])], dim=1)
+        maps = self.maps(inputs)
+        logits: Tensor
         if self.projection is None:
-            return self.logit(maps.flatten(1))  # type: ignore[no-any-return]
+            logits = self.logit(maps.flatten(1))
+            return logits
         features = maps.sum(dim=(2, 3))  # as in the networks of Miyato and Koyama 2018
-        return self.logit(features) + (self.projection(label) * features).sum(dim=1, keepdim=True)  # type: ignore[no-any-return]
+        logits = self.logit(features) + (self.projection(label) * features).sum(dim=1, keepdim=True)
+        return logits
 
 
 class OneHot(nn.Module):
-    """The number of a class `[B]` -> `[B, classes]`, 1 at its place and 0 elsewhere.
+    """A label `[B]` -> `[B, classes]`, 1 at the index of the label and 0 elsewhere.
 
     >>> OneHot(3)(torch.tensor([2])).tolist()
     [[0.0, 0.0, 1.0]]
@@ -134,16 +139,15 @@ class OneHot(nn.Module):
         self.classes = classes
 
     def forward(self, label: Tensor) -> Tensor:
-        """As the class says."""
-        # torch.nn.functional.one_hot asks for the smallest label, and so waits for some devices
+        """`[B]` -> `[B, classes]`."""
+        # torch.nn.functional.one_hot checks the smallest label, which synchronises with the device
         return (label[:, None] == torch.arange(self.classes, device=label.device)).float()
 
 
 class ClassBatchNorm(nn.Module):
-    """Batch normalisation, with a scale and a shift for each class where there are `classes` (Dumoulin et al. 2017).
+    """Batch normalisation, with a scale and a shift per class if `classes` is not 0 (Dumoulin et al. 2017).
 
-    A trained network normalises with the statistics of its training, so that a picture does not depend on those that are
-    drawn beside it.
+    In eval mode it uses the statistics of the training, so that an image does not depend on the rest of its batch.
     """
 
     def __init__(self, channels: int, classes: int = 0) -> None:
@@ -155,7 +159,7 @@ class ClassBatchNorm(nn.Module):
             nn.init.zeros_(self.scale_and_shift.weight)  # the scale is counted from 1
 
     def forward(self, maps: Tensor, label: Tensor | None) -> Tensor:
-        """`[B, C, H, W]` and the numbers of the classes `[B]` -> the same shape."""
+        """`[B, C, H, W]` and labels `[B]` -> the same shape."""
         normal: Tensor = self.norm(maps)
         if self.scale_and_shift is None:
             return normal
@@ -173,9 +177,9 @@ def _halved(channels: int, out: int, bias: bool) -> nn.Conv2d:
 
 
 def halved(size: int) -> tuple[int, int]:
-    """What is left of `size` when it is halved down to 4 to 7 pixels, and how often it was.
+    """The side after halving `size` down to 4 to 7 pixels, and the number of halvings.
 
-    Raises a `ValueError` for a size that cannot be.
+    Raises a `ValueError` for a size that the networks do not accept.
 
     >>> halved(28), halved(64)
     ((7, 2), (4, 4))
@@ -192,7 +196,7 @@ def halved(size: int) -> tuple[int, int]:
 
 
 def fitting(size: int) -> int:
-    """The largest size up to `size` that the networks take; the smallest there is where none is.
+    """The largest accepted size up to `size`, or the smallest of all.
 
     >>> fitting(30), fitting(100), fitting(5)
     (28, 96, 16)

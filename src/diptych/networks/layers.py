@@ -12,23 +12,23 @@ Upsampling = Literal["transposed", "resize"]
 
 
 class ImageNetwork(nn.Module):
-    """A network from images `[B, C, H, W]` to images of the same height and width: what a generator is."""
+    """A generator: from images `[B, C, H, W]` to images of the same height and width."""
 
     stride: int
     """Heights and widths must be multiples of this."""
 
     @property
     def stages(self) -> Mapping[str, nn.Module]:
-        """Parts that an image passes one after the other from the start, by name; empty where there are no such parts."""
+        """Consecutive parts of the network by name, from the input on; empty if it is not divided."""
         return {}
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that uses the statistics of the picture at hand when it translates.
+    """Batch normalisation that normalises each image by its own statistics in eval mode.
 
     pix2pix, section 3.4: "we apply batch normalization using the statistics of the test batch, rather than aggregated
-    statistics of the training batch". Each picture is its own test batch here, so that a translation does not depend on
-    the pictures that happen to be translated beside it.
+    statistics of the training batch". Each image is its own test batch here, so that a translation does not depend on the
+    rest of its batch.
     """
 
     def __init__(self, channels: int) -> None:
@@ -42,7 +42,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def normalisation(norm: Norm, channels: int) -> list[nn.Module]:
-    """The layer, as a list that can be empty."""
+    """The normalisation layer in a list; empty for "none"."""
     if norm == "batch":
         return [BatchNorm(channels)]
     if norm == "instance":
@@ -53,18 +53,18 @@ def normalisation(norm: Norm, channels: int) -> list[nn.Module]:
 
 
 def needs_bias(norm: Norm) -> bool:
-    """A bias before a norm with a shift of its own is lost in it, so the field's networks leave it out there."""
+    """Whether a convolution before the norm has a bias: it is redundant before a norm with a learnt shift."""
     return norm not in ("batch", "affine-instance")
 
 
 def upsample(channels: int, out: int, upsampling: Upsampling, bias: bool, kernel_size: Literal[3, 4] = 4) -> nn.Module:
     """Twice the height and width: by a transposed convolution (4x4 or 3x3), or by nearest resize + 3x3 convolution.
 
-    The second leaves no checkerboard (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+    The second avoids checkerboard artifacts (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
     """
     if upsampling == "transposed":
-        beyond = kernel_size % 2  # without it, a 3x3 kernel makes 2 n - 1 of n
-        return nn.ConvTranspose2d(channels, out, kernel_size, stride=2, padding=1, output_padding=beyond, bias=bias)
+        extra = kernel_size % 2  # without it, a 3x3 kernel turns n into 2 n - 1
+        return nn.ConvTranspose2d(channels, out, kernel_size, stride=2, padding=1, output_padding=extra, bias=bias)
     return nn.Sequential(
         nn.Upsample(scale_factor=2, mode="nearest"),
         nn.Conv2d(channels, out, kernel_size=3, padding=1, bias=bias),
@@ -73,7 +73,7 @@ def upsample(channels: int, out: int, upsampling: Upsampling, bias: bool, kernel
 
 def initialise(network: nn.Module) -> None:
     """Convolution weights from N(0, 0.02), scales of norms from N(1, 0.02), biases 0 (pix2pix, section 6.2)."""
-    # On the meta device nothing is there to be drawn, and torch would import its compiler: two seconds
+    # The meta device has no values to initialise, and torch would import its compiler: two seconds
     if next(network.parameters()).is_meta:
         return
     for layer in network.modules():
@@ -88,17 +88,17 @@ def initialise(network: nn.Module) -> None:
 
 
 class Embedding(nn.Embedding):
-    """A learnt vector for each class; on the meta device nothing is drawn, as in `initialise`."""
+    """A learnt vector for each class; not initialised on the meta device, see `initialise`."""
 
     def reset_parameters(self) -> None:
-        """Numbers from N(0, 1)."""
+        """Weights from N(0, 1)."""
         if not self.weight.is_meta:
             super().reset_parameters()
 
 
 @contextmanager
 def frozen(*networks: nn.Module) -> Iterator[None]:
-    """Inside, the networks pass gradients on to their inputs, but build no graph for their own weights."""
+    """Inside, gradients flow through the networks to their inputs, but not to their weights."""
     parameters = [p for network in networks for p in network.parameters()]
     for p in parameters:
         p.requires_grad_(False)

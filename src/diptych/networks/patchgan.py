@@ -11,7 +11,7 @@ STRIDED_LAYERS = {16: 1, 70: 3, 286: 5}
 
 
 class PatchGAN(nn.Module):
-    """Logits whose receptive field is `patch` x `patch` pixels, one for each place.
+    """One logit per position, with a receptive field of `patch` x `patch` pixels.
 
     1: C64-C128 of 1x1 convolutions; 16: C64-C128; 70: C64-C128-C256-C512; 286: C64-C128-C256-C512-C512-C512.
     Shapes: `[B, in_channels, H, W]` -> `[B, 1, h, w]`, 30 x 30 for 256 px and a patch of 70.
@@ -56,9 +56,9 @@ class PatchGAN(nn.Module):
 def score_both(
     discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, *, norm: Norm
 ) -> tuple[Tensor, Tensor]:
-    """The discriminator's logits for real and fake images `[B, C, H, W]`, in one pass where the norm allows it.
+    """The discriminator's logits for real and fake images `[B, C, H, W]`, in one pass if the norm allows it.
 
-    Batch norm would let real and fake images see each other; every other norm looks at each image alone.
+    Batch norm would mix the statistics of real and fake images; every other norm treats each image separately.
     """
     if norm == "batch":
         return discriminator(real), discriminator(fake)
@@ -67,7 +67,7 @@ def score_both(
 
 
 def smallest_picture(patch: int) -> int:
-    """The shorter side that a picture must have for at least 2 x 2 logits (and a norm that has something to divide by).
+    """The smallest side of an image for at least 2 x 2 logits (a norm of one value is undefined).
 
     >>> smallest_picture(70)
     32
@@ -76,7 +76,7 @@ def smallest_picture(patch: int) -> int:
 
 
 def require_size(patch: int, size: int) -> None:
-    """Raises a `ValueError` when pictures of this size are too small for a discriminator of this patch."""
+    """Raises a `ValueError` for images that are too small for a discriminator of this patch."""
     if size < smallest_picture(patch):
         raise ValueError(
             f"--method.patch {patch}: a discriminator of that receptive field needs pictures of at least "

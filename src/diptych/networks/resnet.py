@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 from diptych.networks.layers import ImageNetwork, Norm, Upsampling, needs_bias, normalisation, upsample
 
-STRIDE = 8  # two halvings, and then at least 2 x 2, which a reflected border of one pixel needs
+STRIDE = 8  # two halvings, then at least 2 x 2 pixels, as reflection padding by one pixel needs
 
 
 class ResNet(ImageNetwork):
-    """c7s1-64, d128, d256, `blocks` times R256, u128, u64, c7s1-3, for `width` 64; every border is reflected.
+    """c7s1-64, d128, d256, `blocks` times R256, u128, u64, c7s1-3, for `width` 64; reflection padding everywhere.
 
-    Shapes: `[B, in_channels, H, W]` in [-1, 1] -> `[B, out_channels, H, W]` in [-1, 1], where H and W are multiples of 8.
-    The layers do not depend on `size`, the training size: every generator is built with one.
+    Shapes: `[B, in_channels, H, W]` in [-1, 1] -> `[B, out_channels, H, W]` in [-1, 1]; H and W are multiples of 8. The
+    layers do not depend on `size`, the training size, an argument of every generator.
 
     >>> import torch
     >>> ResNet(3, 1, blocks=1, width=4)(torch.zeros(1, 3, 16, 24)).shape
@@ -35,7 +35,7 @@ class ResNet(ImageNetwork):
         super().__init__()
         bias = needs_bias(norm)
 
-        def finished(layer: nn.Module, channels: int) -> list[nn.Module]:
+        def block(layer: nn.Module, channels: int) -> list[nn.Module]:
             return [layer, *normalisation(norm, channels), nn.ReLU()]
 
         def down(channels: int) -> nn.Module:
@@ -47,12 +47,12 @@ class ResNet(ImageNetwork):
         first = nn.Conv2d(in_channels, width, kernel_size=7, padding=3, padding_mode="reflect", bias=bias)
         last = nn.Conv2d(width, out_channels, kernel_size=7, padding=3, padding_mode="reflect")
         stages: dict[str, list[nn.Module]] = {
-            "stem": finished(first, width),
-            "down1": finished(down(width), 2 * width),
-            "down2": finished(down(2 * width), 4 * width),
+            "stem": block(first, width),
+            "down1": block(down(width), 2 * width),
+            "down2": block(down(2 * width), 4 * width),
             **{f"block{i}": [ResidualBlock(4 * width, norm, dropout)] for i in range(1, blocks + 1)},
-            "up1": finished(up(4 * width), 2 * width),
-            "up2": finished(up(2 * width), width),
+            "up1": block(up(4 * width), 2 * width),
+            "up2": block(up(2 * width), width),
             "out": [last, nn.Tanh()],
         }
         self.layers = nn.Sequential(*(layer for layers in stages.values() for layer in layers))
@@ -61,7 +61,7 @@ class ResNet(ImageNetwork):
 
     @property
     def stages(self) -> dict[str, nn.Module]:
-        """The parts that an image passes one after the other, by name; their weights are those of the network."""
+        """Consecutive parts of the network by name, with shared weights."""
         starts = accumulate(self.stage_lengths.values(), initial=0)
         return {
             name: nn.Sequential(*list(self.layers)[start : start + length])
@@ -75,7 +75,7 @@ class ResNet(ImageNetwork):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity; no ReLU after the sum (Gross and Wilber 2016)."""
+    """Two 3x3 convolutions and a skip connection; no ReLU after the sum (Gross and Wilber 2016)."""
 
     def __init__(self, channels: int, norm: Norm, dropout: bool) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class ResidualBlock(nn.Module):
 
 
 def require_size(size: int) -> None:
-    """Raises a `ValueError` that names the nearest size when the residual generator cannot take this one."""
+    """Raises a `ValueError` with the nearest size if the residual generator does not accept this one."""
     if size % STRIDE:
         raise ValueError(
             f"--size {size}: the residual generator takes multiples of {STRIDE}; the nearest is "

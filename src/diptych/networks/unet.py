@@ -9,11 +9,11 @@ SIZES = (16, 32, 64, 128, 256, 512)
 
 
 class UNet(ImageNetwork):
-    """Halves a picture down to 1 x 1 and doubles it back, each step up seeing the step down of its size.
+    """An encoder down to 1 x 1 and a decoder, with skip connections between steps of the same size.
 
     The encoder is C64-C128-C256-C512-...-C512, the decoder CD512-CD512-CD512-C512-...-C256-C128-C64 (D: dropout of one
     half), for `width` 64. At 256 px that is 8 steps each way. Shapes: `[B, in_channels, H, W]` in [-1, 1] ->
-    `[B, out_channels, H, W]` in [-1, 1], where H and W are multiples of `size`.
+    `[B, out_channels, H, W]` in [-1, 1]; H and W are multiples of `size`.
 
     >>> UNet(3, 1, size=32, width=4)(torch.zeros(1, 3, 32, 64)).shape
     torch.Size([1, 1, 32, 64])
@@ -39,7 +39,7 @@ class UNet(ImageNetwork):
 
         self.down = nn.ModuleList()
         for i, (before, after) in enumerate(zip([in_channels, *widths], widths, strict=False)):
-            # no norm on the first step, nor on the last, whose 1 x 1 map has no spread to divide by
+            # no norm on the first step, nor on the last, where a 1 x 1 map has a deviation of 0
             norms = normalisation(norm, after) if 0 < i < steps - 1 else []
             activation = [nn.LeakyReLU(0.2)] if i > 0 else []
             conv = nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=bias)
@@ -47,7 +47,7 @@ class UNet(ImageNetwork):
 
         self.up = nn.ModuleList()
         for i, (from_below, after) in enumerate(zip(widths[::-1], widths[-2::-1], strict=False)):
-            before = from_below if i == 0 else 2 * from_below  # beside the skip
+            before = from_below if i == 0 else 2 * from_below  # with the skip connection
             drop = [nn.Dropout(0.5)] if dropout and i < 3 else []
             self.up.append(
                 nn.Sequential(nn.ReLU(), upsample(before, after, upsampling, bias), *normalisation(norm, after), *drop)
@@ -56,7 +56,7 @@ class UNet(ImageNetwork):
 
     @property
     def stages(self) -> dict[str, nn.Module]:
-        """The steps down, which an image passes one after the other, by name; the steps up also see the skips."""
+        """The encoder steps by name; the decoder is no chain, because of its skip connections."""
         return {f"down{i}": down for i, down in enumerate(self.down, start=1)}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class UNet(ImageNetwork):
 
 
 def require_size(size: int) -> None:
-    """Raises a `ValueError` that names the nearest sizes when the U-Net cannot be built for this one."""
+    """Raises a `ValueError` with the nearest sizes if the U-Net cannot be built for this one."""
     if size not in SIZES:
         near = sorted(sorted(SIZES, key=lambda known: abs(known - size))[:2])
         raise ValueError(

@@ -32,10 +32,20 @@ def blank(
 ) -> list[str]:
     """Fills a hole in every picture (files and folders) and writes it as PNG into the folder `out`.
 
-    The hole in the "centre" has `share` of the picture's height and width (0.3 in pix2pix-tensorflow's
-    tools/process.py). "random" cuts `count` rectangles, anywhere up to the border, whose heights and widths are drawn
-    from `min_share` to `share`; they depend on `seed` and the picture's name alone. `fill` is a colour name or #rrggbb.
-    Gives one line for each picture that was skipped; raises a `ValueError` for what concerns them all.
+    The default is that of pix2pix-tensorflow's tools/process.py. Random holes lie anywhere up to the border and depend on
+    the seed and the picture's name alone. Returns one line for each picture that was skipped; raises a `ValueError` for a
+    problem of all of them.
+
+    Args:
+        inputs: Pictures, or folders of them.
+        out: The folder to write.
+        hole: One in the centre, or rectangles anywhere.
+        share: The hole's part of the picture's height and width; of a random one the largest.
+        min_share: The smallest part of a random hole.
+        count: Random holes a picture.
+        fill: What a hole is filled with: a colour name or #rrggbb.
+        seed: Seed of the random holes, which depend on the picture's name besides.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -55,14 +65,14 @@ def blank(
     def change(pixels: Pixels, name: str) -> Pixels:
         values = pixels.values.copy()
         alpha = None if pixels.alpha is None else pixels.alpha.copy()
-        places = [centre(pixels.size, share)]
+        boxes = [centre(pixels.size, share)]
         if hole == "random":
             generator = Random(os.fsencode(f"{seed} {name}"))
-            places = [anywhere(pixels.size, min_share, share, generator) for _ in range(count)]
-        for place in places:
-            values[place] = in_kind(colour, pixels)
+            boxes = [anywhere(pixels.size, min_share, share, generator) for _ in range(count)]
+        for box in boxes:
+            values[box] = in_kind(colour, pixels)
             if alpha is not None:
-                alpha[place] = np.iinfo(alpha.dtype).max
+                alpha[box] = np.iinfo(alpha.dtype).max
         return Pixels(values, alpha)
 
     settings = {"hole": hole, "share": share, "min-share": min_share, "count": count, "fill": fill, "seed": seed}

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from diptych.data.layouts import match_stems
 from diptych.data.outputs import Job
+from diptych.data.sides import match_stems
 from diptych.images.files import Pixels, decode, encode, from_tensor, to_tensor
 from diptych.prepare.folders import claim, each_missing
 
@@ -21,9 +21,15 @@ def combine(
 ) -> list[str]:
     """Joins every picture in the folder `a` with the one of the same stem in `b`, as one PNG each in the folder `out`.
 
-    Folders such as train and val keep their place. Grey beside colour becomes colour, 8 beside 16 bits 16; what is
-    see-through is laid on white. Gives one line for each pair that was skipped, because a file cannot be read or the two
-    have different sizes; raises a `ValueError` for what concerns them all, and when a picture has no partner.
+    Folders such as train and val keep their place. Grey beside colour becomes colour, 8 beside 16 bits 16; transparent
+    pictures are laid on white. Returns one line for each pair that was skipped, because a file cannot be read or the two
+    have different sizes; raises a `ValueError` for a problem of all of them, and when a picture has no partner.
+
+    Args:
+        a: The folder of the left halves.
+        b: The folder of the right halves.
+        out: The folder to write.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -37,7 +43,7 @@ def combine(
     (10, 40)
     """
     a, b, out = Path(a), Path(b), Path(out)
-    pairs = match_stems(a, b, (3, 3))
+    pairs = match_stems(a, b)
     claim(out, "combine", {}, [a, b])
     partner = dict(zip(pairs.a, pairs.b, strict=True))
     jobs = [(path, out / f"{pairs.name(number)}.png") for number, path in enumerate(pairs.a)]
@@ -60,5 +66,7 @@ def _side_by_side(a: Path, b: Path) -> Pixels:
             "same size, which `diptych data resize` gives them"
         )
     channels = max(left.values.shape[-1], right.values.shape[-1])
+    if channels > 3 and left.values.shape != right.values.shape:
+        channels = 3
     sides = [to_tensor(side, channels) for side in (left, right)]
     return from_tensor(torch.cat(sides, dim=-1), max(left.bits, right.bits))

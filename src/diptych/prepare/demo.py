@@ -8,7 +8,7 @@ from typing import Literal
 from rich.console import Console
 
 from diptych.data.builtin import facades, shapes
-from diptych.data.layouts import DataPaths
+from diptych.data.paths import DataPaths
 from diptych.kinds import DataKind, Direction
 from diptych.prepare.folders import claim
 from diptych.prepare.inspect import methods_for, train_command
@@ -43,12 +43,19 @@ def demo(
     seed: int = 0,
     console: Console | None = None,
 ) -> Path:
-    """Writes a built-in set into the new folder `out` and gives its path; says which command trains on it.
+    """Writes a built-in set into the new folder `out` and returns its path; prints the command that trains on it.
 
-    "facades" are pairs, photograph left and labels right: 200 and 24 of `size` 128. "shapes" are single pictures in colour
-    in five folders of their kind: 500 and 50 of `size` 64. `size` is in pixels, `train` and `val` are numbers of files.
-    The same call goes on with what was stopped. Raises a `ValueError` for a number below what can be drawn, and when `out`
-    holds anything else.
+    "facades" are pairs, photograph left and labels right. "shapes" are single pictures in colour in five folders of their
+    kind. The same call goes on with what was stopped. Raises a `ValueError` for a number below what can be drawn, and when
+    `out` holds anything else.
+
+    Args:
+        name: Which one.
+        out: The folder to write.
+        size: Height and width in pixels; 128 for facades, 64 for shapes.
+        train: Number of files to train on; 200 or 500.
+        val: Number of files held out; 24 or 50.
+        seed: Another seed draws another set.
 
     >>> import tempfile
     >>> folder = demo("shapes", out=Path(tempfile.mkdtemp()) / "shapes", size=32, train=5, val=0)

@@ -30,7 +30,7 @@ from diptych.progress import counting, say
 
 CHUNK = 2**18
 TIMEOUT = 60.0  # seconds without a byte
-TRIES = 5  # in a row that bring no more than was there
+TRIES = 5  # in a row without a new byte
 PAUSE = 1.0  # seconds before the second try, doubled before each further one
 LARGEST = 32 * 2**30  # bytes of an archive whose size nobody says
 ADDRESS = re.compile(r"(https?://|file:///)[!-~]+")
@@ -40,15 +40,20 @@ Progress = Callable[[int, int], None]
 
 
 def download(name: str, *, out: Path | str, mirror: str | None = None, console: Console | None = None) -> Path:
-    """Fetches the data set `name` of the catalogue into the new folder `out`, and gives its path.
+    """Fetches the data set `name` of the catalogue into the new folder `out`, and returns its path.
 
-    `mirror` is the number of another address in the catalogue, or an address of your own (http, https or file) of the same
-    archive. The archive is kept beside `out`, in `.partial-*`, until it is unpacked: after a break of any kind the same call
-    goes on where it was, unless the file at the address has changed meanwhile.
+    An address of your own (http, https or file) is one of the same archive. The archive is kept beside `out`, in
+    `.partial-*`, until it is unpacked: after a break of any kind the same call goes on where it was, unless the file at the
+    address has changed meanwhile.
 
-    Raises a `ValueError` when there is no such data set or mirror, when `out` is there and not empty, when there is no
-    room on the disk, when the address serves nothing, a web page, or something of another size or SHA-256 than the
-    catalogue knows, when the connection breaks off again and again, and when the archive is damaged or not safe to unpack.
+    Raises a `ValueError` when there is no such data set or mirror, when `out` exists and is not empty, when the disk is too
+    full, when the address serves nothing, a web page, or an archive of another size or SHA-256 than the catalogue's, when
+    the connection breaks off again and again, and when the archive is damaged or not safe to unpack.
+
+    Args:
+        name: Which one, such as facades or horse2zebra.
+        out: The folder to write.
+        mirror: The number of another address in the list, or an address of your own.
 
     >>> download("horse2zebra", out="data/horse2zebra", mirror="3")  # doctest: +SKIP
     PosixPath('data/horse2zebra')
@@ -123,7 +128,7 @@ class _Partial:
             beside.write_text(json.dumps(note), encoding="utf-8")
 
     def read_note(self, address: str) -> dict[str, Any]:
-        """What `begin` was told; empty where nothing is there, or something from another address."""
+        """What `begin` noted; empty without a note, or with one of another address."""
         if not self.note.exists():
             return {}
         note: dict[str, Any] = json.loads(self.note.read_text(encoding="utf-8"))
@@ -167,9 +172,9 @@ def _fetch(job: _Job, progress: Progress) -> None:
             _receive(job, note, progress)
             return
         except _BrokenError as broken:
-            there = job.partial.size()
-            tries = 1 if there > furthest else tries + 1
-            furthest = max(furthest, there)
+            size = job.partial.size()
+            tries = 1 if size > furthest else tries + 1
+            furthest = max(furthest, size)
             if tries == TRIES:
                 then = "goes on" if job.partial.read_note(job.address).get("validator") else "begins again"
                 raise job.mistake(f"{broken}, {TRIES} times; the same command {then}") from None
@@ -263,7 +268,7 @@ def _validator(headers: Message) -> str | None:
 
 
 def _is_the_rest(headers: Message, had: int, note: dict[str, Any]) -> bool:
-    """Whether an answer goes on exactly after what is there, in the same version; not every server heeds If-Range."""
+    """Whether an answer continues exactly after the bytes on disk, in the same version; not every server heeds If-Range."""
     span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
     return (
         span is not None

@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from diptych.images.files import Array, Pixels, to_bytes
+from diptych.images.spec import EIGHT_BIT
 from diptych.prepare.folders import convert
 
 WIDEST = 100  # pixels
@@ -27,9 +28,15 @@ def edges(
 ) -> list[str]:
     """Draws the edges of every picture (files and folders), black on white, as an 8-bit grey PNG into the folder `out`.
 
-    `sigma` (pixels) smooths texture away before edges are looked for; `detail` above 1 draws more lines and below 1
-    fewer; lines of fewer than `shortest` pixels are left out. Gives one line for each picture that was skipped; raises a
-    `ValueError` for what concerns them all.
+    Returns one line for each picture that was skipped; raises a `ValueError` for a problem of all of them.
+
+    Args:
+        inputs: Pictures, or folders of them.
+        out: The folder to write.
+        sigma: Pixels over which texture is smoothed away first.
+        detail: Above 1 more lines, below 1 fewer.
+        shortest: Lines of fewer pixels are left out.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -72,4 +79,4 @@ def draw(picture: Array, sigma: float, detail: float, shortest: int) -> Array:
     _, pieces, about, _ = cv2.connectedComponentsWithStats(lines, connectivity=8)
     drawn = about[:, cv2.CC_STAT_AREA] >= shortest
     drawn[0] = False  # piece 0 is what is no line
-    return np.where(drawn[pieces], np.uint8(0), np.uint8(255))
+    return np.where(drawn[pieces], np.uint8(0), np.uint8(EIGHT_BIT.full))

@@ -1,8 +1,6 @@
-"""One tool over whole folders: each picture by itself, several at once, going on where it was stopped."""
+"""Applies one tool to whole folders: several pictures at once, resuming where it was stopped."""
 
-import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,17 +11,15 @@ import torch
 from rich.console import Console
 
 from diptych.data.outputs import Job, plan_folder
-from diptych.files import alone, atomic_file
+from diptych.files import OwnedFolder, alone
 from diptych.images.files import Pixels, decode, encode
 from diptych.progress import counting
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-LABEL = ".made-with.json"
-LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")  # what `atomic_file` leaves where its process is killed
 KEPT = "what is done is kept; the same command goes on"
-AHEAD = 32  # items a worker: results that are large wait in memory for those before them
+AHEAD = 32  # items per worker in flight: large results wait in memory for those before them
 
 
 def convert(
@@ -39,9 +35,9 @@ def convert(
 ) -> list[str]:
     """Puts every picture of `inputs` (files and folders) through `change(pixels, name)` into the folder `out`.
 
-    A picture keeps its place and name below its folder, or gets another `suffix`. Gives one line for each picture that
-    could not be read or written; the others are there. What was stopped is gone on with by the same call. Raises a
-    `ValueError` before the first picture for what concerns them all.
+    A picture keeps its place and name below its folder, or gets another `suffix`. Returns one line for each picture
+    that could not be read or written; the others are written. The same call resumes an interrupted one. Raises a
+    `ValueError` before the first picture for a problem of all of them.
     """
     out = Path(out)
     sources = as_paths(inputs)
@@ -63,32 +59,12 @@ def as_paths(inputs: Path | str | Iterable[Path | str]) -> list[Path]:
 
 
 def claim(out: Path, tool: str, settings: Mapping[str, Any], inputs: Sequence[Path]) -> None:
-    """Makes `out` the folder of this very call, or finds that it is already.
-
-    The label in it tells what it was made with, so that the same call goes on with it and nothing else of a person's is
-    written into. Raises a `ValueError` when `out` lies in an input, or holds anything else.
-    """
+    """Makes `out` the folder of this call; a `ValueError` when it lies in an input, or belongs to another call or nobody."""
     require_outside(out, inputs)
-    label, about = out / LABEL, made_with(tool, settings, inputs)
-    if label.is_file():
-        if other := others(about, read_label(label)):
-            raise ValueError(
-                f"{out}: was made with other settings ({', '.join(other)}); give its command again to go on with it, "
-                "or choose another --out"
-            )
-    elif out.exists() and (not out.is_dir() or any(not LEFTOVER.fullmatch(file.name) for file in out.iterdir())):
-        raise ValueError(
-            f"{out}: exists and was not made by this command; choose another --out, nothing is overwritten"
-        )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with atomic_file(label) as beside:  # also where it is there already: a folder may have become read-only
-            beside.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        for file in out.rglob(".partial-*"):
-            if LEFTOVER.fullmatch(file.name):  # and not the half of a download, which is worth keeping
-                file.unlink()
-    except OSError as error:
-        raise ValueError(f"{out}: cannot be written to ({error.strerror}); choose another --out") from error
+    OwnedFolder(out, made_with(tool, settings, inputs)).claim(
+        "exists and was not made by this command; choose another --out, nothing is overwritten",
+        "was made with other settings ({}); give its command again to go on with it, or choose another --out",
+    )
 
 
 def require_outside(out: Path, inputs: Iterable[Path]) -> None:
@@ -100,29 +76,12 @@ def require_outside(out: Path, inputs: Iterable[Path]) -> None:
 
 
 def made_with(tool: str, settings: Mapping[str, Any], inputs: Iterable[Path]) -> dict[str, Any]:
-    """What a label says: the tool, its settings and where its inputs lie, as JSON gives them back.
+    """What a label says: the tool, its settings, the paths of its inputs.
 
     >>> made_with("blank", {"size": (4, 2)}, [])
-    {'tool': 'blank', 'size': [4, 2], 'inputs': []}
+    {'tool': 'blank', 'size': (4, 2), 'inputs': []}
     """
-    about = {"tool": tool, **settings, "inputs": [os.path.realpath(path) for path in inputs]}
-    return dict(json.loads(json.dumps(about)))
-
-
-def others(about: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
-    """What a label that is there says otherwise, by name."""
-    return [key for key in about if there.get(key) != about[key]]
-
-
-def read_label(label: Path) -> dict[str, Any]:
-    """What a label says; a `ValueError` names it when it is damaged."""
-    try:
-        there = json.loads(label.read_text(encoding="utf-8"))
-    except ValueError:
-        there = None
-    if not isinstance(there, dict):
-        raise ValueError(f"{label}: is damaged; choose another --out, or remove what it belongs to")
-    return there
+    return {"tool": tool, **settings, "inputs": [os.path.realpath(path) for path in inputs]}
 
 
 @contextmanager
@@ -144,9 +103,9 @@ def each_missing(
     workers: int | None = None,
     console: Console | None = None,
 ) -> list[str]:
-    """Does `work` for every job whose target is not there yet; gives one line for each that failed, in their order.
+    """Does `work` for every job whose target is missing; returns one line for each that failed, in their order.
 
-    Targets appear whole or not at all, so what is there is done. `workers` are threads, by default one a core.
+    Targets appear whole or not at all, so an existing one is done. `workers` are threads, by default one a core.
     """
     missing = [job for job in jobs if not job[1].exists()]
 
@@ -169,9 +128,9 @@ def each(
     doing: str,
     workers: int | None = None,
     console: Console | None = None,
-    there: int = 0,
+    done_before: int = 0,
 ) -> Iterator[Result]:
-    """What `work` gives for each of `items`, in their order, several at once; `there` have been done before."""
+    """The results of `work` on `items`, in their order, several at once; `done_before` more were done earlier."""
     workers = workers or os.cpu_count() or 1
     pool, block = ThreadPoolExecutor(workers), AHEAD * workers
     results = (result for i in range(0, len(items), block) for result in pool.map(work, items[i : i + block]))
@@ -179,9 +138,9 @@ def each(
     torch.set_num_threads(1)  # the workers are the parallelism; with threads below them each call waits for a core
     try:
         with counting(console or Console(stderr=True), doing) as progress:
-            for done, result in enumerate(results, start=there + 1):
+            for done, result in enumerate(results, start=done_before + 1):
                 yield result
-                progress(done, there + len(items))
+                progress(done, done_before + len(items))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(threads)

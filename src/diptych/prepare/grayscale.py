@@ -18,8 +18,13 @@ def grayscale(
 ) -> list[str]:
     """Writes the ITU-R 601 luma of every picture (files and folders) as a PNG of one channel into the folder `out`.
 
-    16 bits and alpha are kept. Gives one line for each picture that was skipped; raises a `ValueError` for what concerns
-    them all.
+    16 bits and alpha are kept. Returns one line for each picture that was skipped; raises a `ValueError` for a problem of
+    all of them.
+
+    Args:
+        inputs: Pictures, or folders of them.
+        out: The folder to write.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from PIL import Image

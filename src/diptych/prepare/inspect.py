@@ -1,4 +1,4 @@
-"""What is in a folder of pictures, what is wrong with it, and which method it is for. Each file is decoded once."""
+"""Reports on a folder of pictures: contents, problems, and the method that it fits. Each file is decoded once."""
 
 import json
 import os
@@ -16,66 +16,80 @@ from rich.console import Console
 from torch import Tensor
 
 from diptych.data import layouts, tfrecords
-from diptych.data.datasets import FileDataset, LabelledDataset, RecordDataset, stem
-from diptych.data.idx import IdxDataset
-from diptych.data.layouts import DataPaths
+from diptych.data.datasets import ArrayDataset, FileDataset, RecordDataset, TwoFolders, classes_of, stem
+from diptych.data.idx import IdxDataset, idx_files
+from diptych.data.paths import DataPaths, list_pictures
 from diptych.files import atomic_file
 from diptych.images.files import SUFFIXES, encode, from_bytes, from_tensor, merge
+from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.methods import METHODS, sketch
 from diptych.methods.settings import Shape
 from diptych.prepare.folders import claim
-from diptych.prepare.scan import ImageInfo, Sample, alike, counted, look_at, other_files, partners, samples, split_of
+from diptych.prepare.scan import (
+    ImageInfo,
+    Sample,
+    alike,
+    counted,
+    other_files,
+    partners,
+    samples,
+    scan_all,
+    split_of,
+)
 from diptych.progress import say
 
 MONTAGE, COLUMNS = 64, 8  # pictures in all, pictures in a row
-USUAL, SMALLEST = 256, 32  # pixels: the size of a training if nobody says, and the least for a PatchGAN of 70 pixels
+USUAL, SMALLEST = 256, 32  # pixels: the default size of a training, and the least for a PatchGAN of 70 pixels
 SHOWN = 10  # names of a kind, in the terminal
+SIDES = (DataKind.PAIRED, DataKind.UNPAIRED)
 GREY = torch.zeros(3, 1, 1, dtype=torch.uint8)  # a picture without colour
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What `inspect` found. Files are named by their paths below the folder; a pair by its A."""
+    """The result of `inspect`. Files are named by their paths below the folder; a pair by its A."""
 
     folder: str
     pictures: int
-    """How many picture files can be read; what follows is about these."""
+    """Readable picture files; the following fields are about these."""
     counts: dict[str, int]
-    """How many lie in train/A, in val/B and so on: in the two uppermost folders."""
+    """Pictures in train/A, in val/B and so on: in the two top folders."""
     sizes: dict[str, int]
-    """How many have which WIDTHxHEIGHT in pixels, the commonest first."""
+    """Pictures of each WIDTHxHEIGHT in pixels, most frequent first."""
     smallest: str
     largest: str
     modes: dict[str, int]
-    """How many are grey, RGB, palette and so on, the commonest first."""
+    """Pictures in grey, RGB, palette and so on, most frequent first."""
     grey_in_colour: int
-    """How many are saved in colour and show none."""
+    """Pictures saved in colour that are grey."""
     records: int
-    """How many pictures there are in TFRecord or idx files; they are counted, not looked at."""
+    """Pictures in TFRecord or idx files, which are counted but not decoded."""
     unreadable: list[str]
     """A line for each file that cannot be read, with the reason."""
     duplicates: list[list[str]]
-    """Near-duplicates, as chains in which each is like another."""
+    """Groups of near-duplicates; in a group each is a near-duplicate of another."""
     leaks: list[list[str]]
-    """Those of the near-duplicates that lie in more than one of train, val and test."""
+    """The near-duplicates in more than one of train, val and test."""
     same_stems: list[list[str]]
-    """Files whose names differ in their suffixes only, which training refuses."""
+    """Files whose names differ only in their suffixes, which training refuses."""
     other_files: list[str]
     """Files that are no pictures."""
     methods: list[str]
-    """Which methods the folder fits, the nearest first."""
+    """The methods that the folder fits, best first."""
     reason: str
     command: str | None
     """The command that trains the first of the methods."""
     notes: list[str]
-    """What to mend or to choose before."""
+    """What to repair or to choose first."""
+    layouts: list[str]
+    """One line for each layout that training knows: whether the folder fits, and why not."""
 
 
 def inspect(
     folder: Path | str, *, out: Path | str | None = None, workers: int | None = None, console: Console | None = None
 ) -> Findings:
-    """Looks at every picture in `folder` and below, and says what is there.
+    """Decodes every picture in `folder` and below, and reports on them.
 
     `out`, a new folder, gets `montage.png`, up to 64 pictures spread evenly over all, and `inspect.json`, the findings;
     without it nothing is written. `workers` are threads, by default one a core. Raises a `ValueError` when there are no
@@ -91,72 +105,90 @@ def inspect(
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: is not there, or no folder; a folder of pictures is expected")
-    paths, others = layouts.list_pictures(folder), other_files(folder)
-    record_files = [file for file in others if tfrecords.NAMES.fullmatch(file.name)]
-    idx_files = [] if paths or record_files else list(layouts.idx_files(folder).values())
-    if not paths and not record_files and not idx_files:
-        raise ValueError(f"{folder}: no pictures found ({', '.join(SUFFIXES)}), and no TFRecord or idx files")
+    contents = _contents(folder)
     if out is not None:
         claim(Path(out), "inspect", {}, [folder])
-    looks, problems = look_at(paths, workers, console, _spread(paths))
-    of_many = {*record_files, *chain.from_iterable(idx_files)}
-    records, broken = _count_records(record_files, idx_files)
+    infos, problems = scan_all(contents.pictures, workers, console, _montage_of(contents.pictures))
+    records, broken = _count_records(contents)
     problems += broken
-    place, pairs = partners(folder, paths)
-    groups = [group for group in alike(samples(paths, pairs), looks) if len(group) > 1]
+    paths, pairs = partners(folder, contents.pictures)
+    groups = [group for group in alike(samples(contents.pictures, pairs), infos) if len(group) > 1]
     leaks = [group for group in groups if len({split_of(sample[0], folder) for sample in group} - {None}) > 1]
-    same_stems = _same_stems(folder, paths)
-    needs, place, reason, notes = _fit(folder, looks, place, pairs, record_files, bool(same_stems))
-    if idx_files:
-        needs, reason = (
-            DataKind.LABELLED if records else None,
-            f"{counted(records, 'picture')} with labels in idx files",
-        )
-    else:
-        notes += _classes(place, looks, 3 if needs is None or needs.has_sides else 2)
-    if problems:
-        notes.append(f"what cannot be read ({counted(len(problems), 'file')}) stops a training: repair or remove it")
-    if leaks:
-        notes.append("val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side")
-
-    def names(files: Iterable[Path]) -> list[str]:
-        return [file.relative_to(folder).as_posix() for file in files]
-
-    methods = [name for name in methods_for(needs) if not _only_grey(looks) or _learns_from_grey(name)]
-    side = _usual_side(looks)
-    sides = sorted(((look.width, look.height) for look in looks.values()), key=lambda side: (side[0] * side[1], side))
-    sizes = [f"{width}x{height}" for width, height in sides]
+    same_stems = _same_stems(folder, contents.pictures)
+    fit = _fit(paths, infos, pairs, contents, records, bool(same_stems))
+    least_classes = 3 if fit.kind is None or fit.kind.has_sides else 2
+    notes = [*fit.notes, *([] if contents.idx_files else _classes(fit.paths, infos, least_classes))]
+    notes += _repairs(len(problems), len(leaks))
+    methods = [name for name in methods_for(fit.kind) if not _only_grey(infos) or _learns_from_grey(name)]
+    direction: Direction | None = "AtoB" if fit.kind == DataKind.PAIRED else None
+    sizes = _sizes(infos)
     findings = Findings(
         folder=str(folder),
-        pictures=len(looks),
-        counts=dict(Counter(Path(*path.relative_to(folder).parts[:-1][:2]).as_posix() for path in looks)),
+        pictures=len(infos),
+        counts=dict(Counter(Path(*path.relative_to(folder).parts[:-1][:2]).as_posix() for path in infos)),
         sizes=dict(Counter(sizes).most_common()),
         smallest=next(iter(sizes), ""),
         largest=next(reversed(sizes), ""),
-        modes=dict(Counter(look.mode for look in looks.values()).most_common()),
-        grey_in_colour=sum(look.channels == 3 and not look.coloured for look in looks.values()),
+        modes=dict(Counter(info.mode for info in infos.values()).most_common()),
+        grey_in_colour=sum(info.channels >= 3 and not info.coloured for info in infos.values()),
         records=records,
         unreadable=problems,
-        duplicates=[names(sample[0] for sample in group) for group in groups],
-        leaks=[names(sample[0] for sample in group) for group in leaks],
-        same_stems=[names(files) for files in same_stems],
-        other_files=names(file for file in others if file not in of_many),
+        duplicates=[_names(folder, (sample[0] for sample in group)) for group in groups],
+        leaks=[_names(folder, (sample[0] for sample in group)) for group in leaks],
+        same_stems=[_names(folder, files) for files in same_stems],
+        other_files=_names(folder, contents.others),
         methods=methods,
-        reason=reason,
-        command=train_command(methods[0], place, "AtoB" if needs == DataKind.PAIRED else None, side)
-        if methods
-        else None,
+        reason=fit.reason,
+        command=train_command(methods[0], fit.paths, direction, _usual_side(infos)) if methods else None,
         notes=notes,
+        layouts=layouts.explain(DataPaths(folder)),
     )
     if out is not None:
-        _write(Path(out), findings, [look.cell for look in looks.values() if look.cell is not None])
+        _write(Path(out), findings, [info.cell for info in infos.values() if info.cell is not None])
     return findings
 
 
-def _count_records(record_files: Iterable[Path], idx_files: Iterable[tuple[Path, Path]]) -> tuple[int, list[str]]:
-    """How many pictures lie in files that hold many, and a line for each that cannot be read."""
-    reads: list[Callable[[], Sized]] = [partial(tfrecords.list_records, file) for file in record_files]
-    reads += [partial(IdxDataset, *files, (3,)) for files in idx_files]
+def _repairs(problems: int, leaks: int) -> list[str]:
+    unreadable = f"what cannot be read ({counted(problems, 'file')}) stops a training: repair or remove it"
+    leaking = "val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side"
+    return [note for note, count in ((unreadable, problems), (leaking, leaks)) if count]
+
+
+def _names(folder: Path, files: Iterable[Path]) -> list[str]:
+    return [file.relative_to(folder).as_posix() for file in files]
+
+
+def _sizes(infos: Mapping[Path, ImageInfo]) -> list[str]:
+    """The size of every picture, the smallest first."""
+    sides = sorted(((info.width, info.height) for info in infos.values()), key=lambda side: (side[0] * side[1], side))
+    return [f"{width}x{height}" for width, height in sides]
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """The files in a folder, by what they are."""
+
+    pictures: list[Path]
+    records: list[Path]
+    idx_files: list[tuple[Path, Path]]
+    others: list[Path]
+
+
+def _contents(folder: Path) -> _Contents:
+    """Raises a `ValueError` for a folder in which there is nothing to train on."""
+    pictures, others = list_pictures(folder), other_files(folder)
+    records = [file for file in others if tfrecords.NAMES.fullmatch(file.name)]
+    pairs = [] if pictures or records else list(idx_files(folder).values())
+    if not pictures and not records and not pairs and not _custom(DataPaths(folder), DataKind):
+        raise ValueError(f"{folder}: no pictures found ({', '.join(SUFFIXES)}), and no TFRecord or idx files")
+    packed = {*records, *chain.from_iterable(pairs)}
+    return _Contents(pictures, records, pairs, [file for file in others if file not in packed])
+
+
+def _count_records(contents: _Contents) -> tuple[int, list[str]]:
+    """The number of pictures in files of many, and a line for each file that cannot be read."""
+    reads: list[Callable[[], Sized]] = [partial(tfrecords.list_records, file) for file in contents.records]
+    reads += [partial(IdxDataset, *files, (ImageSpec(),)) for files in contents.idx_files]
     count, problems = 0, list[str]()
     for read in reads:
         try:
@@ -166,21 +198,21 @@ def _count_records(record_files: Iterable[Path], idx_files: Iterable[tuple[Path,
     return count, problems
 
 
-def _usual_side(looks: Mapping[Path, ImageInfo]) -> int | None:
-    """The shorter side of a typical picture."""
-    return sorted(min(look.width, look.height) for look in looks.values())[len(looks) // 2] if looks else None
+def _usual_side(infos: Mapping[Path, ImageInfo]) -> int | None:
+    """The shorter side of the median picture."""
+    return sorted(min(info.width, info.height) for info in infos.values())[len(infos) // 2] if infos else None
 
 
 def _write(out: Path, findings: Findings, cells: Sequence[Tensor]) -> None:
     if cells:
         sheet = merge([from_bytes(cell) for cell in cells], columns=min(COLUMNS, len(cells)))
         encode(from_tensor(sheet), out / "montage.png")
-    with atomic_file(out / "inspect.json") as beside:
-        beside.write_text(json.dumps(asdict(findings), indent=2) + "\n", encoding="utf-8")
+    with atomic_file(out / "inspect.json") as partial_file:
+        partial_file.write_text(json.dumps(asdict(findings), indent=2) + "\n", encoding="utf-8")
 
 
-def _spread(paths: Sequence[Path]) -> set[Path]:
-    """One from each of 64 stretches of the list, the same at each call."""
+def _montage_of(paths: Sequence[Path]) -> set[Path]:
+    """A stratified sample: one from each of 64 stretches of the list, the same at each call."""
     total, count, generator = len(paths), min(len(paths), MONTAGE), Random(0)
     return {paths[generator.randrange(n * total // count, (n + 1) * total // count)] for n in range(count)}
 
@@ -195,72 +227,91 @@ def _same_stems(folder: Path, paths: Iterable[Path]) -> list[list[Path]]:
     return [files for files in by_stem.values() if len(files) > 1]
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """The kind of data in a folder, the paths that training finds it by, the reason, and choices to make."""
+
+    kind: DataKind | None
+    paths: DataPaths
+    reason: str
+    notes: Sequence[str] = ()
+
+
 def _fit(
-    folder: Path,
-    looks: dict[Path, ImageInfo],
-    place: DataPaths,
+    paths: DataPaths,
+    infos: Mapping[Path, ImageInfo],
     pairs: Sequence[Sample],
-    record_files: Sequence[Path],
+    contents: _Contents,
+    records: int,
     has_same_stems: bool,
-) -> tuple[DataKind | None, DataPaths, str, list[str]]:
-    """Which kind of data it is (a method's `needs`), how a command calls its place, why, and what is to be chosen."""
+) -> _Fit:
     if has_same_stems:
-        return None, place, "names that differ in their suffixes only are refused: rename one of each", []
-    count = len(looks)
+        return _Fit(None, paths, "names that differ in their suffixes only are refused: rename one of each")
+    if contents.idx_files:
+        kind = DataKind.LABELLED if records else None
+        return _Fit(kind, paths, f"{counted(records, 'picture')} with labels in idx files")
     if pairs:
         direction = "AtoB makes B from A, BtoA makes A from B: choose the --direction that you need"
-        return DataKind.PAIRED, place, f"{counted(len(pairs), 'pair')} of two files with the same stem", [direction]
-    if sides := _unpaired(folder, record_files):
-        place, (a, b) = sides
-        reason = f"two sets without partners: A is {a.folder.name} ({len(a)}), B is {b.folder.name} ({len(b)})"
-        shared = len({a.name(i) for i in range(len(a))} & {b.name(i) for i in range(len(b))})
-        missing = f"{counted(shared, 'stem')} of A and B are the same: if they are pairs, add the missing partners"
-        return DataKind.UNPAIRED, place, reason, [missing] if shared else []
-    if looks and all(look.width == 2 * look.height for look in looks.values()):
+        return _Fit(
+            DataKind.PAIRED, paths, f"{counted(len(pairs), 'pair')} of two files with the same stem", [direction]
+        )
+    has_files = contents.pictures or contents.records
+    if fit := _unpaired(paths, contents.records) or _custom(paths, SIDES if has_files else DataKind):
+        return fit
+    count = len(infos)
+    if infos and all(info.width == 2 * info.height for info in infos.values()):
         direction = "AtoB makes the right half from the left one, BtoA the left from the right: choose the --direction"
         reason = f"{counted(count, 'picture')}, all twice as wide as tall: side-by-side pairs"
-        return DataKind.PAIRED, place, reason, [direction]
-    coloured = sum(look.coloured for look in looks.values())
+        return _Fit(DataKind.PAIRED, paths, reason, [direction])
+    coloured = sum(info.coloured for info in infos.values())
     reason = f"{counted(count, 'single picture')}, {coloured} of them in colour"
     if not count:
-        return None, place, f"{reason}, and no second set to learn from", []
-    return DataKind.IMAGES, place, f"{reason}: too few to learn colours from" if _only_grey(looks) else reason, []
+        return _Fit(None, paths, f"{reason}, and no second set to learn from")
+    return _Fit(DataKind.IMAGES, paths, f"{reason}: too few to learn colours from" if _only_grey(infos) else reason)
 
 
-def _only_grey(looks: dict[Path, ImageInfo]) -> bool:
+def _only_grey(infos: Mapping[Path, ImageInfo]) -> bool:
     """Whether most pictures have no colour to learn from."""
-    return 2 * sum(look.coloured for look in looks.values()) <= len(looks)
+    return 2 * sum(info.coloured for info in infos.values()) <= len(infos)
 
 
-def _unpaired(folder: Path, record_files: Sequence[Path]) -> tuple[DataPaths, list[FileDataset | RecordDataset]] | None:
+def _unpaired(paths: DataPaths, record_files: Sequence[Path]) -> _Fit | None:
     """A and B, where training without pairs finds them in the folder, or in its two folders of TFRecord files."""
     record_folders = sorted({file.parent for file in record_files})
-    for place in [DataPaths(folder), *([DataPaths(*record_folders)] if len(record_folders) == 2 else [])]:
-        try:
-            found = layouts.find_unpaired(place, "train") or []
-        except ValueError:  # another layout, or none
-            continue
-        sides = [side for side in found if isinstance(side, FileDataset | RecordDataset)]
-        if sides:
-            return place, sides
+    for candidate in [paths, *([DataPaths(*record_folders)] if len(record_folders) == 2 else [])]:
+        for found in layouts.matches(DataKind.UNPAIRED, candidate):
+            a, b = found.datasets
+            if not (isinstance(a, FileDataset | RecordDataset) and isinstance(b, FileDataset | RecordDataset)):
+                continue
+            reason = f"two sets without partners: A is {a.folder.name} ({len(a)}), B is {b.folder.name} ({len(b)})"
+            shared = len({a.name(i) for i in range(len(a))} & {b.name(i) for i in range(len(b))})
+            missing = f"{counted(shared, 'stem')} of A and B are the same: if they are pairs, add the missing partners"
+            return _Fit(DataKind.UNPAIRED, candidate, reason, [missing] if shared else [])
     return None
 
 
-def _classes(place: DataPaths, looks: Mapping[Path, ImageInfo], least: int) -> list[str]:
-    """Folders that may be classes are worth a note, where there are at least so many."""
-    try:
-        found = layouts.find_labelled(place, "train")
-    except ValueError:  # another layout, or none
-        return []
-    if not isinstance(found, LabelledDataset) or len(found.classes) < least:
+def _custom(paths: DataPaths, kinds: Iterable[DataKind]) -> _Fit | None:
+    """A layout that is recognised without its pictures, and has no case of its own here; arrays are not inspected."""
+    for kind in kinds:
+        for found in layouts.matches(kind, paths):
+            if not found.layout.fits_any_images and not isinstance(found.datasets[0], TwoFolders | ArrayDataset):
+                count = " and ".join(str(len(dataset)) for dataset in found.datasets)
+                return _Fit(kind, paths, f"{found.layout.name}: {count} samples")
+    return None
+
+
+def _classes(paths: DataPaths, infos: Mapping[Path, ImageInfo], least: int) -> list[str]:
+    """A note on folders that may be classes, where there are at least so many."""
+    classes = {name for found in layouts.matches(DataKind.LABELLED, paths) for name in classes_of(found.datasets)}
+    if not classes or len(classes) < least:
         return []
     method, *_ = methods_for(DataKind.LABELLED)
-    command = train_command(method, place, side=_usual_side(looks))
-    return [f"its {len(found.classes)} folders may be classes, of which {method} draws more: {command}"]
+    command = train_command(method, paths, side=_usual_side(infos))
+    return [f"its {len(classes)} folders may be classes, of which {method} draws more: {command}"]
 
 
 def _learns_from_grey(name: str) -> bool:
-    method = sketch(name, METHODS[name].Settings(), Shape(size=USUAL))
+    method = sketch(name, METHODS[name].Settings(), Shape(size=USUAL, classes=("a",)))
     return all(translator.reject_reason(GREY) is None for translator in method.translators().values())
 
 
@@ -273,19 +324,19 @@ def methods_for(kind: DataKind | None) -> list[str]:
     return [name for name, method in METHODS.items() if method.data == kind]
 
 
-def train_command(method: str, place: DataPaths, direction: Direction | None = None, side: int | None = None) -> str:
-    """The command that trains a method on a place, in a run of its name.
+def train_command(method: str, paths: DataPaths, direction: Direction | None = None, side: int | None = None) -> str:
+    """The command that trains a method on the data at `paths`, in a run of its name.
 
-    `side` is how many pixels a typical picture has on its shorter side: small pictures are not blown up to 256.
+    `side` is the shorter side of a typical picture in pixels: small pictures are not enlarged to 256.
 
     >>> train_command("pix2pix", DataPaths(Path("my pairs")), "AtoB", side=100)
     "diptych train pix2pix --data 'my pairs' --direction AtoB --size 64 --out 'runs/my pairs'"
     """
-    words = [f"diptych train {method} {place.arguments}"]
+    words = [f"diptych train {method} {paths.arguments}"]
     words += [f"--direction {direction}"] if direction else []
     if side is not None and side < USUAL:
         words.append(f"--size {max(2 ** (side.bit_length() - 1), SMALLEST)}")
-    name = Path(os.path.realpath(place.folder)).name  # unlike Path.resolve, it bears links that lead in circles
+    name = Path(os.path.realpath(paths.folder)).name  # unlike Path.resolve, it accepts circular links
     return " ".join([*words, f"--out {shlex.quote(f'runs/{name}')}"])
 
 
@@ -293,7 +344,7 @@ def train_command(method: str, place: DataPaths, direction: Direction | None = N
 
 
 def show(findings: Findings, console: Console) -> None:
-    """Prints the findings; of long lists the beginning."""
+    """Prints the findings; long lists are cut."""
     lines = [f"{findings.folder}: {counted(findings.pictures, 'picture')}"]
     if findings.records:
         lines.append(f"in TFRecord or idx files: {counted(findings.records, 'picture')}, counted and not looked at")

@@ -1,9 +1,8 @@
 """A folder of pictures -> one array file, which is mapped into memory and never decoded again."""
 
 import io
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -13,28 +12,30 @@ import numpy as np
 from rich.console import Console
 
 from diptych.data.datasets import FileDataset, ImageDataset
-from diptych.data.layouts import ARRAY, SPLIT_FOLDERS, DataPaths, Split, array_of, find_images
-from diptych.files import atomic_file
+from diptych.data.layouts import find_one
+from diptych.data.paths import ARRAY, SPLIT_FOLDERS, DataPaths, Split, array_of
+from diptych.files import LABEL, Label, differences
 from diptych.images.files import to_bytes
+from diptych.kinds import DataKind
 from diptych.prepare.catalogue import megabytes
-from diptych.prepare.folders import KEPT, LABEL, each, locked, made_with, others, read_label, require_outside
-from diptych.prepare.resize import fill, require_size
-from diptych.prepare.scan import alike, counted, look_at, samples
+from diptych.prepare.folders import KEPT, each, locked, made_with, require_outside
+from diptych.prepare.resize import Size, fill, parse_size
+from diptych.prepare.scan import alike, counted, samples, scan_all
 from diptych.prepare.split import divide, say_alike, undivided
 from diptych.progress import say
 
 KEEP_EVERY = 500
-"""Pictures after which it is noted how far the work is: a killed process loses no more."""
+"""Pictures between notes of the progress: a killed process loses no more."""
 
 Share = tuple[ImageDataset, Sequence[int]]
-"""What becomes one array: a source, and which of its pictures."""
+"""The rows of one array: a dataset, and the indices of its pictures."""
 
 
 def pack(
     folder: Path | str,
     *,
     out: Path | str,
-    size: tuple[int, int] = (256, 256),
+    size: Size = "256",
     count: int = 0,
     val: float = 0.0,
     seed: int = 0,
@@ -43,43 +44,43 @@ def pack(
 ) -> list[str]:
     """Packs the pictures in `folder` into the array file `out`, uint8 `[N, H, W, 3]`, which trains as the folder does.
 
-    Each picture is scaled to `size`, (width, height) in pixels, the middle cut out of what does not fit, and read as RGB.
-    A folder of train and val becomes two arrays, `out` and one of its name with `-val` (and `-test`). Of a folder without
-    splits `val` is the share, from 0 to 1, that goes there; near-duplicates stay on one side. `count` pictures are drawn by
-    `seed` (0: all). The rows of an array are in the order of the pictures' names. `workers` are threads, by default one a
-    core.
+    Pictures are read as RGB, and are rows in the order of their names. A folder of train and val becomes two arrays, `out`
+    and one of its name with `-val` (and `-test`). The arrays appear whole or not at all; the same call goes on with what
+    was stopped. A hidden file beside each says what it was made with, and which picture each row is.
 
-    The arrays appear whole or not at all; the same call goes on with what was stopped. A hidden file beside each says what
-    it was made with, and which picture each row is. Gives one line for each picture that was left out because it cannot be
-    read. Raises a `ValueError` for what concerns them all: no pictures, too few, an array that is there already.
+    Returns one line for each picture that was left out because it cannot be read. Raises a `ValueError` for a problem of
+    all of them: no pictures, too few, an array that exists already.
+
+    Args:
+        folder: The folder of pictures; it is only read. Its train and val become two arrays.
+        out: The array to write, such as faces.npy.
+        size: In pixels: 256, or 512x256 (width x height); the middle is cut out of what does not fit.
+        count: So many, drawn; 0 takes all.
+        val: Share that goes to an array of its own, from 0 to 1; near-duplicates stay on one side.
+        seed: Another seed draws and divides in another way.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from diptych.data.builtin import facades
     >>> facades.write(folder := Path(tempfile.mkdtemp()), size=32, train=5, val=2)
-    >>> pack(folder, out=folder.with_name(f"{folder.name}.npy"), size=(16, 8))
+    >>> pack(folder, out=folder.with_name(f"{folder.name}.npy"), size="16x8")
     []
     >>> np.load(folder.with_name(f"{folder.name}-val.npy"), mmap_mode="r").shape
     (2, 8, 16, 3)
     """
     folder, out, console = Path(folder), Path(out), console or Console(stderr=True)
-    require_size(*size)
+    sides = parse_size(size)
     if out.suffix.lower() != ARRAY:
         raise ValueError(f"{out}: the array is a {ARRAY} file; --out faces{ARRAY} is expected")
-    if not 0 <= val < 1:
-        raise ValueError(f"--val {val}: a share from 0 to 1 is expected, which leaves some for train")
     require_outside(out, [folder])
     shares = _find(folder, count, val, seed)
-    about = made_with("pack", {"size": size, "count": count, "val": val, "seed": seed}, [folder])
-    arrays = {split: _Array(array_of(out, split), size, about) for split in SPLIT_FOLDERS}
+    about = made_with("pack", {"size": sides, "count": count, "val": val, "seed": seed}, [folder])
+    arrays = {split: _Array(array_of(out, split), sides, about) for split in SPLIT_FOLDERS}
     wanted = [array for split, array in arrays.items() if split in shares or (val and split == "val")]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with locked(out, "packing"):
-            for array in arrays.values():
-                array.require_own(array in wanted)
-            for array in arrays.values():
-                if array not in wanted:  # begun by another call and given up
-                    array.forget()
+            _require_own(arrays.values(), wanted)
             if all(array.file.exists() for array in wanted):
                 say(console, f"{out}: packed already; nothing to do")
                 return [line for array in wanted for line in array.read_note().left_out.values()]
@@ -92,9 +93,21 @@ def pack(
         ) from error
 
 
+def _require_own(arrays: Collection["_Array"], wanted: Collection["_Array"]) -> None:
+    """Raises a `ValueError` for an array of another call; forgets what such a call began and gave up."""
+    for array in arrays:
+        array.require_own(array in wanted)
+    for array in arrays:
+        if array not in wanted:
+            array.forget()
+
+
 def _find(folder: Path, count: int, val: float, seed: int) -> dict[Split, Share]:
-    """The pictures of each split that there is, or so many of them; a `ValueError` when they cannot be had."""
-    found = {split: source for split in SPLIT_FOLDERS if (source := find_images(DataPaths(folder), split))}
+    """The pictures of each split, or `count` of them; a `ValueError` when there are too few."""
+    if not 0 <= val < 1:
+        raise ValueError(f"--val {val}: a share from 0 to 1 is expected, which leaves some for train")
+    splits = {split: find_one(DataKind.IMAGES, DataPaths(folder), split) for split in SPLIT_FOLDERS}
+    found = {split: images for split, images in splits.items() if isinstance(images, ImageDataset)}
     if val:
         undivided(folder)
     if not count:
@@ -123,8 +136,8 @@ def _divide(
     """Train and val, near-duplicates on one side."""
     assert isinstance(source, FileDataset)
     paths = {source.paths[number]: number for number in numbers}
-    looks, _ = look_at([*paths], workers, console)
-    groups = alike(samples(paths, []), looks)
+    infos, _ = scan_all([*paths], workers, console)
+    groups = alike(samples(paths, []), infos)
     say_alike(folder, groups, console)
     division = divide(groups, {"train": 1 - val, "val": val}, seed, [folder])
     held_out = {paths[path] for group in division["val"] for (path,) in group}
@@ -134,7 +147,7 @@ def _divide(
 
 @dataclass
 class _Note:
-    """How far an array is: the pictures that are its rows, in their order, and why others are not."""
+    """The progress of an array: the names of its rows, in their order, and why others were left out."""
 
     pictures: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -144,7 +157,7 @@ class _Note:
         return len(self.pictures) + len(self.left_out)
 
     def begins(self, names: Sequence[str]) -> bool:
-        """Whether it is these pictures that were worked on, from the first one on."""
+        """Whether the work so far was on the first of these pictures."""
         return self.pictures == [name for name in names[: self.done] if name not in self.left_out]
 
 
@@ -152,32 +165,33 @@ class _Array:
     """One array file, the part of it that is written so far, and the label that says what it is made with."""
 
     def __init__(self, file: Path, size: tuple[int, int], about: dict[str, Any]) -> None:
-        self.file, self.about = file, about
+        self.file = file
         self.width, self.height = size
         self.partial = file.with_name(f".{file.name}.partial")
-        self.label = file.with_name(f".{file.name}{LABEL}")
+        self.label = Label(file.with_name(f".{file.name}{LABEL}"), about)
 
     def require_own(self, wanted: bool) -> None:
-        """Raises a `ValueError` when there is such an array that was not made by this very call."""
+        """Raises a `ValueError` when the array exists and was not made by this call."""
         if not os.path.lexists(self.file):
             return
-        other = others(self.about, read_label(self.label)) if self.label.is_file() else [*self.about]
+        about = self.label.about
+        other = differences(about, self.label.read() or {})
         if other or not wanted:
-            how = f", made with other settings ({', '.join(other)})" if 0 < len(other) < len(self.about) else ""
+            how = f", made with other settings ({', '.join(other)})" if 0 < len(other) < len(about) else ""
             raise ValueError(f"{self.file}: exists already{how}; choose another --out, nothing is overwritten")
 
     def forget(self) -> None:
-        """Removes what is begun."""
+        """Removes the unfinished file and its label."""
         self.partial.unlink(missing_ok=True)
-        self.label.unlink(missing_ok=True)
+        self.label.file.unlink(missing_ok=True)
 
     def read_note(self) -> _Note:
-        """How far it is; nothing is done where the label says that it was begun by another call."""
-        there = read_label(self.label) if self.label.is_file() else {}
-        return _Note() if others(self.about, there) else _Note(there["pictures"], there["left-out"])
+        """The progress; none when the label is another call's."""
+        content = self.label.read() or {}
+        return _Note() if differences(self.label.about, content) else _Note(content["pictures"], content["left-out"])
 
     def make(self, source: ImageDataset, numbers: Sequence[int], workers: int | None, console: Console) -> list[str]:
-        """Writes what is not there yet; gives one line for each picture that was left out."""
+        """Writes the missing rows; returns one line for each picture that was left out."""
         note, names = self.read_note(), [source.name(number) for number in numbers]
         if self.file.exists():
             if note.done != len(names) or not note.begins(names):
@@ -186,7 +200,7 @@ class _Array:
         written = self.partial.stat().st_size if self.partial.exists() else 0
         if not note.done or not note.begins(names) or written < self._end(note):
             note = _Note()
-            self.forget()  # lest what is written now be taken for what an older label speaks of
+            self.forget()  # an older label must not describe what is written now
         self.partial.touch()
         with self.partial.open("r+b") as file:
             file.truncate(self._end(note))
@@ -224,24 +238,22 @@ class _Array:
                 return error
             return to_bytes(pixels, 3).permute(1, 2, 0).numpy().tobytes()
 
-        left = numbers[note.done :]
-        rows = each(left, row, f"packing {self.file.name}", workers, console, note.done)
-        for number, found in zip(left, rows, strict=True):
-            if isinstance(found, bytes):
-                file.write(found)
+        remaining = numbers[note.done :]
+        rows = each(remaining, row, f"packing {self.file.name}", workers, console, note.done)
+        for number, packed in zip(remaining, rows, strict=True):
+            if isinstance(packed, bytes):
+                file.write(packed)
                 note.pictures.append(source.name(number))
             else:
-                note.left_out[source.name(number)] = str(found)
+                note.left_out[source.name(number)] = str(packed)
             if note.done % KEEP_EVERY == 0:
                 self._keep(file, note)
 
     def _keep(self, file: BinaryIO, note: _Note) -> None:
-        """Notes how far it is, once what is written so far is safe on the disk."""
+        """Notes the progress, after the rows are safe on the disk."""
         file.flush()
         os.fsync(file.fileno())
-        with atomic_file(self.label) as beside:
-            text = json.dumps({**self.about, "pictures": note.pictures, "left-out": note.left_out}, indent=1)
-            beside.write_text(text + "\n", encoding="utf-8")
+        self.label.write(**{"pictures": note.pictures, "left-out": note.left_out})
 
     def _end(self, note: _Note) -> int:
         """Where the rows end, in bytes."""
@@ -250,7 +262,7 @@ class _Array:
 
 
 def _header(rows: int, height: int, width: int) -> bytes:
-    """What an array file begins with; numpy leaves room in it for the number of rows to change in place."""
+    """The header of an array file; numpy leaves space in it for the number of rows to change in place."""
     header = io.BytesIO()
     shape = (rows, height, width, 3)
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})

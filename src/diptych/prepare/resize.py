@@ -16,6 +16,8 @@ from diptych.prepare.folders import convert
 
 Fit = Literal["fit", "fill", "pad"]
 Sides = tuple[int, int]
+Size = int | str | Sides
+"""256, "512x256" or (512, 256): width and height."""
 
 LARGEST = 10_000  # pixels: a picture of that size takes a gigabyte while it is scaled
 
@@ -24,30 +26,35 @@ def resize(
     inputs: Path | str | Iterable[Path | str],
     *,
     out: Path | str,
-    size: tuple[int, int] = (256, 256),
+    size: Size = "256",
     fit: Fit = "fill",
     background: str = "black",
     workers: int | None = None,
     console: Console | None = None,
 ) -> list[str]:
-    """Scales pictures (files and folders) to `size`, (width, height) in pixels, into the folder `out`.
+    """Scales pictures (files and folders) to one size, into the folder `out`; each keeps its shape.
 
-    Every picture keeps its shape: "fill" cuts the middle out of what does not fit, "fit" makes it as large as fits into
-    `size`, "pad" then adds `background`, a colour name or #rrggbb, on both sides. Bicubic and antialiased; grey stays
-    grey, 16 bits stay 16, alpha is scaled along. Gives one line for each picture that was skipped; raises a `ValueError`
-    for what concerns them all.
+    Bicubic and antialiased; grey stays grey, 16 bits stay 16, alpha is scaled along. Returns one line for each picture that
+    was skipped; raises a `ValueError` for a problem of all of them.
+
+    Args:
+        inputs: Pictures, or folders of them.
+        out: The folder to write.
+        size: In pixels: 256, or 512x256 (width x height).
+        fit: "fill" cuts the middle out of what does not fit, "fit" makes a picture as large as fits, "pad" fills that up.
+        background: What "pad" fills up with: a colour name or #rrggbb.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> Image.new("RGB", (40, 20)).save(folder / "wide.png")
-    >>> resize(folder / "wide.png", out=folder / "small", size=(16, 16), fit="fit")
+    >>> resize(folder / "wide.png", out=folder / "small", size=16, fit="fit")
     []
     >>> from diptych.images.files import decode
     >>> decode(folder / "small/wide.png").size
     (8, 16)
     """
-    width, height = size
-    require_size(width, height)
+    width, height = parse_size(size)
     colour = parse_colour(background, "--background")
 
     def change(pixels: Pixels, _: str) -> Pixels:
@@ -60,22 +67,21 @@ def resize(
     return convert("resize", inputs, Path(out), change, settings, workers=workers, console=console)
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height, from one number or two.
+def parse_size(size: Size) -> Sides:
+    """Width and height, from one number or two; a `ValueError` when no picture could be scaled to that.
 
-    >>> parse_size("256"), parse_size("512x256")
-    ((256, 256), (512, 256))
+    >>> parse_size(256), parse_size("512x256"), parse_size((16, 8))
+    ((256, 256), (512, 256), (16, 8))
     """
-    sides = re.fullmatch(r"([0-9]+)(?:x([0-9]+))?", text)
-    if not sides:
-        raise ValueError(f"--size {text}: is no size in pixels; give one number, or WIDTHxHEIGHT as in 512x256")
-    return int(sides[1]), int(sides[2] or sides[1])
-
-
-def require_size(width: int, height: int) -> None:
-    """Raises a `ValueError` when no picture could be scaled to that."""
+    if not isinstance(size, tuple):
+        sides = re.fullmatch(r"([0-9]+)(?:x([0-9]+))?", str(size))
+        if not sides:
+            raise ValueError(f"--size {size}: is no size in pixels; give one number, or WIDTHxHEIGHT as in 512x256")
+        size = int(sides[1]), int(sides[2] or sides[1])
+    width, height = size
     if not (1 <= width <= LARGEST and 1 <= height <= LARGEST):
         raise ValueError(f"--size {width}x{height}: 1 to {LARGEST} pixels in each direction are expected")
+    return width, height
 
 
 def parse_colour(text: str, flag: str) -> Pixels:
@@ -87,8 +93,10 @@ def parse_colour(text: str, flag: str) -> Pixels:
 
 
 def in_kind(colour: Pixels, pixels: Pixels) -> Array:
-    """The colour as one pixel `[1, 1, C]` among others: grey or RGB, of 8 or 16 bits."""
-    return from_tensor(to_tensor(colour, pixels.values.shape[-1]), pixels.bits).values
+    """The colour as one pixel `[1, 1, C]` in the channels and bits of others; a fourth channel is full."""
+    channels = pixels.values.shape[-1]
+    opaque = Pixels(colour.values, np.full((1, 1), np.iinfo(colour.values.dtype).max, colour.values.dtype))
+    return from_tensor(to_tensor(opaque if channels == 4 else colour, channels), pixels.bits).values
 
 
 def fill(pixels: Pixels, height: int, width: int) -> Pixels:
@@ -128,16 +136,16 @@ def _as_large_as_fits(shape: Sides, box: Sides) -> Sides:
 
 
 def _cut(pixels: Pixels, height: int, width: int) -> Pixels:
-    place = middle((height, width), pixels.size)
-    return Pixels(pixels.values[place], None if pixels.alpha is None else pixels.alpha[place])
+    box = middle((height, width), pixels.size)
+    return Pixels(pixels.values[box], None if pixels.alpha is None else pixels.alpha[box])
 
 
 def _pad(pixels: Pixels, height: int, width: int, colour: Pixels) -> Pixels:
-    place = middle(pixels.size, (height, width))
+    box = middle(pixels.size, (height, width))
     values = np.tile(in_kind(colour, pixels), (height, width, 1))
-    values[place] = pixels.values
+    values[box] = pixels.values
     if pixels.alpha is None:
         return Pixels(values)
     alpha = np.full((height, width), np.iinfo(pixels.alpha.dtype).max, pixels.alpha.dtype)
-    alpha[place] = pixels.alpha
+    alpha[box] = pixels.alpha
     return Pixels(values, alpha)

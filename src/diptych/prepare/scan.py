@@ -1,4 +1,4 @@
-"""One look at every picture of a folder: what it is like, what belongs together, which are the same again."""
+"""Scans every picture of a folder: sizes, modes and thumbnails; pairs, splits and near-duplicates."""
 
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -12,16 +12,18 @@ from torch import Tensor
 
 from diptych.data import layouts
 from diptych.data.datasets import TwoFolders
-from diptych.data.layouts import SPLIT_FOLDERS, DataPaths, Split
+from diptych.data.paths import SPLIT_FOLDERS, DataPaths, Split
 from diptych.images import geometry
 from diptych.images.color import is_grey
 from diptych.images.files import SUFFIXES, Array, Pixels, decode, to_bytes
+from diptych.images.spec import EIGHT_BIT
+from diptych.kinds import DataKind
 from diptych.prepare import duplicates
 from diptych.prepare.folders import each
 from diptych.prepare.resize import middle
 
 CELL = 128  # pixels of a picture in a montage
-JUDGED = 256  # pixels in a row are enough to tell colour from grey
+SAMPLED = 256  # pixels in a row are enough to tell colour from grey
 SPLITS: dict[str, Split] = {
     word + side: split for split, words in SPLIT_FOLDERS.items() for word in words for side in ("", "a", "b")
 }
@@ -32,7 +34,7 @@ Sample = tuple[Path, ...]
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What is kept of one picture."""
+    """The properties of one picture."""
 
     width: int
     height: int
@@ -44,28 +46,28 @@ class ImageInfo:
     """uint8 `[3, CELL, CELL]`, if it is shown in the montage."""
 
 
-def look_at(
+def scan_all(
     paths: Sequence[Path], workers: int | None, console: Console | None, shown: Collection[Path] = ()
 ) -> tuple[dict[Path, ImageInfo], list[str]]:
-    """What is kept of every picture that can be read, and a line for each that cannot, both in the order of `paths`."""
-    looks, problems = dict[Path, ImageInfo](), list[str]()
-    found = each(paths, lambda path: _look(path, path in shown), "looking at every picture", workers, console)
-    for path, look in zip(paths, found, strict=True):
-        if isinstance(look, ImageInfo):
-            looks[path] = look
+    """The properties of every readable picture, and a line for each other one, both in the order of `paths`."""
+    infos, problems = dict[Path, ImageInfo](), list[str]()
+    scanned = each(paths, lambda path: _scan_one(path, path in shown), "looking at every picture", workers, console)
+    for path, info in zip(paths, scanned, strict=True):
+        if isinstance(info, ImageInfo):
+            infos[path] = info
         else:
-            problems.append(look)
-    return looks, problems
+            problems.append(info)
+    return infos, problems
 
 
-def _look(path: Path, shown: bool) -> ImageInfo | str:
+def _scan_one(path: Path, shown: bool) -> ImageInfo | str:
     try:
         pixels = decode(path)
     except ValueError as error:
         return str(error)
     with Image.open(path) as header:
-        mode = UNUSUAL.get(header.mode, "RGB" if pixels.values.shape[-1] == 3 else "grey")
-    stride = -(-max(pixels.size) // JUDGED)
+        mode = UNUSUAL.get(header.mode, "RGB" if pixels.values.shape[-1] >= 3 else "grey")
+    stride = -(-max(pixels.size) // SAMPLED)
     deep, alpha = "16-bit " if pixels.bits == 16 else "", " with alpha" if pixels.alpha is not None else ""
     height, width = pixels.size
     return ImageInfo(
@@ -82,27 +84,27 @@ def _look(path: Path, shown: bool) -> ImageInfo | str:
 def _cell(pixels: Pixels) -> Tensor:
     scale = CELL / max(pixels.size)
     height, width = (max(1, round(side * scale)) for side in pixels.size)
-    cell = torch.full((3, CELL, CELL), 255, dtype=torch.uint8)
+    cell = torch.full((3, CELL, CELL), EIGHT_BIT.full, dtype=torch.uint8)
     rows, columns = middle((height, width), (CELL, CELL))
     cell[:, rows, columns] = geometry.resize(to_bytes(pixels, 3), height, width)
     return cell
 
 
-# ---- what belongs together
+# ---- pairs, splits, duplicates
 
 
 def other_files(folder: Path) -> list[Path]:
-    """The files in a folder and below that do not have the name of a picture; what is hidden is passed over."""
-    found = []
+    """The files in a folder and below that are not named as pictures; hidden ones are skipped."""
+    others = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files = [name for name in files if not name.startswith(".") and not name.lower().endswith(SUFFIXES)]
-        found += [Path(parent, name) for name in files]
-    return sorted(found)
+        others += [Path(parent, name) for name in files]
+    return sorted(others)
 
 
 def split_of(path: Path, folder: Path) -> Split | None:
-    """Train, val or test, by the two uppermost folders that a picture lies in; None where there are no splits.
+    """Train, val or test, by the two top folders that a picture is in; None where there are no splits.
 
     >>> split_of(Path("data/A/Validation/1.png"), Path("data"))
     'val'
@@ -112,46 +114,45 @@ def split_of(path: Path, folder: Path) -> Split | None:
 
 
 def partners(folder: Path, paths: Iterable[Path]) -> tuple[DataPaths, list[tuple[Path, Path]]]:
-    """The pairs by stem, of every split, if each A has its B; and how a command calls the place where they lie.
+    """The pairs by stem, of every split, if each A has its B; and the paths that training finds them by.
 
-    They are found where training finds them, or in the two folders of any names that a folder consists of.
+    These are the folder itself, or the two folders of any names that it consists of.
     """
-    places, tops = [DataPaths(folder)], two_folders(folder, paths)
+    candidates, tops = [DataPaths(folder)], two_folders(folder, paths)
     if tops and not any(top.name.lower() in SPLITS for top in tops):
-        places.append(DataPaths(*tops))
-    for place in places:
-        try:
-            found = [layouts.find_paired(place, split) for split in SPLIT_FOLDERS]
-        except ValueError:  # an A without its B, or no layout of pairs at all
-            continue
-        pairs = [pair for two in found if isinstance(two, TwoFolders) for pair in zip(two.a, two.b, strict=True)]
+        candidates.append(DataPaths(*tops))
+    for candidate in candidates:
+        datasets = [
+            one for match in layouts.matches(DataKind.PAIRED, candidate, [*SPLIT_FOLDERS]) for one in match.datasets
+        ]
+        pairs = [pair for two in datasets if isinstance(two, TwoFolders) for pair in zip(two.a, two.b, strict=True)]
         if pairs:
-            return place, pairs
+            return candidate, pairs
     return DataPaths(folder), []
 
 
 def two_folders(folder: Path, paths: Iterable[Path]) -> list[Path]:
-    """The two folders that all pictures of a folder lie in, by name, if there are exactly two."""
+    """The two top folders that contain all pictures of a folder, by name, if there are exactly two."""
     tops = sorted({path.relative_to(folder).parts[:-1][:1] for path in paths})
     return [folder.joinpath(*top) for top in tops] if len(tops) == 2 and all(tops) else []
 
 
 def samples(paths: Iterable[Path], pairs: Sequence[tuple[Path, Path]]) -> list[Sample]:
-    """The pairs, and every other picture by itself."""
+    """The pairs, and every other picture as a sample of its own."""
     paired = {path for pair in pairs for path in pair}
     return [*pairs, *((path,) for path in paths if path not in paired)]
 
 
-def alike(found: Sequence[Sample], looks: dict[Path, ImageInfo]) -> list[list[Sample]]:
-    """The samples that can be read, near-duplicates together; a pair is like another when both sides are."""
-    readable = [sample for sample in found if all(path in looks for path in sample)]
-    thumbnails = [[looks[path].thumbnail for path in sample] for sample in readable]
+def alike(samples: Sequence[Sample], infos: dict[Path, ImageInfo]) -> list[list[Sample]]:
+    """The readable samples, grouped by near-duplicates; pairs are near-duplicates when both sides are."""
+    readable = [sample for sample in samples if all(path in infos for path in sample)]
+    thumbnails = [[infos[path].thumbnail for path in sample] for sample in readable]
     of_samples = [duplicates.beside(*sides) if len(sides) == 2 else sides[0] for sides in thumbnails]
     return [[readable[number] for number in group] for group in duplicates.groups(of_samples)]
 
 
 def counted(count: int, what: str) -> str:
-    """A number and what it counts.
+    """A number with its noun.
 
     >>> counted(1, "pair"), counted(2, "pair")
     ('1 pair', '2 pairs')

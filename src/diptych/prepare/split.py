@@ -3,7 +3,8 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -11,11 +12,13 @@ from typing import Literal
 from rich.console import Console
 
 from diptych.data.datasets import FileDataset
-from diptych.data.layouts import Split, find_singles, idx_files
+from diptych.data.idx import idx_files
+from diptych.data.layouts import find_singles
 from diptych.data.outputs import Job
+from diptych.data.paths import DataPaths, Split
 from diptych.files import atomic_file
 from diptych.prepare.folders import claim, each_missing
-from diptych.prepare.scan import Sample, alike, counted, look_at, other_files, partners, samples, split_of, two_folders
+from diptych.prepare.scan import Sample, alike, counted, other_files, partners, samples, scan_all, split_of, two_folders
 from diptych.progress import say
 
 Group = list[Sample]
@@ -34,14 +37,22 @@ def split(
 ) -> list[str]:
     """Divides the pictures in `folder` into `out/train`, `out/val` and `out/test`; each keeps its path below the folder.
 
-    `val` and `test` are shares from 0 to 1; train has the rest. They are met as nearly as near-duplicates allow, in each
-    sub-folder as in all. In two folders, files of the same stem are pairs if each has its partner; pairs in folders of
-    other names than A and B become NAME/train, NAME/val, as training expects them. `by` is "copy", or "link" for relative
-    symbolic links: unlike hard links they are seen to be links, lead to other disks, and hold when both folders are moved.
-    `workers` are threads, by default one a core. The same call goes on with what was stopped.
+    The shares are met as nearly as near-duplicates allow, in each sub-folder as in all. In two folders, files of the same
+    stem are pairs if each has its partner; pairs in folders of other names than A and B become NAME/train, NAME/val, as
+    training expects them. Links are symbolic and relative: unlike hard links they are seen to be links, lead to other
+    disks, and hold when both folders are moved. The same call goes on with what was stopped.
 
-    Gives one line for each picture that was left behind because it or its partner cannot be read. Raises a `ValueError`
-    for what concerns them all: shares, a folder that has splits, too few pictures, a target in the folder or of another.
+    Returns one line for each picture that was left out because it or its partner cannot be read. Raises a `ValueError` for
+    a problem of all of them: shares, a folder that has splits, too few pictures, a target in the folder or of another call.
+
+    Args:
+        folder: The folder of pictures; it is only read.
+        out: The folder to write.
+        val: Share that goes to val, from 0 to 1.
+        test: Share that goes to test, from 0 to 1.
+        seed: Another seed divides in another way.
+        by: Copies, or symbolic links.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from diptych.data.builtin import facades
@@ -54,7 +65,7 @@ def split(
     folder, out, console = Path(folder), Path(out), console or Console(stderr=True)
     shares = _shares(val, test)
     paths = undivided(folder)
-    place, pairs = partners(folder, paths)
+    data_paths, pairs = partners(folder, paths)
     found = samples(paths, pairs)
     sides, unit = ([], "pair") if pairs else (two_folders(folder, paths), "picture")
     for side in sides or [folder]:
@@ -66,33 +77,46 @@ def split(
     behind = f"; left behind: {counted(others, 'file')} of other kinds" if others else ""
     say(console, f"{folder}: {counted(len(found), unit)}{' by stem' if pairs else ''}{each}{behind}")
 
-    looks, problems = look_at(paths, workers, console)
-    for sample in found:
-        if any(path in looks for path in sample) and not all(path in looks for path in sample):
-            a, b = sample
-            whole, broken = (a, b) if a in looks else (b, a)
-            problems.append(f"{whole}: left behind, because its partner {broken} cannot be read")
-    groups = alike(found, looks)
+    infos, problems = scan_all(paths, workers, console)
+    problems += _left_behind(pairs, infos)
+    groups = alike(found, infos)
     say_alike(folder, groups, console)
     division = divide(groups, shares, seed, sides or [folder])
+    jobs = _plan(division, folder, out, data_paths, console)
+    return problems + each_missing(jobs, _BY[by], "split", workers, console)
 
-    def target(split: Split, path: Path) -> Path:
-        name = path.relative_to(folder)
-        if place.folder_b is None:
-            return out / split / name
-        return out / name.parts[0] / split / Path(*name.parts[1:])
 
+def _plan(
+    division: dict[Split, list[Group]], folder: Path, out: Path, data_paths: DataPaths, console: Console
+) -> list[Job]:
+    """Which picture goes where; a `ValueError` when an earlier call put one of them into another split."""
     jobs: list[Job] = []
     for part, its_groups in division.items():
         its_paths = [path for group in its_groups for sample in group for path in sample]
-        jobs += [(path, target(part, path)) for path in its_paths]
-        strays = (target(other, path) for other in shares if other != part for path in its_paths)
-        if stray := next((stray for stray in strays if os.path.lexists(stray)), None):
+        targets = {
+            split: [_target(out, split, path.relative_to(folder), data_paths) for path in its_paths]
+            for split in division
+        }
+        jobs += zip(its_paths, targets.pop(part), strict=True)
+        if stray := next(filter(os.path.lexists, chain.from_iterable(targets.values())), None):
             raise ValueError(
                 f"{stray}: belongs to {part} now, because pictures in {folder} have changed since; choose another --out"
             )
         say(console, f"{part}: {counted(len(its_paths), 'picture')}")
-    return problems + each_missing(jobs, _BY[by], "split", workers, console)
+    return jobs
+
+
+def _left_behind(pairs: Iterable[tuple[Path, Path]], infos: Collection[Path]) -> list[str]:
+    """A line for each half of a pair whose other half cannot be read."""
+    broken = [(a, b) if a in infos else (b, a) for a, b in pairs if (a in infos) != (b in infos)]
+    return [f"{a}: left behind, because its partner {b} cannot be read" for a, b in broken]
+
+
+def _target(out: Path, split: Split, name: Path, data_paths: DataPaths) -> Path:
+    """Where a picture of this path below its folder goes: into the split, or, of two folders, into the split of its own."""
+    if data_paths.folder_b is None:
+        return out / split / name
+    return out / name.parts[0] / split / Path(*name.parts[1:])
 
 
 def _shares(val: float, test: float) -> dict[Split, float]:
@@ -133,8 +157,8 @@ def divide(
 ) -> dict[Split, list[Group]]:
     """Every group of near-duplicates to one split, as nearly by the shares as that allows; the seed draws.
 
-    Train has something of each sub-folder, which may be a class, if there is as much to exchange for it. Each split has
-    something of each of `folders`; a `ValueError` names the one that has too little for that.
+    Train gets pictures of each sub-folder, which may be a class, where a group of equal size can be exchanged. Each split
+    gets pictures of each of `folders`; a `ValueError` names the one that has too few for that.
     """
     division = _divide(groups, shares, Random(seed))
     _learn_of_all(division)
@@ -144,7 +168,7 @@ def divide(
 
 
 def _divide(groups: Sequence[Group], shares: dict[Split, float], generator: Random) -> dict[Split, list[Group]]:
-    """Every group to the split that is furthest behind its share of all that was given out so far.
+    """Each group goes to the split that is furthest below its share so far.
 
     Folder after folder, so that each is divided as all are; in a folder the large groups first, so that small ones can
     even out what they leave.
@@ -162,18 +186,18 @@ def _divide(groups: Sequence[Group], shares: dict[Split, float], generator: Rand
 
 
 def _learn_of_all(division: dict[Split, list[Group]]) -> None:
-    """Gives train a group of each sub-folder of which it has none, for one as large of which it has others."""
+    """Where train has no group of a sub-folder, exchanges one of equal size, of a sub-folder that train knows better."""
     train = division["train"]
     learnt = Counter(parent for group in train for parent in _parents(group))
     for groups in (groups for split, groups in division.items() if split != "train"):
-        for place, group in enumerate(groups):
+        for index, group in enumerate(groups):
             if any(parent in learnt for parent in _parents(group)):
                 continue
             spare = (
                 own for own in train if len(own) == len(group) and all(learnt[parent] > 1 for parent in _parents(own))
             )
             if own := next(spare, None):
-                groups[place], train[train.index(own)] = own, group
+                groups[index], train[train.index(own)] = own, group
                 learnt.subtract(_parents(own))
                 learnt.update(_parents(group))
 
@@ -183,7 +207,7 @@ def _parents(group: Group) -> set[Path]:
 
 
 def _fill_up(division: dict[Split, list[Group]], side: Path) -> None:
-    """Gives every split that has nothing of a side the smallest group of the split that has most groups of it."""
+    """If a split has no picture of one side, moves the smallest group there from the split with the most groups."""
     for split, groups in division.items():
         here = {
             other: [group for group in its if any(path.is_relative_to(side) for sample in group for path in sample)]

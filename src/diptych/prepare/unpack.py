@@ -87,14 +87,14 @@ def unpack(
 
 
 class _Members:
-    """What came out of an archive so far, and what may still come."""
+    """What was unpacked so far, and the limits."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.bytes, self.count, self.files = limit, 0, 0, 0
         self.is_file: dict[str, bool] = {}
 
-    def place(self, name: str, is_folder: bool) -> Path | None:
-        """Where below the folder a member belongs, or None for one to be passed over."""
+    def accept(self, name: str, is_folder: bool) -> Path | None:
+        """The path of a member below the folder, None for one to skip."""
         self.count += 1
         if self.count > MEMBERS:
             raise _RefusedError(f"holds more than {MEMBERS} files and folders")
@@ -160,7 +160,7 @@ def _unpack_zip(file: IO[bytes], folder: Path, members: _Members, progress: Call
                 raise _RefusedError(f"{name!r} is a link or a device")
             if info.flag_bits & 1:
                 raise _RefusedError(f"{name!r} is encrypted")
-            path = members.place(name, info.is_dir())
+            path = members.accept(name, info.is_dir())
             if path is not None and info.is_dir():
                 (folder / path).mkdir(parents=True, exist_ok=True)
             elif path is not None:
@@ -197,7 +197,7 @@ def _unpack_tar(
         for member in bundle:
             if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or member.issparse():
                 raise _RefusedError(f"{member.name!r} is a link, a device or a file with holes")
-            path = members.place(member.name, member.isdir())
+            path = members.accept(member.name, member.isdir())
             if path is not None and member.isdir():
                 (folder / path).mkdir(parents=True, exist_ok=True)
             elif path is not None:

@@ -1,7 +1,7 @@
-"""One page that shows a run, and one that lays several beside each other.
+"""Create the HTML report of a run, or a comparison of several runs.
 
-A page is one file that opens from disk without network. It points at pictures by relative addresses, so that its folder can
-be moved, zipped and sent.
+A page is one file that works from disk without network. It links images by relative addresses, so that its folder can be
+moved, zipped and sent.
 """
 
 from pathlib import Path
@@ -13,12 +13,15 @@ __all__ = ["comparison", "contents", "page", "report", "templates"]
 
 
 def report(*runs: Path | str, out: Path | str | None = None) -> Path:
-    """Draws `index.html` from what is there by now, and gives its path: of one run in its folder, of several in `out`.
+    """Draws `index.html` from what is there by now, and returns its path: of one run in its folder, of several in `out`.
 
-    May be called at any time, also while the training runs or before anything was measured. Of several runs the pictures
-    that the page shows are copied, so that `out` is all that it needs; it must not exist, or be a comparison drawn earlier.
-    Raises a `ValueError` when there is no run at one of `runs`, when one is given twice, and when `out` is missing, is not
-    wanted, or is something else.
+    May be called at any time, also while the training runs or before anything was measured. For several runs the pictures
+    on the page are copied, so that `out` is all that it needs. Raises a `ValueError` when one of `runs` is not a run or is
+    given twice, and when `out` is missing, not wanted, or neither vacant nor an earlier comparison.
+
+    Args:
+        runs: The folder of a run, or of several.
+        out: The folder for the comparison of several runs.
     """
     if not runs:
         raise ValueError("no run to draw a page of; give the folder of one, or of several with --out DIR")

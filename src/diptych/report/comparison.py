@@ -1,13 +1,12 @@
 """Several runs on one page, in a folder that has all it needs."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diptych.files import atomic_file
+from diptych.files import OwnedFolder, atomic_file
 from diptych.report import contents, page
 from diptych.report.templates import draw as draw_template
 from diptych.training.run import Run
@@ -15,11 +14,13 @@ from diptych.training.run import Run
 MARKER = "diptych-comparison.json"
 """Says of a folder that it is a comparison, which may be drawn again."""
 
+FOREIGN = "exists and is no comparison drawn earlier; choose another --out"
+
 SHEETS = 8  # sample sheets of each run
 RESULTS = 12  # pictures of each split
 POINTS = 1000  # of a curve: there are as many curves in a chart as there are runs
 
-Some = TypeVar("Some")
+Item = TypeVar("Item")
 
 
 def draw(runs: Sequence[Run], out: Path) -> Path:
@@ -28,8 +29,8 @@ def draw(runs: Sequence[Run], out: Path) -> Path:
     Raises a `ValueError` when a run is given twice, or when what is at `out` is no comparison.
     """
     labels = list(labelled([run.path for run in runs]))
-    if (out.exists() or out.is_symlink()) and not (out / MARKER).is_file():
-        raise ValueError(f"--out {out}: exists and is no comparison drawn earlier; choose another --out")
+    folder = OwnedFolder(out, {}, MARKER)
+    folder.require_ours(FOREIGN)
     pictures = _Pictures()
     logs = [run.read_log() for run in runs]
     lines = _lines(runs)
@@ -45,9 +46,7 @@ def draw(runs: Sequence[Run], out: Path) -> Path:
         ],
         "results": list(_results(runs, pictures)),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_file(out / MARKER) as beside:
-        beside.write_text(json.dumps({"runs": labels}) + "\n", encoding="utf-8")
+    folder.claim(FOREIGN, runs=labels)
     pictures.write(out / "pictures")
     drawn = draw_template(
         "comparison.html",
@@ -94,7 +93,7 @@ class _Pictures:
     """Copies of pictures, named by what is in them: any name of the original will do, and the same one is there once."""
 
     def __init__(self) -> None:
-        self.taken: dict[str, bytes] = {}
+        self.selected: dict[str, bytes] = {}
 
     def take(self, path: Path) -> str:
         """Takes a PNG along, and gives its address on the page; a `ValueError` where it cannot be read."""
@@ -106,21 +105,21 @@ class _Pictures:
                 "leave it out of the comparison"
             ) from error
         name = f"{_digest(content)}.png"
-        self.taken[name] = content
+        self.selected[name] = content
         return f"pictures/{name}"
 
     def write(self, folder: Path) -> None:
-        """Writes those that are not there yet."""
+        """Writes the missing ones."""
         folder.mkdir(exist_ok=True)
-        for name, content in self.taken.items():
+        for name, content in self.selected.items():
             if not (folder / name).exists():
                 with atomic_file(folder / name, durable=False) as beside:
                     beside.write_bytes(content)
 
     def forget_others(self, folder: Path) -> None:
-        """Removes what an earlier drawing had and this one has not; what somebody else put there stays."""
+        """Removes pictures of an earlier drawing that this one does not show; anybody else's files stay."""
         for path in folder.glob("*.png"):
-            if path.name not in self.taken and path.is_file() and path.stem == _digest(path.read_bytes()):
+            if path.name not in self.selected and path.is_file() and path.stem == _digest(path.read_bytes()):
                 path.unlink()
 
 
@@ -128,15 +127,15 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:20]
 
 
-def _spread(all_of_them: Sequence[Some], most: int) -> list[Some]:
-    """So many at most, evenly, with the first and the last.
+def _spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most `most` items, evenly spaced, with the first and the last.
 
     >>> _spread("abcdefg", 3)
     ['a', 'd', 'g']
     """
-    if len(all_of_them) <= most:
-        return list(all_of_them)
-    return [all_of_them[n * (len(all_of_them) - 1) // (most - 1)] for n in range(most)]
+    if len(items) <= most:
+        return list(items)
+    return [items[n * (len(items) - 1) // (most - 1)] for n in range(most)]
 
 
 def _lines(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -192,7 +191,7 @@ def _settings(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
 
 def _data(run: Run) -> str:
     """The names of its folders, and what was found there."""
-    return f"{' and '.join(folder.name for folder in run.place.flags.values())}: {page.told(run)['found']}"
+    return f"{' and '.join(folder.name for folder in run.data_paths.flags.values())}: {page.metadata(run)['found']}"
 
 
 def _results(runs: Sequence[Run], pictures: _Pictures) -> Iterator[dict[str, Any]]:

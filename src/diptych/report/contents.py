@@ -1,6 +1,6 @@
-"""What of a run is worth showing, in the form in which the page's script reads it.
+"""The content of a run's page, in the form that the scripts of the page read.
 
-Nothing here knows a method, a loss or a metric by name, but which way each metric is better.
+It is independent of methods, losses and metrics; it uses only the direction in which each metric is better.
 """
 
 import math
@@ -16,23 +16,23 @@ from diptych.methods.settings import kebab
 from diptych.metrics import better
 from diptych.training.run import Run, read_json_lines
 
-POINTS = 2000  # of a curve that the page holds; a chart shows some 300, and more of them when it is zoomed
+POINTS = 2000  # of a curve in the page; a chart shows about 300 of them, more after zooming in
 GROUPS = VALIDATION, _, _ = "Validation", "Losses and learning rate", "Gradient norms"
 LEARNING_RATE = "learning rate"
-TRUTH = "held-out pictures"  # what is measured to compare with, and is no answer
+TRUTH = "held-out pictures"  # measured as a reference; no system
 
 Log = Sequence[dict[str, Any]]
 """The lines of log.jsonl, oldest first."""
 
 Values = list[tuple[int, float]]
-"""Steps and what was logged there."""
+"""Steps and logged values."""
 
 
 # ---- the log
 
 
 def progress(log: Log) -> tuple[int, str]:
-    """The last logged step, and the time it took to get there."""
+    """The last logged step, and the training time until then."""
     if not log:
         return 0, ""
     minutes, seconds = divmod(round(log[-1]["seconds"]), 60)
@@ -41,46 +41,46 @@ def progress(log: Log) -> tuple[int, str]:
 
 
 def findings(log: Log) -> list[dict[str, Any]] | None:
-    """What the doctor found, each once: those still there at the end first. None where no line knows of a doctor.
+    """The doctor's findings, each once, present ones first. None if no log entry has results of the doctor.
 
-    `saw` and `try` are the words of the last time, `spans` the first and last steps of each stretch of lines that have the
-    finding, and `now` says that the last line has it.
+    `saw` and `try` are the latest texts, `spans` the first and last steps of each series of log entries with the finding;
+    `now` is True if the last entry has it.
 
-    >>> said = {"finding": "pale", "saw": "grey", "try": "--lr 1e-4"}
-    >>> findings([{"step": step, "doctor": [said] if step < 30 else []} for step in (10, 20, 30)])
+    >>> pale = {"finding": "pale", "saw": "grey", "try": "--lr 1e-4"}
+    >>> findings([{"step": step, "doctor": [pale] if step < 30 else []} for step in (10, 20, 30)])
     [{'finding': 'pale', 'saw': ['grey'], 'try': ['--lr 1e-4'], 'spans': [[10, 20]], 'now': False}]
     """
-    lines = [entry for entry in log if "doctor" in entry]
-    found: dict[str, dict[str, Any]] = {}
-    before: set[str] = set()
-    for entry in lines:
-        there = {said["finding"] for said in entry["doctor"]}
-        for finding in dict.fromkeys(said["finding"] for said in entry["doctor"]):  # of two games both may be lost
-            said = [one for one in entry["doctor"] if one["finding"] == finding]
-            words = {key: list(dict.fromkeys(one[key] for one in said)) for key in ("saw", "try")}
-            spans = found.get(finding, {"spans": []})["spans"]
-            if finding in before:
+    entries = [entry for entry in log if "doctor" in entry]
+    by_name: dict[str, dict[str, Any]] = {}
+    previous: dict[str, None] = {}
+    for entry in entries:
+        names = dict.fromkeys(finding["finding"] for finding in entry["doctor"])
+        for name in names:
+            same = [finding for finding in entry["doctor"] if finding["finding"] == name]  # of several adversaries
+            texts = {key: list(dict.fromkeys(finding[key] for finding in same)) for key in ("saw", "try")}
+            spans = by_name.get(name, {"spans": []})["spans"]
+            if name in previous:
                 spans[-1][1] = entry["step"]
             else:
                 spans.append([entry["step"], entry["step"]])
-            found[finding] = {"finding": finding, **words, "spans": spans}
-        before = there
-    told = [one | {"now": finding in before} for finding, one in found.items()]
-    return sorted(told, key=lambda one: not one["now"]) if lines else None
+            by_name[name] = {"finding": name, **texts, "spans": spans}
+        previous = names
+    result = [finding | {"now": name in previous} for name, finding in by_name.items()]
+    return sorted(result, key=lambda finding: not finding["now"]) if entries else None
 
 
 def charts(logs: Sequence[Log], points: int = POINTS) -> dict[str, Any]:
-    """The curves of one run or several, in groups: those of one name share a chart.
+    """The curves of one or several runs, in groups: curves of the same name share a chart.
 
-    Steps that several curves share are held once: `steps` of a curve is a place in the list `steps`.
+    Steps that curves share are stored once: `steps` of a curve is an index into the list `steps`.
     """
     steps: list[list[int]] = []
     of_runs = [_logged(log) for log in logs]
     groups = []
     for title in GROUPS:
-        # A loss may first appear late in a run; the learning rate stays last.
+        # A loss may first appear late in a run; the learning rate is always last.
         names = dict.fromkeys(name for logged in of_runs for name in logged[title])
-        drawn = [
+        charts = [
             {
                 "name": name,
                 "better": better(name) if title == VALIDATION else 0,
@@ -93,17 +93,17 @@ def charts(logs: Sequence[Log], points: int = POINTS) -> dict[str, Any]:
             }
             for name in sorted(names, key=lambda name: name == LEARNING_RATE)
         ]
-        groups.append({"title": title, "charts": drawn})
+        groups.append({"title": title, "charts": charts})
     return {"steps": steps, "groups": [group for group in groups if group["charts"]]}
 
 
 def _logged(log: Log) -> dict[str, dict[str, Values]]:
-    """Everything finite that was logged, by its group and its name."""
+    """All finite logged values, by group and name."""
     groups: dict[str, dict[str, Values]] = {title: {} for title in GROUPS}
     for entry in log:
         losses = {**entry["losses"], LEARNING_RATE: entry["lr"]}
-        told = (entry.get("validation", {}), losses, entry.get("gradients", {}))
-        for group, values in zip(groups.values(), told, strict=True):
+        logged = (entry.get("validation", {}), losses, entry.get("gradients", {}))
+        for group, values in zip(groups.values(), logged, strict=True):
             for name, value in values.items():
                 if math.isfinite(value):
                     group.setdefault(name, []).append((entry["step"], value))
@@ -111,42 +111,42 @@ def _logged(log: Log) -> dict[str, dict[str, Values]]:
 
 
 def _curve(values: Values, points: int, steps: list[list[int]]) -> dict[str, Any]:
-    """A curve in columns; the smallest and the largest values only where a point stands for several."""
-    reached, means, lows, highs = thin(values, points)
-    if reached not in steps:
-        steps.append(reached)
-    curve = {"steps": steps.index(reached), "means": means}
+    """A curve in columns, with minima and maxima only if a point is the mean of several values."""
+    kept_steps, means, lows, highs = thin(values, points)
+    if kept_steps not in steps:
+        steps.append(kept_steps)
+    curve = {"steps": steps.index(kept_steps), "means": means}
     return curve if means == lows == highs else {**curve, "lows": lows, "highs": highs}
 
 
 def thin(values: Values, points: int = POINTS) -> tuple[list[int], list[float], list[float], list[float]]:
-    """Columns of at most so many points, each with the last step, the mean, the smallest and the largest value of its share.
+    """At most `points` points in columns: the last step, the mean, the minimum and the maximum of each chunk.
 
     >>> thin([(20, 1.0), (40, 2.0), (60, 9.0)], points=2)
     ([20, 60], [1.0, 5.5], [1.0, 2.0], [1.0, 9.0])
     """
     count = min(points, len(values))
-    shares = [values[n * len(values) // count : (n + 1) * len(values) // count] for n in range(count)]
-    numbers = [[value for _, value in share] for share in shares]
+    chunks = [values[n * len(values) // count : (n + 1) * len(values) // count] for n in range(count)]
+    columns = [[value for _, value in chunk] for chunk in chunks]
     return (
-        [share[-1][0] for share in shares],
-        [_short(sum(some) / len(some)) for some in numbers],
-        [_short(min(some)) for some in numbers],
-        [_short(max(some)) for some in numbers],
+        [chunk[-1][0] for chunk in chunks],
+        [_short(sum(column) / len(column)) for column in columns],
+        [_short(min(column)) for column in columns],
+        [_short(max(column)) for column in columns],
     )
 
 
-# ---- pictures
+# ---- images
 
 
 def samples(run: Path) -> list[tuple[int, str]]:
-    """Step and file name of every sample sheet, oldest first."""
+    """Step and file name of every preview grid, oldest first."""
     sheets = [(path.stem.removeprefix("step-"), path.name) for path in (run / "samples").glob("step-*.png")]
     return sorted((int(step), name) for step, name in sheets if step.isdecimal())
 
 
 def results(run: Path) -> list[dict[str, Any]]:
-    """For each split what its pictures are called, where they lie, and their numbers."""
+    """For each split the names, addresses and metrics of its images."""
     return [
         {
             "split": split,
@@ -164,46 +164,46 @@ def results(run: Path) -> list[dict[str, Any]]:
 
 
 def measured_pictures(run: Path) -> dict[str, list[dict[str, Any]]]:
-    """What was kept of each split: a name, the panels and the numbers of every picture."""
+    """The results of each split: name, panels and metrics of every image."""
     return {file.parent.name: read_json_lines(file) for file in sorted(run.glob("results/*/results.jsonl"))}
 
 
 def panels_of(entries: Iterable[dict[str, Any]]) -> list[str]:
-    """All panels that any of the pictures has, in order."""
+    """All panels of these images, in order."""
     return list(dict.fromkeys(panel for entry in entries for panel in entry["panels"]))
 
 
 def metrics_of(entries: Iterable[dict[str, Any]]) -> list[str]:
-    """All metrics that any of the pictures or lines has, in order."""
+    """All metrics of these images or lines, in order."""
     return list(dict.fromkeys(name for entry in entries for name in entry["metrics"]))
 
 
 def address(name: str) -> str:
-    """A file's name in a relative address; a name that is no Unicode has one too."""
+    """A file name in a relative address, percent-encoded; it may be invalid Unicode."""
     return quote(os.fsencode(name))
 
 
-# ---- numbers
+# ---- metrics
 
 
 def measured(run: Run) -> list[dict[str, Any]]:
-    """The last measurement of each answerer on each split, each way; the model before its baselines."""
+    """The latest scores of each system, split and direction; the model before its baselines."""
     newest = {}
     for line in read_json_lines(run.path / "metrics.jsonl"):
-        line.setdefault("direction", run.settings.direction)  # early lines do not tell it
+        line.setdefault("direction", run.settings.direction)  # lines of early versions have no direction
         newest[line["split"], line["direction"], line["who"]] = line
     return sorted(newest.values(), key=lambda line: (line["split"], line["direction"], line["who"] != "model"))
 
 
 def data_name(line: dict[str, Any]) -> str:
-    """What the folder of the data is called, on which a line was measured."""
+    """The name of the data folder of a line."""
     return Path(line["data"]).name
 
 
 def mark_best(lines: Sequence[dict[str, Any]]) -> None:
-    """Adds to each line, as `best`, the names of the metrics in which no other answer on the same pictures is better.
+    """Adds to each line, as `best`, the metrics in which no other system on the same data is better.
 
-    The truth is no answer, and what is no better than any other is not the best.
+    The real images are no system, and equal values are not the best.
 
     >>> on = {"data": "facades", "split": "val", "direction": "AtoB", "count": 9}
     >>> lines = [on | {"who": who, "metrics": {"l1": l1}} for who, l1 in (("model", 0.1), ("mean", 0.2))]
@@ -212,22 +212,22 @@ def mark_best(lines: Sequence[dict[str, Any]]) -> None:
     [{'l1'}, set()]
     """
 
-    def pictures(line: dict[str, Any]) -> tuple[Any, ...]:
+    def data(line: dict[str, Any]) -> tuple[Any, ...]:
         return data_name(line), line["split"], line["direction"], line["count"]
 
-    answers = [line for line in lines if line["who"] != TRUTH]
+    systems = [line for line in lines if line["who"] != TRUTH]
     for line in lines:
         line["best"] = set()
-    for line in answers:
-        rivals = [other["metrics"] for other in answers if pictures(other) == pictures(line)]
+    for line in systems:
+        rivals = [other["metrics"] for other in systems if data(other) == data(line)]
         for name, value in line["metrics"].items():
-            known = [better(name) * rival[name] for rival in rivals if name in rival]
-            if better(name) * value == max(known) > min(known):
+            values = [better(name) * rival[name] for rival in rivals if name in rival]
+            if better(name) * value == max(values) > min(values):
                 line["best"].add(name)
 
 
 def not_measured(lines: Iterable[dict[str, Any]]) -> dict[tuple[str, str], None]:
-    """The metrics that could not be measured, each with the reason, once."""
+    """The metrics that were not measured and the reasons, each pair once."""
     return dict.fromkeys(reason for line in lines for reason in line.get("not-measured", {}).items())
 
 
@@ -235,15 +235,15 @@ def not_measured(lines: Iterable[dict[str, Any]]) -> dict[tuple[str, str], None]
 
 
 def described(run: Run) -> Iterator[tuple[str, Any, str]]:
-    """Name, value and meaning of every setting, the method's own ones last."""
+    """Name, value and description of every setting, those of the method last."""
     values = run.values()
     own = values.pop("method")
     for prefix, group, model in (("", values, type(run.settings)), ("method.", own, type(run.settings.method))):
-        meaning = _meanings(model)
-        yield from ((f"{prefix}{key}", value, meaning.get(key, "")) for key, value in group.items())
+        descriptions = _descriptions(model)
+        yield from ((f"{prefix}{key}", value, descriptions.get(key, "")) for key, value in group.items())
 
 
-def _meanings(model: type[BaseModel]) -> dict[str, str]:
+def _descriptions(model: type[BaseModel]) -> dict[str, str]:
     return {kebab(name): field.description or "" for name, field in model.model_fields.items()}
 
 
@@ -252,5 +252,5 @@ def _short(value: float) -> float:
 
 
 def number(value: float | None) -> float | None:
-    """A value in few digits; None where there is none."""
+    """A value rounded to five digits; None for None and NaN."""
     return None if value is None or math.isnan(value) else float(f"{value:.5g}")

@@ -1,4 +1,4 @@
-"""The page of one run: numbers, curves, what the doctor found, samples over time, results."""
+"""The page of one run: metrics, curves, findings of the doctor, previews over time, results."""
 
 import datetime
 import json
@@ -23,7 +23,7 @@ COLUMNS_0_1 = {
 
 
 def draw(run: Run) -> Path:
-    """Draws `index.html` in the folder of `run`, and gives its path."""
+    """Writes `index.html` in the folder of `run`, and returns its path."""
     log, lines = run.read_log(), contents.measured(run)
     contents.mark_best(lines)
     findings = contents.findings(log)
@@ -32,13 +32,13 @@ def draw(run: Run) -> Path:
         "page.html",
         run.path / "index.html",
         **head,
-        told=told(run),
+        metadata=metadata(run),
         described=list(contents.described(run)),
         drawn=now(),
         lines=lines,
         not_measured=contents.not_measured(lines),
         commands=list(dict.fromkeys((line["time"], line["command"]) for line in lines)),
-        evaluate=f"diptych evaluate {shlex.quote(str(run.path))} {run.place.arguments}",
+        evaluate=f"diptych evaluate {shlex.quote(str(run.path))} {run.data_paths.arguments}",
         findings=findings,
         data={
             "curves": contents.charts([log]),
@@ -51,7 +51,7 @@ def draw(run: Run) -> Path:
 
 
 def about(run: Run, log: contents.Log) -> dict[str, Any]:
-    """What both pages say of a run in its head."""
+    """The header of a run, for both pages."""
     step, time = contents.progress(log)
     return {
         "run": run,
@@ -65,21 +65,21 @@ def about(run: Run, log: contents.Log) -> dict[str, Any]:
     }
 
 
-def told(run: Run) -> dict[str, Any]:
-    """What settings.toml says beside the settings: the command, the data, the versions."""
+def metadata(run: Run) -> dict[str, Any]:
+    """The metadata in settings.toml: the command, the data, the versions."""
     table: dict[str, Any] = tomllib.loads((run.path / "settings.toml").read_text(encoding="utf-8"))["run"]
     return table
 
 
 def shape_of(run: Run) -> dict[str, Any]:
-    """What follows from the method and its settings: titles of preview columns and rows, and whether it leads back too."""
+    """Values derived from the method's settings: titles of preview columns and rows, and whether it has both directions."""
     translators = sketch(run.method, run.settings.method, run.shape).translators()
-    [first, *others] = translators.values()
-    return {"columns": _preview_columns(run), "rows": first.row_titles, "two_way": bool(others)}
+    first = next(iter(translators.values()))
+    return {"columns": _preview_columns(run), "rows": first.row_titles, "two_way": len(translators) > 1}
 
 
 def _preview_columns(run: Run) -> list[str]:
-    """Titles as the training wrote them; version 0.1 did not yet. Columns that are only counted have no title."""
+    """The titles that the training wrote (not in version 0.1); empty for columns with a number as title."""
     try:
         titles: list[str] = json.loads((run.path / "samples" / "titles.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -88,5 +88,5 @@ def _preview_columns(run: Run) -> list[str]:
 
 
 def now() -> str:
-    """The time, as a person writes it."""
+    """The current time in readable form."""
     return datetime.datetime.now().strftime("%Y-%m-%d %H:%M")

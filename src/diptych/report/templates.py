@@ -1,4 +1,4 @@
-"""The templates of the pages, and how they become one file each that needs no other."""
+"""Rendering of the page templates to single, self-contained files."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from diptych.report.contents import metrics_of
 
 
 def draw(template: str, path: Path, **values: Any) -> Path:
-    """Writes the page that `template` makes of `values` to `path`; an older page stays until the new one is whole."""
+    """Renders `template` with `values` to the file `path`, atomically."""
     pages = Environment(
         loader=PackageLoader("diptych.report", ""),
         autoescape=True,
@@ -21,15 +21,15 @@ def draw(template: str, path: Path, **values: Any) -> Path:
         lstrip_blocks=True,
     )
     pages.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    pages.globals |= {"as_it_is": _as_it_is, "better": better, "metrics_of": metrics_of}
+    pages.globals |= {"verbatim": _verbatim, "better": better, "metrics_of": metrics_of}
     pages.filters["whole"] = "{:,}".format
     page = pages.get_template(template).render(values)
-    with atomic_file(path) as beside:
-        # A file name that is no Unicode cannot be shown; its address is percent-encoded and still leads to it.
-        beside.write_text(page, encoding="utf-8", errors="replace")
+    with atomic_file(path) as partial:
+        # A file name with invalid Unicode cannot be displayed; its percent-encoded address still works.
+        partial.write_text(page, encoding="utf-8", errors="replace")
     return path
 
 
-def _as_it_is(*names: str) -> Markup:
-    """Our own scripts and styles; braces in them are theirs, not Jinja's."""
+def _verbatim(*names: str) -> Markup:
+    """The contents of Diptych's own scripts and styles, not parsed by Jinja."""
     return Markup("\n").join(Markup(Path(__file__).with_name(name).read_text(encoding="utf-8")) for name in names)

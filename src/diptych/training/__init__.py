@@ -1,1 +1,1 @@
-"""Everything that a run of training needs: settings, folder, checkpoints, loop."""
+"""Training runs: settings, run folder, checkpoints, the loop and its hooks."""

@@ -1,4 +1,4 @@
-"""Training state (whole or not at all) and the deployed model cut from it. Safetensors and JSON; no pickle anywhere."""
+"""Checkpoints of the training state, written atomically, and deployed models. Safetensors and JSON; no pickle."""
 
 import json
 import re
@@ -30,11 +30,11 @@ BEST = "best"  # the snapshot with the best validation
 def save_training(
     folder: Path, step: int, method: Method, optimizers: dict[str, torch.optim.Optimizer], ema: dict[str, Tensor]
 ) -> None:
-    """Writes `folder/step-00012000/`, then drops all but the newest `KEEP`.
+    """Writes `folder/step-00012000/`, then deletes all but the newest `KEEP`.
 
-    Only what training changed is written: networks and buffers, the optimisers' moments, the moving average. Learning
-    rate, order of the data and random numbers are functions of the step. A `ValueError` says that the disk is full;
-    the checkpoints before it are whole.
+    A checkpoint has networks and buffers, the optimisers' moments and the moving average. Learning rate, order of the data
+    and random numbers are functions of the step. A `ValueError` if it cannot be written, as on a full disk; older
+    checkpoints stay intact.
     """
     tensors = {f"method/{name}": value for name, value in method.state_dict().items()}
     tensors |= {f"ema/{name}": value for name, value in ema.items()}
@@ -57,18 +57,18 @@ def save_training(
 
 
 def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """All whole checkpoints, oldest first."""
-    found = []
+    """All complete checkpoints, oldest first."""
+    checkpoints = []
     for path in folder.glob("step-*"):
         if match := re.fullmatch(r"step-(\d+)", path.name):
-            found.append((int(match[1]), path))
-    return sorted(found)
+            checkpoints.append((int(match[1]), path))
+    return sorted(checkpoints)
 
 
 def load_training(
     checkpoint: Path, method: Method, optimizers: dict[str, torch.optim.Optimizer], ema: dict[str, Tensor]
 ) -> None:
-    """Puts method, optimisers and moving average back to where they were."""
+    """Restores method, optimisers and moving average from a checkpoint."""
     file = checkpoint / "training.safetensors"
     device = next(method.parameters()).device
     try:
@@ -102,7 +102,7 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class ModelConfig(StrictModel):
-    """config.json: a model describes itself, so nobody retypes a width, a size or a direction at test time."""
+    """config.json: all that is needed to rebuild the networks of a model."""
 
     format: Literal[1] = 1
     method: str
@@ -113,7 +113,7 @@ class ModelConfig(StrictModel):
 
 
 def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema: dict[str, Tensor]) -> None:
-    """Writes model.safetensors and config.json: the deployed networks alone, from the moving average if there is one."""
+    """Writes model.safetensors and config.json: the deployed networks alone, with the moving averages in `ema`."""
     networks = deployed(method)
     weights = {
         name: ema.get(name, value).contiguous()
@@ -134,7 +134,7 @@ def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema
 
 
 def model_folder(run: Path, name: str = "") -> Path:
-    """The folder of a model in a run: the last one, or a snapshot by its name."""
+    """The folder of a model in a run: the last model, or a named snapshot."""
     return run / (f"model-{name}" if name else "model")
 
 
@@ -148,16 +148,16 @@ def model_step(folder: Path) -> int | None:
 
 
 class SavedModel(NamedTuple):
-    """What a model folder holds."""
+    """The content of a model folder."""
 
     translators: dict[Direction, Translator]
-    """In eval mode; the first one leads in the direction of the training."""
+    """In eval mode; the training direction first."""
     config: ModelConfig
     step: int
 
 
 def load_model(folder: Path, device: torch.device) -> SavedModel:
-    """Opens a run or its model folder. Raises a `ValueError` when there is no whole model in it."""
+    """Opens the model of a run, or a model folder. Raises a `ValueError` if there is no complete model."""
     if (folder / "model").is_dir():
         folder = folder / "model"
     config_file, weights_file = folder / "config.json", folder / "model.safetensors"
@@ -175,7 +175,7 @@ def load_model(folder: Path, device: torch.device) -> SavedModel:
     except (OSError, SafetensorError, ValidationError, json.JSONDecodeError, KeyError) as error:
         raise ValueError(f"{folder}: the model is damaged or from another version of diptych ({error})") from error
     try:
-        with torch.device("meta"):  # nothing is allocated for networks that are not deployed
+        with torch.device("meta"):  # no memory for networks that are not deployed
             method = method_class(settings, config.shape)
         for name, network in deployed(method).items():
             network.load_state_dict(_below(f"{name}.", weights), assign=True)

@@ -1,7 +1,7 @@
-"""Common failures of adversarial training, found in the numbers and images of a run: what was seen, and what to try.
+"""The doctor: detects common failures of adversarial training from logs and images, and suggests remedies.
 
-Every rule is a pure function. Its threshold has a source, or was set by the runs of docs/results.md, which must trigger no
-finding; docs/doctor.md shows their values. A discriminator's loss is compared with the chance level of its adversarial loss.
+Every rule is a pure function. Its threshold has a source, or is set such that no run of docs/results.md triggers a finding;
+docs/doctor.md shows their values. A discriminator's loss is compared with the chance level of its adversarial loss.
 """
 
 import math
@@ -18,19 +18,19 @@ from diptych.training.settings import Settings
 from diptych.translators.base import Outcome
 
 Finding = dict[str, str]
-"""`finding`, `of` which player or network, `saw` and `try`, in words."""
+"""Texts: `finding`, `of` (the player or network), `saw` and `try`."""
 
 WINDOW = 400  # steps over which losses are averaged
-WON = 0.05  # of the reference: lowest of nine good runs 0.22, of one that learnt poorly 0.074
-LOST = 1.5  # times the reference: highest of the same runs 1.28
-AT_REFERENCE = 0.02, 0.05  # how near D's loss and G's are to it: none of the same runs has G nearer than 0.15
-EXPLODED = 100.0  # times the median norm of the lines before; a norm that grows tenfold is common
-LINES, MANY_LINES = 10, 200  # of the log: before there is a median to speak of, and as many as one is taken of
-ALIKE = 0.25  # of the spread of real pictures: the same runs have 0.62 or more
-SATURATED = 0.3  # of all values more than in real pictures: the same runs have at most 0.003
+WON = 0.05  # times the chance level: the minimum of nine good runs is 0.22, of a poor one 0.074
+LOST = 1.5  # times the chance level: the maximum of the same runs is 1.28
+AT_CHANCE = 0.02, 0.05  # relative distances of D's and G's losses from it: the minimum of G's in the same runs is 0.15
+EXPLODED = 100.0  # times the median norm of earlier log entries; a tenfold norm is common
+MIN_ENTRIES, MEDIAN_ENTRIES = 10, 200  # log entries: at least for a median, and at most in it
+ALIKE = 0.25  # times the deviation of real images: the minimum of the same runs is 0.62
+SATURATED = 0.3  # share of values, in excess of real images: the maximum of the same runs is 0.003
 FULL = 0.99  # of the range of a value
-INVERTED = -0.5  # correlation of lightness: the same runs have 0.39 or more
-# Of the way from training to generated pictures, r_v of Karras et al. 2020, section 3.1: the same runs have 0.44 at most
+INVERTED = -0.5  # correlation of lightness: the minimum of the same runs is 0.39
+# Overfitting of D, r_v of Karras et al. 2020, section 3.1: the maximum of the same runs is 0.44
 BY_HEART = 0.6
 
 REMEDIES: dict[str, tuple[tuple[Any, ...], Any]] = {
@@ -45,14 +45,14 @@ REMEDIES: dict[str, tuple[tuple[Any, ...], Any]] = {
     "precision": (("bf16",), "fp32"),
     "validate_every": ((0,), "500 --patience 5"),
 }
-"""Settings of a run or of its method: the values in place of which another is worth a try, and that."""
-OF_GRADIENTS = ("clip", "precision")
+"""By setting of the run or its method: the values that are worth changing, and the suggested value."""
+GRADIENT_SETTINGS = ("clip", "precision")
 
-# ---- what the log tells
+# ---- findings from the log
 
 
 def in_losses(log: Sequence[Mapping[str, Any]], adversaries: Sequence[Adversary], settings: Settings) -> list[Finding]:
-    """Who has won, or that nobody learns, by mean losses over the last `WINDOW` steps of a log that goes further back."""
+    """Findings on the balance of the players, by mean losses over the last `WINDOW` steps; none for a shorter log."""
     if not log or log[-1]["step"] - log[0]["step"] < WINDOW:
         return []
     window = [entry["losses"] for entry in log if entry["step"] > log[-1]["step"] - WINDOW]
@@ -60,25 +60,25 @@ def in_losses(log: Sequence[Mapping[str, Any]], adversaries: Sequence[Adversary]
     findings = []
     for adversary in adversaries:
         names = adversary.discriminator_scalars
-        lines = [losses for losses in window if {*names, adversary.generator_scalar} <= losses.keys()]
-        if len(lines) < len(window):  # a phase without this adversary
+        entries = [losses for losses in window if {*names, adversary.generator_scalar} <= losses.keys()]
+        if len(entries) < len(window):  # a phase without this adversary
             continue
-        findings += _in_game(
+        findings += _balance(
             adversary,
-            statistics.mean(losses[name] for losses in lines for name in names),
-            statistics.mean(losses[adversary.generator_scalar] for losses in lines),
+            statistics.mean(losses[name] for losses in entries for name in names),
+            statistics.mean(losses[adversary.generator_scalar] for losses in entries),
             steps,
             settings,
         )
     return findings
 
 
-def _in_game(adversary: Adversary, of_D: float, of_G: float, steps: int, settings: Settings) -> list[Finding]:
-    reference = adversary.loss.chance_level
+def _balance(adversary: Adversary, loss_D: float, loss_G: float, steps: int, settings: Settings) -> list[Finding]:
+    chance = adversary.loss.chance_level
     names = " and ".join(adversary.discriminator_scalars)
-    losses = f"{names} {of_D:.3g}, {adversary.generator_scalar} {of_G:.3g}"
-    saw = f"{losses} over {steps} steps, where {reference:.3g} would be guessing"
-    if of_D < WON * reference:
+    losses = f"{names} {loss_D:.3g}, {adversary.generator_scalar} {loss_G:.3g}"
+    saw = f"{losses} over {steps} steps, where {chance:.3g} would be guessing"
+    if loss_D < WON * chance:
         return [
             _finding(
                 "the discriminator has won",
@@ -89,7 +89,7 @@ def _in_game(adversary: Adversary, of_D: float, of_G: float, steps: int, setting
                 "more pictures",
             )
         ]
-    if of_D > LOST * reference:
+    if loss_D > LOST * chance:
         return [
             _finding(
                 "the generator has won",
@@ -100,8 +100,8 @@ def _in_game(adversary: Adversary, of_D: float, of_G: float, steps: int, setting
                 "a lower --lr, a larger --method.width",
             )
         ]
-    G_at_chance = abs(of_G - adversary.loss.generator_chance_level) < AT_REFERENCE[1] * reference
-    if abs(of_D - reference) < AT_REFERENCE[0] * reference and G_at_chance:
+    G_at_chance = abs(loss_G - adversary.loss.generator_chance_level) < AT_CHANCE[1] * chance
+    if abs(loss_D - chance) < AT_CHANCE[0] * chance and G_at_chance:
         return [
             _finding(
                 "the losses stand at guessing",
@@ -116,79 +116,80 @@ def _in_game(adversary: Adversary, of_D: float, of_G: float, steps: int, setting
 
 
 def in_gradients(log: Sequence[Mapping[str, Any]], settings: Settings) -> list[Finding]:
-    """Whether a player's gradient in the last line of a log is far beyond those of the lines before it."""
-    if len(log) <= LINES:
+    """Findings on a player's gradient norm in the last log entry, far above the median of earlier entries."""
+    if len(log) <= MIN_ENTRIES:
         return []
-    *before, last = [entry.get("gradients", {}) for entry in log[-MANY_LINES:]]
+    *before, last = [entry.get("gradients", {}) for entry in log[-MEDIAN_ENTRIES:]]
     findings = []
     for player, norm in last.items():
-        usual = statistics.median([line[player] for line in before if player in line] or [math.inf])
-        if norm > EXPLODED * usual:
+        median = statistics.median([norms[player] for norms in before if player in norms] or [math.inf])
+        if norm > EXPLODED * median:
             findings.append(
                 _finding(
                     "gradients explode",
                     player,
-                    f"the {player}'s gradient has a norm of {norm:.3g}, the median before was {usual:.3g}",
+                    f"the {player}'s gradient has a norm of {norm:.3g}, the median before was {median:.3g}",
                     settings,
-                    OF_GRADIENTS,
+                    GRADIENT_SETTINGS,
                     "a lower --lr",
                 )
             )
     return findings
 
 
-# ---- what the pictures tell
+# ---- findings from images
 
-OF_PICTURES = (
+IMAGE_FINDINGS = (
     "the outputs are all alike",
     "the outputs are saturated",
     "light and dark are inverted",
     "the discriminator knows the training pictures by heart",
 )
-"""Findings that last until pictures are looked at again."""
+"""Findings that remain until the next preview."""
 
 
 def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: Settings) -> list[Finding]:
-    """Whether what comes out is all alike, saturated or inverted.
+    """Findings on outputs that are all alike, saturated or inverted.
 
-    An `unpaired` picture has no target, and its lightness is compared with that of what went in.
+    For `unpaired` data, which has no targets, the lightness of outputs is compared with that of the inputs.
     """
     findings = []
-    for name, (given, output, real) in outcomes.items():
-        of_output, of_real = spread(output), spread(real)
-        if of_output < ALIKE * of_real:
+    for name, (source, output, real) in outcomes.items():
+        output_deviation, real_deviation = deviation(output), deviation(real)
+        if output_deviation < ALIKE * real_deviation:
             findings.append(
                 _finding(
                     "the outputs are all alike",
                     name,
-                    f"{len(output)} outputs of {name} differ by {of_output:.3f} from each other, as many real pictures by "
-                    f"{of_real:.3f} (standard deviation of a value, mode collapse)",
+                    f"{len(output)} outputs of {name} differ by {output_deviation:.3f} from each other, as many real "
+                    f"pictures by {real_deviation:.3f} (standard deviation of a value, mode collapse)",
                     settings,
                     ("adversarial", "augment"),
                     "a larger --batch-size, a lower --lr",
                 )
             )
-        share, of_real = full(output), full(real)
-        if share > of_real + SATURATED:
+        output_share, real_share = full_share(output), full_share(real)
+        if output_share > real_share + SATURATED:
             findings.append(
                 _finding(
                     "the outputs are saturated",
                     name,
-                    f"{share:.0%} of the values of {name}'s outputs are black or full, of real pictures' {of_real:.0%}",
+                    f"{output_share:.0%} of the values of {name}'s outputs are black or full, of real pictures' "
+                    f"{real_share:.0%}",
                     settings,
                     ("norm", "clip"),
                     "a lower --lr",
                 )
             )
-        if given is None:
+        if source is None:
             continue
-        like, which = (given, "inputs") if unpaired else (real, "targets")
-        if (found := correlation(output, like)) < INVERTED:
+        reference, kind = (source, "inputs") if unpaired else (real, "targets")
+        if (value := correlation(output, reference)) < INVERTED:
             findings.append(
                 _finding(
                     "light and dark are inverted",
                     name,
-                    f"the lightness of {name}'s outputs goes against that of their {which} (correlation {found:.2f})",
+                    f"the lightness of {name}'s outputs goes against that of their {kind} (correlation {value:.2f})",
                     settings,
                     ("lambda_identity",) if settings.channels_a == settings.channels_b else (),
                     "another --seed; where the two kinds of pictures really are each other's negative, all is well",
@@ -197,38 +198,38 @@ def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: Setti
     return findings
 
 
-def spread(pictures: Tensor) -> float:
-    """How much pictures `[B, C, H, W]` differ: the standard deviation over them of each value, the mean over all values.
+def deviation(images: Tensor) -> float:
+    """The standard deviation between images `[B, C, H, W]` of each value, averaged over all values.
 
-    It is the statistic that Karras et al. 2018 ("Progressive Growing", section 3) give to a discriminator.
+    It is the minibatch statistic of Karras et al. 2018 ("Progressive Growing", section 3).
     """
-    return pictures.float().std(dim=0, correction=0).mean().item()
+    return images.float().std(dim=0, correction=0).mean().item()
 
 
-def full(pictures: Tensor) -> float:
+def full_share(images: Tensor) -> float:
     """The share of values at either end of their range."""
-    return (pictures.float().abs() >= FULL).double().mean().item()
+    return (images.float().abs() >= FULL).double().mean().item()
 
 
-def correlation(pictures: Tensor, others: Tensor) -> float:
-    """Pearson's correlation of the lightness of pictures over their pixels, the mean over the pictures; flat ones have 0."""
-    one, other = (some.float().mean(dim=1).flatten(1) for some in (pictures, others))
-    one, other = one - one.mean(dim=1, keepdim=True), other - other.mean(dim=1, keepdim=True)
-    return torch.nn.functional.cosine_similarity(one, other, dim=1).mean().item()
+def correlation(x: Tensor, y: Tensor) -> float:
+    """Pearson's correlation of lightness over the pixels of an image, averaged over images; 0 for flat images."""
+    x, y = (images.float().mean(dim=1).flatten(1) for images in (x, y))
+    x, y = x - x.mean(dim=1, keepdim=True), y - y.mean(dim=1, keepdim=True)
+    return torch.nn.functional.cosine_similarity(x, y, dim=1).mean().item()
 
 
-# ---- what the discriminators tell
+# ---- findings from discriminators
 
 
 def in_scores(training: Mapping[str, Scores], held_out: Mapping[str, Scores], settings: Settings) -> list[Finding]:
-    """Whether a discriminator takes unseen real pictures for generated ones: it knows the training pictures by heart."""
+    """Findings on overfitting: a discriminator that scores held-out real images like generated ones."""
     findings = []
     for name, scores in training.items():
         known = scores[0].float()
-        unseen, made = (some.float() for some in held_out[name])  # what is made of training pictures it may know too
-        gap = (known.mean() - made.mean()).item()
-        if gap < torch.cat([known.flatten() - known.mean(), made.flatten() - made.mean()]).std().item():
-            continue  # it hardly tells real from generated
+        unseen, fake = (score.float() for score in held_out[name])  # outputs for training images may be known too
+        gap = (known.mean() - fake.mean()).item()
+        if gap < torch.cat([known.flatten() - known.mean(), fake.flatten() - fake.mean()]).std().item():
+            continue  # it hardly distinguishes real from generated
         share = (known.mean() - unseen.mean()).item() / gap
         if share > BY_HEART:
             findings.append(
@@ -236,7 +237,7 @@ def in_scores(training: Mapping[str, Scores], held_out: Mapping[str, Scores], se
                     "the discriminator knows the training pictures by heart",
                     name,
                     f"{name} says {known.mean():.2f} of training pictures, {unseen.mean():.2f} of held-out ones, "
-                    f"{made.mean():.2f} of generated ones: {share:.0%} of the way",
+                    f"{fake.mean():.2f} of generated ones: {share:.0%} of the way",
                     settings,
                     ("augment", "patch", "patience" if settings.validate_every else "validate_every"),
                     "more pictures",
@@ -245,16 +246,16 @@ def in_scores(training: Mapping[str, Scores], held_out: Mapping[str, Scores], se
     return findings
 
 
-# ---- in words
+# ---- texts
 
 
 def _finding(finding: str, of: str, saw: str, settings: Settings, names: Sequence[str], else_: str) -> Finding:
-    """A finding with the settings of these names that are worth a try; then what every run may try."""
+    """A finding; its suggestions are remedies by these settings, then `else_`, which applies to every run."""
     return {"finding": finding, "of": of, "saw": saw, "try": ", ".join([*remedies(settings, names), else_])}
 
 
 def remedies(settings: Settings, names: Sequence[str]) -> list[str]:
-    """The flags that give those of these settings another value whose own is in question, where there is such a setting.
+    """Flags that change the given settings, for those of the run or its method with a questionable value.
 
     >>> remedies(Settings(steps=9, precision="bf16", clip=1), ["clip", "precision", "patch"])
     ['--precision fp32']
@@ -268,5 +269,5 @@ def remedies(settings: Settings, names: Sequence[str]) -> list[str]:
 
 
 def briefly(findings: Iterable[Finding]) -> str:
-    """For a line of progress: what was found, each once."""
+    """The names of the findings, for the progress display."""
     return ", ".join(dict.fromkeys(finding["finding"] for finding in findings))

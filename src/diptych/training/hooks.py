@@ -1,6 +1,6 @@
-"""What happens beside the steps: validation, previews, the doctor's look, the log, snapshots and checkpoints.
+"""The hooks of the training loop: validation, previews, the doctor, the log, snapshots and checkpoints.
 
-The loop calls every hook after every step, in this order; each decides whether it is its time.
+The loop calls every hook after every step, in this order; each hook has its own interval.
 """
 
 import json
@@ -23,21 +23,21 @@ from diptych.translators.base import Outcome
 
 
 class Hook(Protocol):
-    """Something that happens beside the steps."""
+    """An action after training steps."""
 
     def after(self, now: Moment) -> None:
         """Called after every step."""
 
 
 class Validator:
-    """Measures the model on held-out images, keeps the best one, and ends a run that is out of patience."""
+    """Validates the model on held-out images, saves the best one, and stops early."""
 
     def __init__(self, training: Training, validation: Validation | None) -> None:
         self.training, self.validation = training, validation
         self.best: BestSoFar | None = best_so_far(training.run, training.start) if validation else None
 
     def after(self, now: Moment) -> None:
-        """Validates at its time and at the end of the run, but not where the training was interrupted."""
+        """Validates at its interval and at the end of the run, but not when the training is interrupted."""
         training, every = self.training, self.training.settings.validate_every
         if self.validation is None or not (now.stop is Stop.END or now.done % every == 0):
             return
@@ -51,18 +51,18 @@ class Validator:
             now.stop = Stop.END
 
     def out_of_patience(self) -> bool:
-        """Whether the run ends here; one that was killed after its last validation may be at its end already."""
+        """Whether the run is finished: also true on resuming a run that was killed after its last validation."""
         return out_of_patience(self.training.run, self.best)
 
 
 class Previewer:
-    """Draws the preview grid, and asks the doctor about images."""
+    """Writes the preview grid, and runs the doctor on images."""
 
     def __init__(self, training: Training, board: SummaryWriter) -> None:
         self.training, self.board = training, board
         last = training.log[-1].get("doctor", []) if training.log else []
-        self.findings: list[doctor.Finding] = [one for one in last if one["finding"] in doctor.OF_PICTURES]
-        """What the doctor last found in images."""
+        self.findings: list[doctor.Finding] = [one for one in last if one["finding"] in doctor.IMAGE_FINDINGS]
+        """The doctor's latest findings from images."""
         networks = deployed(training.method)
         self.names = {
             direction: next(name for name, network in networks.items() if network is translator.network)
@@ -76,7 +76,7 @@ class Previewer:
         training, batches = self.training, self.training.batches
         with training.as_deployed():
             columns = training.method.preview(training.on_device(batches.preview))
-            self.findings = self._examined(batches.training, batches.held_out)
+            self.findings = self._image_findings(batches.training, batches.held_out)
         rows = [image for row in zip(*columns.values(), strict=True) for image in row]
         grid = merge([image.float() for image in rows], columns=len(columns))
         folder = training.run.path / "samples"
@@ -86,7 +86,7 @@ class Previewer:
             partial.write_text(json.dumps(list(columns)) + "\n", encoding="utf-8")
         self.board.add_image("samples", (grid + 1) / 2, now.done)
 
-    def _examined(self, seen: Batch, unseen: Batch | None) -> list[doctor.Finding]:
+    def _image_findings(self, seen: Batch, unseen: Batch | None) -> list[doctor.Finding]:
         training = self.training
         training_batch = training.on_device(seen)
         held_out = training.on_device(unseen) if unseen else None
@@ -112,7 +112,7 @@ def _scores(adversaries: list[Adversary], batch: Batch) -> dict[str, Scores]:
 
 
 class Logger:
-    """Writes log.jsonl and TensorBoard, with the doctor's findings; says each new finding once."""
+    """Writes log.jsonl and TensorBoard, with the doctor's findings; prints each new finding once."""
 
     def __init__(
         self, training: Training, board: SummaryWriter, previewer: Previewer, display: TrainingProgress
@@ -125,7 +125,7 @@ class Logger:
         self.reported = {(finding["finding"], finding["of"]) for finding in last}
 
     def after(self, now: Moment) -> None:
-        """One entry at its time, and for every validation."""
+        """Writes an entry at its interval, and for every validation."""
         training, settings = self.training, self.training.settings
         if not (now.validation or now.due(settings.log_every)):
             return
@@ -171,7 +171,7 @@ class Logger:
 
 
 class Snapshots:
-    """Keeps the models that a method names on the way, to be compared with the last one."""
+    """Saves the snapshots of a method."""
 
     def __init__(self, training: Training) -> None:
         self.training = training
@@ -185,13 +185,13 @@ class Snapshots:
 
 
 class Checkpointer:
-    """Saves the training state, and the model beside it."""
+    """Saves the training state and the model."""
 
     def __init__(self, training: Training) -> None:
         self.training = training
 
     def after(self, now: Moment) -> None:
-        """At its time, and before every stop."""
+        """Saves at its interval, and before every stop."""
         training = self.training
         if now.due(training.settings.checkpoint_every):
             training.require_finite()

@@ -1,4 +1,4 @@
-"""The loop. It knows players, steps and batches; it knows no method by name and nothing of what an image shows."""
+"""The training loop: batches, training steps and hooks, the same for all methods."""
 
 import signal
 import threading
@@ -18,36 +18,36 @@ from diptych.training.state import Moment, Stop, Training, seed_of
 from diptych.training.validation import Validation
 
 if TYPE_CHECKING:
-    from diptych.training.hooks import Hook  # with TensorBoard, which is slow to import and needed here alone
+    from diptych.training.hooks import Hook  # imports TensorBoard, which is slow
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop and did, at a checkpoint."""
+    """Training was interrupted by a signal, and stopped at a checkpoint."""
 
 
 def learn(training: Training, validation: Validation | None) -> str:
-    """From the newest checkpoint to the last step; says which step that was, and why."""
+    """Trains from the newest checkpoint to the last step; returns a message with that step, and why it was the last."""
     from torch.utils.tensorboard import SummaryWriter
 
     from diptych.training.hooks import Checkpointer, Logger, Previewer, Snapshots, Validator
 
     run, settings, start = training.run, training.settings, training.start
-    what = f"{run.path}: {run.method} at {settings.size} px on {training.device} ({training.precision}), "
+    header = f"{run.path}: {run.method} at {settings.size} px on {training.device} ({training.precision}), "
     say(
         training.console,
-        what + (f"continuing at step {start} of {settings.steps}" if start else f"{settings.steps} steps"),
+        header + (f"continuing at step {start} of {settings.steps}" if start else f"{settings.steps} steps"),
     )
-    if start:  # a kill between checkpoint and model leaves an older model
+    if start:  # a process that was killed between checkpoint and model leaves an older model
         training.save_model(start)
     with (
         closing(SummaryWriter(str(run.path / "tensorboard"), purge_step=start + 1)) as board,
-        _stop_signals() as asked,
+        _stop_signals() as stop,
         TrainingProgress(training.console, start, settings.steps, settings.batch_size) as display,
     ):
         validator, previewer = Validator(training, validation), Previewer(training, board)
         logger = Logger(training, board, previewer, display)
         hooks: list[Hook] = [validator, previewer, logger, Snapshots(training), Checkpointer(training)]
-        done = start if start and validator.out_of_patience() else _steps(training, hooks, asked, display)
+        done = start if start and validator.out_of_patience() else _steps(training, hooks, stop, display)
     if not (validation and validator.best):
         return f"step {done}"
     early = f" of {settings.steps}, after --patience {settings.patience}" if done < settings.steps else ""
@@ -55,7 +55,7 @@ def learn(training: Training, validation: Validation | None) -> str:
     return f"step {done}{early}; the best by {validation.by} is that of step {validator.best.step}, in {folder}"
 
 
-def _steps(training: Training, hooks: "Sequence[Hook]", asked: threading.Event, display: TrainingProgress) -> int:
+def _steps(training: Training, hooks: "Sequence[Hook]", stop: threading.Event, display: TrainingProgress) -> int:
     method, settings, updater, device = training.method, training.settings, training.updater, training.device
     phased = method if isinstance(method, Phased) else None
     stream = training.loader.stream(training.start, settings.steps, device, settings.workers)
@@ -70,7 +70,7 @@ def _steps(training: Training, hooks: "Sequence[Hook]", asked: threading.Event, 
         if phased:
             phased.after_step(done, distributed.mean)
         end = Stop.END if done == settings.steps else Stop.NO
-        now = Moment(done, Stop.INTERRUPTED if asked.is_set() and end is Stop.NO else end)
+        now = Moment(done, Stop.INTERRUPTED if stop.is_set() and end is Stop.NO else end)
         for hook in hooks:
             hook.after(now)
         display.advance(phased.phase(step) if phased else "")
@@ -83,18 +83,18 @@ def _steps(training: Training, hooks: "Sequence[Hook]", asked: threading.Event, 
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM ask the loop to stop after this step; a second Ctrl-C stops at once."""
+    """Ctrl-C and SIGTERM set the event, and the loop stops after the current step; a second Ctrl-C stops immediately."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def request(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:

@@ -1,16 +1,16 @@
-"""What a run is: its settings, the folder that explains itself, its log.
+"""A run: its settings, its folder and its log.
 
 runs/facades/
 ├── settings.toml      every resolved setting, the command, the versions
 ├── log.jsonl          one line per logged step
-├── tensorboard/       the same, for those who like it
-├── samples/           the same few held-out pictures at every sampling step
-├── checkpoints/       step-00012000/ whole training states, the newest few kept
-├── model/             model.safetensors + config.json: what translate opens, and what can be shared
-├── model-best/        the one that did best on the held-out pictures, where the training looked at them
-├── results/           val/ the pictures that evaluate made, with their numbers
-├── metrics.jsonl      what evaluate measured
-└── index.html         what report draws
+├── tensorboard/       the same for TensorBoard
+├── samples/           previews of the same held-out images over time
+├── checkpoints/       step-00012000/, the newest training states
+├── model/             model.safetensors + config.json: the deployed model, all that `translate` needs
+├── model-best/        the model with the best validation, in a run with --validate-every
+├── results/           val/, the images of `evaluate` with their metrics
+├── metrics.jsonl      the scores of `evaluate`
+└── index.html         the page of `report`
 """
 
 import hashlib
@@ -27,8 +27,8 @@ from typing import Any
 import tomli_w
 
 from diptych.data.datasets import Dataset
-from diptych.data.layouts import DataPaths
-from diptych.files import atomic_file
+from diptych.data.paths import DataPaths
+from diptych.files import atomic_file, differences
 from diptych.methods.settings import Shape
 from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, require_method
 
@@ -41,21 +41,21 @@ class Run:
         path: Path,
         method: str,
         settings: Settings,
-        place: DataPaths,
+        data_paths: DataPaths,
         classes: tuple[str, ...] = (),
         digest: str = "",
     ) -> None:
-        self.path, self.method, self.settings, self.place = path, method, settings, place
+        self.path, self.method, self.settings, self.data_paths = path, method, settings, data_paths
         self.classes, self.digest = classes, digest
 
     @property
     def shape(self) -> Shape:
-        """What its method is built for."""
+        """The shape that the method is built for."""
         return self.settings.shape.model_copy(update={"classes": self.classes})
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """An existing run; a `ValueError` when there is none at `path`."""
+        """Opens an existing run; a `ValueError` if there is none at `path`."""
         file = path / "settings.toml"
         if not file.is_file():
             raise ValueError(
@@ -65,44 +65,40 @@ class Run:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
             about, own = values.pop("run"), values.pop("method")
             method, digest, classes = own.pop("name"), about["names"], tuple(about.get("classes", ()))
-            place = DataPaths.from_flags(about.get("data"), about.get("data-a"), about.get("data-b"))
+            data_paths = DataPaths.from_flags(about.get("data"), about.get("data-a"), about.get("data-b"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}: is damaged ({error}); restore it or start anew with --fresh") from error
         require_method(method)
-        return cls(path, method, parse_settings(method, values, own), place, classes, digest)
+        return cls(path, method, parse_settings(method, values, own), data_paths, classes, digest)
 
     def values(self) -> dict[str, Any]:
-        """The settings as they stand in settings.toml, the method's own ones nested."""
+        """The settings in the form of settings.toml, with the method's settings nested."""
         values = self.settings.model_dump(mode="json")
         values["method"] = {"name": self.method, **values["method"]}
         return values
 
-    def write_settings(self, command: str, found: str, names: str, left_out: Sequence[str] = ()) -> None:
-        """Writes settings.toml: every resolved setting, the command, the data, what was left out of it, the versions."""
+    def write_settings(self, command: str, description: str, names: str, left_out: Sequence[str] = ()) -> None:
+        """Writes settings.toml: all resolved settings, the command, the data, the left-out images, the versions."""
         values = self.values()
         own = values.pop("method")
         about = {
             "command": command,
-            **{flag: str(folder.absolute()) for flag, folder in self.place.flags.items()},
-            "found": found,
+            **{flag: str(folder.absolute()) for flag, folder in self.data_paths.flags.items()},
+            "found": description,
             **({"classes": list(self.classes)} if self.classes else {}),
             "names": names,
             **({"left-out": list(left_out)} if left_out else {}),
             "versions": {name: version(name) for name in ("diptych", "torch")} | {"python": platform.python_version()},
         }
         self.path.mkdir(parents=True, exist_ok=True)
-        with atomic_file(self.path / "settings.toml") as beside:
+        with atomic_file(self.path / "settings.toml") as partial:
             text = tomli_w.dumps({**values, "method": own, "run": about})
-            beside.write_text(text, encoding="utf-8", errors="replace")  # a folder's name need not be Unicode
+            partial.write_text(text, encoding="utf-8", errors="replace")  # a folder's name may be invalid Unicode
 
     def require_same(self, other: "Run") -> None:
-        """Raises a `ValueError` that names the first differences when `other` is not this run continued."""
+        """Raises a `ValueError` with the first differences if `other` is not a continuation of this run."""
         ours, theirs = _flat(self.values()), _flat(other.values())
-        different = [
-            key
-            for key in sorted(ours.keys() | theirs.keys())
-            if key not in MAY_CHANGE and ours.get(key) != theirs.get(key)
-        ]
+        different = sorted({*differences(ours, theirs), *differences(theirs, ours)} - MAY_CHANGE)
         if different:
             first = [
                 f"{key} {ours.get(key, 'unset')} there, {theirs.get(key, 'unset')} asked for" for key in different[:3]
@@ -120,18 +116,18 @@ class Run:
             file.write(json.dumps(entry) + "\n")
 
     def read_log(self) -> list[dict[str, Any]]:
-        """All whole lines of the log, oldest first."""
+        """All entries of the log, oldest first."""
         return read_json_lines(self.path / "log.jsonl")
 
     def cut_log(self, step: int) -> None:
-        """Forgets what was logged after `step`: those steps are done again."""
-        kept = [entry for entry in self.read_log() if entry["step"] <= step]
-        with atomic_file(self.path / "log.jsonl") as beside:
-            beside.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+        """Removes the entries after `step`; those steps will be repeated."""
+        entries = [entry for entry in self.read_log() if entry["step"] <= step]
+        with atomic_file(self.path / "log.jsonl") as partial:
+            partial.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines; a last line cut off by a kill is passed over, a missing file is empty."""
+    """The objects of a JSON lines file; a truncated last line is ignored, a missing file is empty."""
     if not path.exists():
         return []
     entries = []
@@ -144,20 +140,20 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def command_line() -> str:
-    """The command that is running, as one could type it again."""
+    """The running command, in the form in which it can be repeated."""
     program, *arguments = sys.argv
     typed = "diptych" if Path(program).name in ("diptych", "diptych.exe", "__main__.py") else Path(program).name
     return shlex.join([typed, *arguments])
 
 
-def names_digest(sources: Sequence[Dataset]) -> str:
-    """A fingerprint of the samples by their names: are these the pictures of last time, wherever they lie now?"""
-    names = "\n\n".join("\n".join(source.name(index) for index in range(len(source))) for source in sources)
+def names_digest(datasets: Sequence[Dataset]) -> str:
+    """A hash of the names of all samples: detects another dataset, and accepts the same one at another path."""
+    names = "\n\n".join("\n".join(dataset.name(index) for index in range(len(dataset))) for dataset in datasets)
     return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def set_aside(path: Path) -> Path:
-    """Renames a run so that a new one can take its place; nothing is deleted."""
+    """Renames the folder of a run to make room for a new one; nothing is deleted."""
     number = 1
     while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
         number += 1

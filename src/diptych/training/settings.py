@@ -1,4 +1,4 @@
-"""The settings of a run: flags, recipes and defaults, merged and checked, with one line for every mistake."""
+"""The settings of a run: flags, recipes and defaults, merged and validated, with one line per error."""
 
 import difflib
 import math
@@ -9,15 +9,17 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
 
+from diptych import recipes
 from diptych.data.loaders import Fit
 from diptych.devices import Device, Precision
+from diptych.images.spec import Bits, ImageSpec
 from diptych.kinds import Direction
 from diptych.methods import METHODS
 from diptych.methods.settings import MethodSettings, Shape, StrictModel, Uniform, kebab
 
 
 class Settings(StrictModel):
-    """Everything that decides a training run, but the method's own settings, which stand in the method's file."""
+    """All settings of a training run, except those of its method, which are in the method's file."""
 
     size: int = Field(256, ge=1, description="Height and width at training, in pixels.")
     steps: int = Field(0, ge=0, description="Length of the run in steps; 0 leaves it to --epochs.")
@@ -46,8 +48,10 @@ class Settings(StrictModel):
         description="How a picture becomes square: stretched (the papers' code), or its middle cut out.",
     )
     flip: bool = Field(True, description="Mirror half of the samples (pix2pix, section 6.2).")
-    channels_a: int = Field(3, description="Channels of A: 3 for RGB, 1 for grey.")
-    channels_b: int = Field(3, description="Channels of B: 3 for RGB, 1 for grey.")
+    channels_a: int = Field(3, ge=1, description="Channels of A: 3 for RGB, 1 for grey, or as many as its files have.")
+    channels_b: int = Field(3, ge=1, description="Channels of B: 3 for RGB, 1 for grey, or as many as its files have.")
+    bits_a: Bits = Field(8, description="Bits a channel of A in training; 16 keeps those of 16-bit files.")
+    bits_b: Bits = Field(8, description="Bits a channel of B in training; 16 keeps those of 16-bit files.")
     ema: float = Field(
         0.0,
         ge=0,
@@ -94,25 +98,27 @@ class Settings(StrictModel):
         for flag, value in (("patience", self.patience), ("validate-by", self.validate_by)):
             if value and not self.validate_every:
                 raise ValueError(f"--{flag} {value}: needs --validate-every, such as --validate-every 500")
-        for side, channels in (("a", self.channels_a), ("b", self.channels_b)):
-            if channels not in (1, 3):
-                raise ValueError(f"--channels-{side} {channels}: pictures are read as RGB (3) or grey (1)")
         return self
 
     @property
     def shape(self) -> Shape:
-        """What the method is built for, but for the classes of the pictures."""
+        """The shape that the method is built for, without the classes."""
         a, b = self.channels_a, self.channels_b
         x, y = (a, b) if self.direction == "AtoB" else (b, a)
         return Shape(size=self.size, x_channels=x, y_channels=y)
 
     @property
+    def specs(self) -> tuple[ImageSpec, ImageSpec]:
+        """How A and B are read."""
+        return ImageSpec(self.channels_a, self.bits_a), ImageSpec(self.channels_b, self.bits_b)
+
+    @property
     def load_size(self) -> int:
-        """Pictures are resized to this before the crop: 286 for 256."""
+        """Images are resized to this before the random crop: 286 for 256."""
         return round(self.size * self.load_scale)
 
     def resolved(self, samples: int) -> Self:
-        """The same settings with the length of the run and its rhythm worked out for so many samples."""
+        """The same settings, with the length of the run and its intervals computed for a number of samples."""
         steps = self.steps or math.ceil(self.epochs * samples / self.batch_size)
         twentieth = max(100, steps // 20)
         return self.model_copy(
@@ -126,8 +132,8 @@ class Settings(StrictModel):
         )
 
 
-# What may differ when a run goes on: where it runs and what it tells, never what it learns. `steps` may, so that a
-# finished run can be made longer.
+# Settings that may change when a run is resumed: those without influence on the training, and the length, so that a
+# finished run can be extended.
 MAY_CHANGE = {
     "steps",
     "epochs",
@@ -147,14 +153,14 @@ Values = Mapping[str, Any]
 
 
 def settings_from(method: str, flags: Values, recipe: Path | None = None, uniform: Uniform | None = None) -> Settings:
-    """Flag, recipe, default, in this order; one `ValueError` names every key or value that is not right.
+    """Merges flags, recipe and defaults, in this order of precedence; one `ValueError` for all invalid keys and values.
 
-    `uniform` is what all pictures are like, on which a method's defaults may depend.
+    A method's defaults may depend on `uniform`, the size and channels of all images.
     """
     require_method(method)
     values = read_recipe(recipe, method) if recipe else {}
     given = {kebab(key): value for key, value in flags.items()}
-    if "steps" in given or "epochs" in given:  # the flag says how long, whichever way the recipe said it
+    if "steps" in given or "epochs" in given:  # a flag overrides either form of the length in the recipe
         values = {key: value for key, value in values.items() if key not in ("steps", "epochs")}
     own = {kebab(key): value for key, value in dict(given.pop("method", {})).items()}
     values |= given
@@ -164,7 +170,7 @@ def settings_from(method: str, flags: Values, recipe: Path | None = None, unifor
 
 
 def parse_settings(method: str, values: Values, own: Values, uniform: Uniform | None = None) -> Settings:
-    """Settings of `method` from plain values."""
+    """Validates the settings of `method`."""
     try:
         parsed = METHODS[method].Settings.model_validate(dict(own))
     except ValidationError as error:
@@ -181,7 +187,7 @@ def parse_settings(method: str, values: Values, own: Values, uniform: Uniform | 
 
 
 def require_method(method: str) -> None:
-    """Raises a `ValueError` that names the methods there are."""
+    """Raises a `ValueError` with all methods for an unknown one."""
     if method not in METHODS:
         near = difflib.get_close_matches(method, METHODS, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
@@ -189,7 +195,8 @@ def require_method(method: str) -> None:
 
 
 def read_recipe(path: Path, method: str) -> dict[str, Any]:
-    """The values of a recipe (TOML); its method, where it names one, must be the one asked for."""
+    """The values of a recipe (TOML); a `ValueError` if it names another method."""
+    path = recipes.find(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -197,20 +204,20 @@ def read_recipe(path: Path, method: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"--recipe {path}: is not TOML ({error})") from error
     values = {kebab(key): value for key, value in values.items()}
-    if values.pop("run", None):  # the settings.toml of a run is a recipe too; it tells its length both ways
+    if values.pop("run", None):  # the settings.toml of a run is a recipe too; it has the length in both forms
         values.pop("epochs", None)
     own = values.get("method", {})
     if not isinstance(own, dict):
         raise ValueError(f"--recipe {path}: method is a table ([method]), found {own!r}")
     own = {kebab(key): value for key, value in own.items()}
-    named = own.pop("name", method)
-    if named != method:
-        raise ValueError(f"--recipe {path}: is for {named}, not for {method}")
+    name = own.pop("name", method)
+    if name != method:
+        raise ValueError(f"--recipe {path}: is for {name}, not for {method}")
     return {**values, "method": own}
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
-    """One line for people: each setting that is not right, what was found and what was expected.
+    """A readable message for a validation error: each invalid setting, its value and the expected one.
 
     >>> try:
     ...     Settings(sise=128)
@@ -222,13 +229,13 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
     known = [kebab(name) for name in model.model_fields]
     for problem in error.errors():
         key = ".".join(kebab(str(part)) for part in problem["loc"])
-        said = problem["msg"].removeprefix("Value error, ")
+        message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, known, n=1)
             remedy = f"did you mean --{prefix}{near[0]}?" if near else f"there are: {', '.join(known)}"
             lines.append(f"--{prefix}{key}: there is no such setting; {remedy}")
         elif key:
-            lines.append(f"--{prefix}{key}: {said.lower()}, found {problem['input']!r}")
+            lines.append(f"--{prefix}{key}: {message.lower()}, found {problem['input']!r}")
         else:
-            lines.append(said)
+            lines.append(message)
     return "; ".join(lines)

@@ -1,4 +1,4 @@
-"""A training in progress: what the loop and its hooks share."""
+"""The state of a training in progress, shared by the loop and its hooks."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +24,12 @@ from diptych.training.updater import Updater
 from diptych.translators.base import Translator
 
 PREVIEW_ROWS = 4
-PROBED = 8 * 256 * 256  # pixels that the doctor sees, of training and of held-out images each
-MOST_PROBED = 64  # images
+DOCTOR_PIXELS = 8 * 256 * 256  # per batch for the doctor, one of training and one of held-out images
+MAX_DOCTOR_IMAGES = 64
 
 
 class Stop(Enum):
-    """Whether this step is the last one. One decision a step: the loop begins it, validation may bring the end forward."""
+    """Whether this step is the last one: decided by the loop, or earlier by validation."""
 
     NO = "no"
     END = "the run is at its end"
@@ -38,59 +38,59 @@ class Stop(Enum):
 
 @dataclass
 class Moment:
-    """After a step: how many are done, and whether to stop."""
+    """The moment after a step: the number of steps done, and whether to stop."""
 
     done: int
     stop: Stop
     validation: dict[str, float] = field(default_factory=dict)
-    """Metrics by specification, if this step was validated."""
+    """Metrics by specification; empty without a validation at this step."""
 
     @property
     def last(self) -> bool:
-        """Whether no step follows."""
+        """Whether this was the last step."""
         return self.stop is not Stop.NO
 
     def due(self, every: int) -> bool:
-        """Whether it is time for something that happens every so many steps, and before every stop."""
+        """Whether an action with an interval of `every` steps is due; always before a stop."""
         return self.last or (every > 0 and self.done % every == 0)
 
 
 class PreviewBatches:
-    """Fixed batches for previews and for the doctor: the same images whenever the training is looked at."""
+    """Fixed batches for previews and for the doctor."""
 
     def __init__(
         self, run: Run, training: list[CachedDataset], held_out: list[CachedDataset], translator: Translator
     ) -> None:
         settings = run.settings
-        probed = min(PROBED // settings.size**2, MOST_PROBED)
+        doctor_images = min(DOCTOR_PIXELS // settings.size**2, MAX_DOCTOR_IMAGES)
 
         def batch(datasets: list[CachedDataset], most: int) -> dict[str, Tensor]:
-            resized = [dataset.at(settings.size) for dataset in datasets]
+            resized = [dataset.resized(settings.size) for dataset in datasets]
             loader = EvalLoader(resized, settings.direction, translator.mask_spec, translator.classes)
             count = max(min(most, len(loader)), 1)
             return loader.batch(range(count), count)
 
         self.preview = batch(held_out or training, PREVIEW_ROWS)
-        # Of two sides as many as the smaller one has: images that repeat would look like a collapse
-        self.training = batch(training, min(probed, *map(len, training)))
-        self.held_out = batch(held_out, min(probed, *map(len, held_out))) if held_out else None
+        # Both sides have the size of the smaller one: repeated images would look like mode collapse
+        self.training = batch(training, min(doctor_images, *map(len, training)))
+        self.held_out = batch(held_out, min(doctor_images, *map(len, held_out))) if held_out else None
 
 
 class LossMeans:
-    """Means of a step's scalars since the last log entry, added up on the device."""
+    """Means of the scalars of training steps since the last log entry, summed on the device."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.counts: Counter[str] = Counter()  # a method may have other losses in each phase
+        self.counts: Counter[str] = Counter()  # losses may differ between the phases of a method
 
     def add(self, scalars: dict[str, Tensor]) -> None:
-        """Takes in one step."""
+        """Adds the scalars of one step."""
         for name, value in scalars.items():
             self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach()
         self.counts.update(scalars.keys())
 
     def take(self) -> dict[str, float]:
-        """The means; begins anew."""
+        """Returns the means and resets them."""
         totals = torch.stack([total.float() for total in self.sums.values()]).tolist()
         means = {name: total / self.counts[name] for name, total in zip(self.sums, totals, strict=True)}
         self.sums, self.counts = {}, Counter()
@@ -98,7 +98,7 @@ class LossMeans:
 
 
 class Training:
-    """One process's work on one run, at the newest checkpoint or at the beginning."""
+    """The training of a run in this process, restored from the newest checkpoint."""
 
     def __init__(
         self,
@@ -128,21 +128,21 @@ class Training:
         self.start = self._resume()
         if not self.start and isinstance(self.method, FitsData):
             with counting(console, "what the method takes from every picture") as progress:
-                self.method.fit_statistics(_each(loader.stores, progress))
+                self.method.fit_statistics(_each(loader.datasets, progress))
         run.cut_log(self.start)
         self.log = run.read_log()
 
     def _resume(self) -> int:
-        found = checkpoint.list_checkpoints(self.checkpoints)
-        if not found:
+        existing = checkpoint.list_checkpoints(self.checkpoints)
+        if not existing:
             return 0
-        step, path = found[-1]
+        step, path = existing[-1]
         checkpoint.load_training(path, self.method, self.updater.optimizers, self.updater.ema)
         return step
 
     @contextmanager
     def as_deployed(self) -> Iterator[None]:
-        """Inside, the method is the model that would be saved now."""
+        """Inside, the method is in eval mode with the weights of the deployed model."""
         self.method.eval()
         try:
             with torch.no_grad(), self.updater.deployed_weights(), autocast(self.precision, self.device):
@@ -156,12 +156,12 @@ class Training:
 
     def require_finite(self) -> None:
         """Raises a `ValueError` if a loss or gradient was not finite."""
-        found = checkpoint.list_checkpoints(self.checkpoints)
-        kept = f"the checkpoint of step {found[-1][0]} is kept" if found else "there is no checkpoint yet"
-        self.updater.require_finite(kept)
+        existing = checkpoint.list_checkpoints(self.checkpoints)
+        state = f"the checkpoint of step {existing[-1][0]} is kept" if existing else "there is no checkpoint yet"
+        self.updater.require_finite(state)
 
     def save_model(self, done: int, name: str = "") -> None:
-        """Saves the model as it is now: the last one, or a snapshot of this name."""
+        """Saves the current model as the last one, or as a named snapshot."""
         folder = checkpoint.model_folder(self.run.path, name)
         checkpoint.save_model(folder, self.config, done, self.method, self.updater.ema)
 

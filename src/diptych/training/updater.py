@@ -1,4 +1,4 @@
-"""One optimiser step, the same for all methods: learning rate, gradients, finite check, moving average."""
+"""The optimiser step of all methods: learning rate, gradients, check for NaN, moving average."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diptych.methods.base import Method, deployed
-from diptych.training.doctor import OF_GRADIENTS, remedies
+from diptych.training.doctor import GRADIENT_SETTINGS, remedies
 from diptych.training.settings import Settings
 
 
@@ -23,19 +23,21 @@ def learning_rate(step: int, settings: Settings) -> float:
 
 
 class Updater:
-    """`update(player, loss)`: one step of the player's optimiser, down the gradient of a loss.
+    """`update(player, loss)`: one step of the player's optimiser.
 
-    Nothing here waits for the device. A loss or gradient that is not finite makes this step and all later ones leave
-    the weights alone, on the device; `require_finite` asks, now and then, whether that has happened.
+    It never synchronises with the device. After a loss or gradient that is not finite, this step and all later ones leave
+    the weights unchanged, on the device; `require_finite`, called from time to time, raises an error then.
     """
 
     def __init__(self, method: Method, settings: Settings, device: torch.device) -> None:
         self.settings = settings
         self.step = 0
         self.optimizers = {p: method.optimizer(p, settings.lr, settings.beta1) for p in method.players}
-        kept = deployed(method).keys()
-        self.deployed_by = {player: kept & {*networks} for player, networks in method.players.items()}
-        self.weights = {name: p for name, p in method.named_parameters() if name.split(".")[0] in kept and settings.ema}
+        names = deployed(method).keys()
+        self.deployed_by = {player: names & {*networks} for player, networks in method.players.items()}
+        self.weights = {
+            name: p for name, p in method.named_parameters() if name.split(".")[0] in names and settings.ema
+        }
         self.ema = {name: p.detach().clone() for name, p in self.weights.items()}
         self.norms: dict[str, list[Tensor]] = {}
         """Norms of each player's gradients since the last call of `mean_norms`."""
@@ -50,7 +52,7 @@ class Updater:
                 group["lr"] = learning_rate(step, self.settings)
 
     def __call__(self, player: str, loss: Tensor) -> None:
-        """Moves `player` down the gradient of `loss`."""
+        """Updates the networks of `player` by the gradient of `loss`."""
         optimizer = self.optimizers[player]
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(loss.device.type, enabled=False):
@@ -63,9 +65,9 @@ class Updater:
         finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
         self.broken_step = torch.where((self.broken == 0) & ~finite, self.step, self.broken_step)
         self.broken = torch.maximum(self.broken, (~finite).float())
-        if optimizer.defaults.get("fused"):  # skips the step where this is 1: a check without waiting for the device
+        if optimizer.defaults.get("fused"):  # skips the step if this is 1, without synchronising with the device
             optimizer.found_inf = self.broken  # type: ignore[attr-defined]
-        else:  # no gradient moves no weight; its own state is spoilt, and no checkpoint is written any more
+        else:  # zero gradients change no weights; the optimiser's state is lost, but no further checkpoint is written
             for p in parameters:
                 p.grad = torch.where(self.broken > 0, 0.0, p.grad)
         optimizer.step()
@@ -85,17 +87,17 @@ class Updater:
         self.norms.clear()
         return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
 
-    def require_finite(self, kept: str) -> None:
-        """Raises a `ValueError` that names the step when something was not finite."""
+    def require_finite(self, state: str) -> None:
+        """Raises a `ValueError` with the step if a loss or gradient was not finite; `state` is about the checkpoint."""
         if self.broken.item():
             raise ValueError(
                 f"training stopped before step {int(self.broken_step.item()) + 1}: a loss or gradient is not finite "
-                f"(NaN or infinite); {kept}; try {', '.join([*remedies(self.settings, OF_GRADIENTS), 'a lower --lr'])}"
+                f"(NaN or infinite); {state}; try {', '.join([*remedies(self.settings, GRADIENT_SETTINGS), 'a lower --lr'])}"
             )
 
     @contextmanager
     def deployed_weights(self) -> Iterator[None]:
-        """Inside, the method has the weights that are deployed: the moving average, if there is one."""
+        """Inside, the method has the weights of the deployed model: the moving average, if the run has one."""
         own = {name: self.weights[name].data for name in self.ema}
         for name, average in self.ema.items():
             self.weights[name].data = average

@@ -1,4 +1,4 @@
-"""Validation while a method learns: metrics on held-out images, the best checkpoint by them, and early stopping."""
+"""Validation during training: metrics on held-out images, the best checkpoint, and early stopping."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from diptych.training import checkpoint
 from diptych.training.run import Run
 from diptych.translators.base import Translator
 
-MOST = 500  # held-out images, spread evenly over all
+MAX_IMAGES = 500  # held-out images, evenly spaced
 BATCH_SIZE = 16
 SET_METRICS = ("swd", "fid")
 
@@ -27,7 +27,7 @@ Translators = Mapping[Direction, Translator]
 def specification(translator: Translator, size: int, seeded: bool = False) -> str:
     """The protocol in a metric's name: masks, seed, bits, image size.
 
-    Images from noise have a seed, and so has a metric that is `seeded`.
+    Images from noise have a seed, and so does a `seeded` metric.
     """
     parts = [str(translator.mask_spec)] if translator.mask_spec else []
     if seeded or translator.seeded:
@@ -44,19 +44,19 @@ class Validation:
     def __init__(
         self, run: Run, datasets: Sequence[CachedDataset], translator: Translator, device: torch.device
     ) -> None:
-        """`translator` is of the run's kind; it is asked for its masks, and not run."""
+        """`translator` is one of the run's kind without weights, for its `mask_spec`."""
         settings, method = run.settings, METHODS[run.method]
         self.run, self.datasets, self.device = run, datasets, device
-        has_targets = method.data in ("paired", "images") or len(datasets[0].source.channels) == 2
+        has_targets = method.data in ("paired", "images") or len(datasets[0].dataset.specs) == 2
         self.by = settings.validate_by or method.validation_metric
-        too_small = {"ssim"} if settings.size < metrics.LEAST_OF_SSIM else set()
+        too_small = {"ssim"} if settings.size < metrics.SSIM_MIN_SIDE else set()
         available = [name for name in metrics.PAIRED if metrics.better(name) and name not in too_small]
-        if 1 in (settings.channels_a, settings.channels_b):
-            available = [name for name in available if name not in metrics.OF_COLOUR]
+        if {settings.channels_a, settings.channels_b} != {3}:
+            available = [name for name in available if name not in metrics.COLOUR_METRICS]
         available = [
             *(available if has_targets else ()),
-            *(metrics.IN_HOLES if translator.mask_spec else ()),
-            *SET_METRICS,
+            *(metrics.HOLE_METRICS if translator.mask_spec else ()),
+            *(SET_METRICS if {settings.channels_a, settings.channels_b} <= {1, 3} else ["swd"]),
         ]
         if self.by not in available:
             raise ValueError(
@@ -68,16 +68,16 @@ class Validation:
         self.per_image = [name for name in names if name not in SET_METRICS]
         self.set_metrics = [name for name in names if name in SET_METRICS]
         self.reader = features.inception(None, fetch=False, device=device) if "fid" in names else None
-        self.count = min(*map(len, datasets), MOST)
+        self.count = min(*map(len, datasets), MAX_IMAGES)
         if self.set_metrics and self.count < 2:
             raise ValueError(
-                f"--validate-by {self.by}: compares sets of two pictures or more, and one is held out in {run.place}; hold "
-                "out more, or leave --validate-every out"
+                f"--validate-by {self.by}: compares sets of two pictures or more, and one is held out in {run.data_paths}; "
+                "hold out more, or leave --validate-every out"
             )
         self.real_features: dict[Direction, Tensor] = {}
 
     def __call__(self, translators: Translators) -> dict[str, float]:
-        """The metrics by their specification; with two translators each direction has its own."""
+        """The metrics by specification; with two translators, for each direction."""
         settings = self.run.settings
         first = translators[settings.direction]
         loader = EvalLoader(self.datasets, settings.direction, first.mask_spec, first.classes)
@@ -120,12 +120,12 @@ class Validation:
             return metrics.sliced_wasserstein(generated, real)
         assert self.reader is not None
         if direction not in self.real_features:
-            self.real_features[direction] = features.of_set(self.reader, real)
-        return metrics.frechet_distance(features.of_set(self.reader, generated), self.real_features[direction])
+            self.real_features[direction] = features.extract(self.reader, real)
+        return metrics.frechet_distance(features.extract(self.reader, generated), self.real_features[direction])
 
 
 def reversed_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The batch for the translator that leads back: x and y in each other's place."""
+    """The batch for the translator of the reverse direction: x and y swapped."""
     return {**batch, "x": batch["y"], "y": batch["x"]}
 
 
@@ -143,7 +143,7 @@ class BestSoFar(NamedTuple):
 def updated(best: BestSoFar | None, entry: Mapping[str, Any], metric: str) -> BestSoFar | None:
     """Best-so-far after one more log entry.
 
-    With two directions their mean decides. Values of another protocol do not compare: the search begins again.
+    With two directions the mean counts. Values of different protocols are not comparable: the search starts again.
 
     >>> updated(None, {"step": 10, "validation": {"l1/AtoB/8-bit/64px": 1.0, "l1/BtoA/8-bit/64px": 2.0}}, "l1")
     BestSoFar(value=1.5, step=10, since=0, names=('l1/AtoB/8-bit/64px', 'l1/BtoA/8-bit/64px'))
@@ -158,7 +158,7 @@ def updated(best: BestSoFar | None, entry: Mapping[str, Any], metric: str) -> Be
 
 
 def best_of(log: Sequence[Mapping[str, Any]], metric: str) -> BestSoFar | None:
-    """The best validation in a log by a metric, the first of equal ones; None without validations.
+    """The best validation of a log by a metric, the first of equal ones; None without validations.
 
     >>> log = [{"step": step, "validation": {"l1": value}} for step, value in ((10, 0.5), (20, 0.25), (30, 0.5))]
     >>> best_of(log, "l1")
@@ -171,16 +171,16 @@ def best_of(log: Sequence[Mapping[str, Any]], metric: str) -> BestSoFar | None:
 
 
 def best_so_far(run: Run, done: int) -> BestSoFar | None:
-    """The best validation of the first `done` steps; None where the kept model is not the one of that step.
+    """The best validation of the first `done` steps; None if the saved best model is not of that step.
 
-    It is another one after a change of --validate-by, or a kill before its line was in the log.
+    That happens after a change of --validate-by, or if the process was killed before the log entry was written.
     """
     by = run.settings.validate_by or METHODS[run.method].validation_metric
     best = best_of([entry for entry in run.read_log() if entry["step"] <= done], by)
-    kept = checkpoint.model_step(checkpoint.model_folder(run.path, checkpoint.BEST))
-    return best if best and kept == best.step else None
+    saved = checkpoint.model_step(checkpoint.model_folder(run.path, checkpoint.BEST))
+    return best if best and saved == best.step else None
 
 
 def out_of_patience(run: Run, best: BestSoFar | None) -> bool:
-    """Whether `--patience` validations have passed without a better one."""
+    """Whether the last `--patience` validations were all worse than the best one."""
     return bool(run.settings.patience and best and best.since >= run.settings.patience)

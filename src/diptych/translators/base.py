@@ -1,6 +1,6 @@
-"""What remains of a method after training: networks, and how to use them.
+"""Translators: the deployed networks of a trained method, and their use.
 
-Files, evaluation, export and servers use translators and nothing else of a trained model.
+Translation of files, evaluation, export and servers use translators and nothing else of a trained model.
 """
 
 from abc import ABC, abstractmethod
@@ -9,28 +9,27 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from diptych.images.blend import Blend
 from diptych.images.files import Array, Pixels
 from diptych.images.masks import Mask, MaskSpec
-from diptych.images.spec import ImageSpec
+from diptych.images.spec import SIXTEEN_BIT, ImageSpec
 
 Predictor = Callable[[dict[str, Tensor]], Tensor]
-"""From the tensors that a translator takes, by name, to images `[B, C, H, W]`."""
+"""From input tensors by name to output images `[B, C, H, W]`."""
 
 
 @dataclass(frozen=True)
 class NoiseSpec:
-    """An input of independent numbers, uniform in [-1, 1]: `[B, size]`."""
+    """A noise input, uniform in [-1, 1]: `[B, size]`."""
 
     size: int
 
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """An input of class numbers: int64 `[B]`, indices into `classes`."""
+    """A label input: int64 `[B]`, indices into `classes`."""
 
     classes: tuple[str, ...]
 
@@ -40,10 +39,10 @@ InputSpec = ImageSpec | NoiseSpec | LabelSpec
 
 @dataclass(frozen=True)
 class Request:
-    """How one image is to be translated."""
+    """Options for the translation of one image."""
 
     mask: Mask | None = None
-    """Where its holes are, bool `[H, W]`."""
+    """Bool `[H, W]`, True in the holes."""
     blend: Blend = "none"
     working_size: int | None = None
     """The shorter side is shrunk to this many pixels before the network sees the image."""
@@ -53,35 +52,35 @@ PLAIN = Request()
 
 
 class Outcome(NamedTuple):
-    """What a translator made of a batch, next to what it should look like."""
+    """A translator's output for a batch, with its input and target."""
 
     input: Tensor | None
-    """The images that went in, `[B, C, H, W]`; None where it was noise."""
+    """The input images, `[B, C, H, W]`; None for noise."""
     output: Tensor
     target: Tensor
-    """The true images; where a method learns without pairs, any real images of the output's kind."""
+    """The true images; for unpaired data, unrelated real images of the output's kind."""
 
 
 class Translator(nn.Module, ABC):
-    """One direction of a trained model. `forward` takes the tensors of `input_specs`, in their order, of any size."""
+    """One direction of a trained model. `forward` has the inputs of `input_specs`, in that order, of any size."""
 
     input_specs: dict[str, InputSpec]
     output_spec: ImageSpec
     stride: int
-    """Heights and widths that `network` takes are multiples of this."""
+    """Heights and widths of the inputs of `network` are multiples of this."""
     network: nn.Module
     mask_spec: MaskSpec | None = None
-    """The masks to draw for a batch, where one of the inputs is a mask."""
+    """The random masks of a batch, if the inputs include a mask."""
     classes: tuple[str, ...] = ()
-    """The classes that a batch must have labels of; none where labels are not used."""
+    """The classes of the labels of a batch; empty if labels are not used."""
     row_titles: tuple[str, ...] = ()
-    """Titles of a preview's rows, where these are not samples of the data."""
+    """Titles of a preview's rows, if the rows are not samples of the data."""
     seeded: ClassVar[bool] = False
-    """Whether its inputs are drawn by a seed."""
+    """Whether the inputs are random, from a seed."""
     refusal: ClassVar[str] = (
         "makes pictures out of pictures, not out of noise: diptych translate RUN INPUT... --out PATH"
     )
-    """What to say to somebody who takes it for a translator of another kind."""
+    """The message for a request that only another kind of translator can serve."""
 
     def __init__(self, network: nn.Module, stride: int) -> None:
         super().__init__()
@@ -94,25 +93,25 @@ class Translator(nn.Module, ABC):
 
     @abstractmethod
     def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of `input_specs` for a batch of the data, which has `y` and whatever else the data has."""
+        """The tensors of `input_specs` for a batch of the data, with `y` and the other entries of this kind of data."""
 
     def outcome(self, batch: dict[str, Tensor]) -> Outcome:
-        """What becomes of a batch of the data."""
+        """Output, input and target for a batch of the data."""
         inputs = self.inputs_from(batch)
         return Outcome(inputs.get("x"), self(*inputs.values()), batch["y"])
 
     def reject_reason(self, image: Tensor) -> str | None:
-        """Why nothing can be learnt from or measured on an image (levels `[C, H, W]`), in one word; None if it can."""
+        """Why an image (levels `[C, H, W]`) is of no use for training and evaluation, in one word; None if it is of use."""
         return None
 
     def baselines(self, training: Iterable[Tensor]) -> dict[str, Predictor]:
         """Predictions without a model, by name; `training` yields batches of `y`."""
         return {}
 
-    # ---- one image, or images from noise: each subclass offers one of the two
+    # ---- single images, or images from noise: each subclass implements one of the two
 
     def require_request(self, masked: bool, blend: Blend = "none") -> None:
-        """Raises a `ValueError` where an image cannot be translated with, or without, a mask."""
+        """Raises a `ValueError` if a mask (or `blend`) is given and not supported, or needed and missing."""
         raise ValueError(f"{self.method} {self.refusal}")
 
     def translate(self, source: Pixels, request: Request, run: Callable[..., Tensor]) -> Pixels:
@@ -123,18 +122,19 @@ class Translator(nn.Module, ABC):
         raise ValueError(f"{self.method} {self.refusal}")
 
     def translate_floats(self, values: Array, request: Request, run: Callable[..., Tensor]) -> Array:
-        """The same for floats `[H, W, C]` in [0, 1]; where pixels must stay the input's, they do."""
-        source = Pixels(np.rint(values.astype(np.float64) * 65535).astype(np.uint16))  # finer than what a network draws
+        """The same for floats `[H, W, C]` in [0, 1]; pixels that translation does not change keep their exact values."""
+        levels = np.rint(values.astype(np.float64) * SIXTEEN_BIT.full)  # finer than the precision of a network
+        source = Pixels(levels.astype(np.uint16))
         result = self.translate(source, request, run).values
-        kept: Array = np.where(result == source.values, values, result / 65535).astype(values.dtype)
-        return kept
+        floats: Array = np.where(result == source.values, values, result / SIXTEEN_BIT.full).astype(values.dtype)
+        return floats
 
     def index_of(self, label: str | int | None) -> int:
         """The index of a class by its name, 0 without classes; a `ValueError` for an unknown one."""
         raise ValueError(f"{self.method} {self.refusal}")
 
     def generate(self, label: int, count: int, seed: int, run: Callable[..., Tensor]) -> Iterator[Tensor]:
-        """Images 0 to `count` of a class under a seed, each `[C, H, W]` in [-1, 1]."""
+        """The first `count` images of a class under a seed, each `[C, H, W]` in [-1, 1]."""
         raise ValueError(f"{self.method} {self.refusal}")
 
 
@@ -154,15 +154,6 @@ class dropout_active:  # noqa: N801 -- used like a function
 
 
 def require_working_size(working_size: int | None) -> None:
-    """Raises a `ValueError` when an image cannot be shrunk to it."""
+    """Raises a `ValueError` for a working size below 1."""
     if working_size is not None and working_size < 1:
         raise ValueError(f"--working-size {working_size}: a number of pixels, 1 or more, is expected")
-
-
-def channels_as(x: Tensor, channels: int) -> Tensor:
-    """`[C, H, W]` in other channels: grey is repeated, RGB becomes ITU-R 601 luma."""
-    if x.shape[0] == channels:
-        return x
-    if channels == 3:
-        return x.expand(3, -1, -1)
-    return (x * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)

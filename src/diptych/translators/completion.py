@@ -1,4 +1,4 @@
-"""Holes in images of any size, filled one by one: each costs the pixels that it can be filled from, and no more."""
+"""Image completion at any size: holes are filled one by one, each from the pixels in its receptive field alone."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from diptych.images import geometry
 from diptych.images.blend import Blend, blend
-from diptych.images.files import Array, Pixels, from_tensor, to_channels, to_tensor
+from diptych.images.files import Array, Pixels, from_tensor, to_channels, to_tensor, with_alpha_as_channel
 from diptych.images.masks import Box, Mask, MaskSpec, bounding_box, components, grown, thickness
 from diptych.images.spec import ImageSpec
 from diptych.translators.base import InputSpec, Predictor, Request, Translator, require_working_size
@@ -19,14 +19,14 @@ TILE = 512  # pixels at the network's scale: larger holes are filled tile by til
 
 
 class Completer(Translator):
-    """`(x, mask) -> x` with the holes filled, mask 1 = hole. Every other pixel is bit for bit the input's."""
+    """`(x, mask) -> x` with the holes filled, mask 1 = hole. Pixels outside the holes are bit for bit those of the input."""
 
     mask_spec: MaskSpec
 
     def __init__(
         self, network: nn.Module, stride: int, spec: ImageSpec, mask_spec: MaskSpec, receptive_radius: int
     ) -> None:
-        """`mask_spec` is what was learnt from; no pixel beyond `receptive_radius` counts for what a hole is filled with."""
+        """`mask_spec` describes the training masks; a filling depends on no pixel beyond `receptive_radius`."""
         super().__init__(network, stride)
         self.input_specs: dict[str, InputSpec] = {"x": spec, "mask": ImageSpec(1, kind="labels")}
         self.output_spec, self.mask_spec, self.receptive_radius = spec, mask_spec, receptive_radius
@@ -40,11 +40,11 @@ class Completer(Translator):
         return geometry.cut_back(y, x.shape[-2], x.shape[-1])
 
     def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`x` is y with the mean pixel in its holes, so that the answer is not in it; and the `mask` itself."""
+        """`x` is y with the mean pixel in its holes, to hide the target; and `mask`."""
         return {"x": self.network.fill(batch["y"], batch["mask"]), "mask": batch["mask"]}  # type: ignore[operator]
 
     def baselines(self, training: Iterable[Tensor]) -> dict[str, Predictor]:
-        """OpenCV's two ways to fill a hole from its border, at their radius of 5 pixels."""
+        """OpenCV's two inpainting algorithms, with a radius of 5 pixels."""
         import cv2
 
         def inpaint(flag: int) -> Predictor:
@@ -66,17 +66,19 @@ class Completer(Translator):
             raise ValueError(f"{self.method} fills holes: say where they are with --mask FILE or DIR (white is a hole)")
 
     def translate(self, source: Pixels, request: Request, run: Callable[..., Tensor]) -> Pixels:
-        """The image with the holes of its mask filled, and blended if that is asked for."""
+        """The image with the holes of the request's mask filled and blended."""
+        self.require_request(request.mask is not None, request.blend)
         require_working_size(request.working_size)
         assert request.mask is not None
+        source = with_alpha_as_channel(source, self.channels)
         filled = self.fill(source, request.mask, run, request.working_size)
         return Pixels(blend(filled.values, request.mask, request.blend), filled.alpha)
 
     def fill(self, source: Pixels, mask: Mask, run: Callable[..., Tensor], working_size: int | None = None) -> Pixels:
         """The image with the holes of `mask` `[H, W]` filled.
 
-        A hole thicker than those of the training is seen at a scale that makes it one of those; `working_size` shrinks
-        the whole image instead, so that its shorter side has so many pixels. Transparent pixels in a hole become opaque.
+        A hole that is thicker than the training masks is filled at a reduced scale, at which it is not; `working_size`, in
+        pixels, shrinks the shorter side of the whole image to that instead. Transparent pixels in a hole become opaque.
         """
         if not mask.any():
             return source
@@ -92,7 +94,7 @@ class Completer(Translator):
         return Pixels(values, np.where(mask, opaque, source.alpha).astype(source.alpha.dtype))
 
     def _parts(self, mask: Mask, fixed: float | None) -> Iterator[tuple[Box, Mask, float]]:
-        """Box, holes and scale of each part: every large hole by itself, all others together."""
+        """Box, holes and scale of each part: every large hole is one part, all small ones together are one."""
         whole, largest = bounding_box(mask), self.mask_spec.largest
         if fixed:
             yield whole, mask[whole], fixed
@@ -109,7 +111,7 @@ class Completer(Translator):
             yield whole, labels > 0, 1.0
 
     def _filled(self, source: Pixels, mask: Mask, box: Box, run: Callable[..., Tensor], scale: float) -> Array:
-        """What the network draws in a box, `[h, w, C]` like the source's pixels, from its surroundings."""
+        """The network's output in a box, `[h, w, C]` like the pixels of the source."""
         stride = self.stride if scale == 1 else 1
         around = grown(box, math.ceil(self.receptive_radius / scale), source.size, stride)
         index = np.ix_(
@@ -122,18 +124,18 @@ class Completer(Translator):
             small = max(1, round(height * scale)), max(1, round(width * scale))
             values, holes = (_shrunk(array, *small) for array in (values, holes))
         x, hole = to_tensor(Pixels(values), self.channels), torch.from_numpy(holes > 0)[None].float()
-        drawn = geometry.resize(run(x[None], hole[None])[0], height, width)
+        output = geometry.resize(run(x[None], hole[None])[0], height, width)
         rows, columns = (slice(s.start - a.start, s.stop - a.start) for s, a in zip(box, around, strict=True))
-        return to_channels(from_tensor(drawn[:, rows, columns], source.bits), source.values.shape[-1])
+        return to_channels(from_tensor(output[:, rows, columns], source.bits), source.values.shape[-1])
 
 
-def composite(drawn: Tensor, x: Tensor, mask: Tensor) -> Tensor:
-    """What the network drew in the holes, the image around them."""
-    return torch.where(mask > 0.5, drawn.to(x.dtype), x)
+def composite(output: Tensor, x: Tensor, mask: Tensor) -> Tensor:
+    """The output in the holes, x everywhere else."""
+    return torch.where(mask > 0.5, output.to(x.dtype), x)
 
 
 def _tiles(holes: Mask, side: int) -> Iterator[Box]:
-    """Boxes of at most `side` pixels that hold all holes between them, and no empty margins."""
+    """Boxes of at most `side` pixels that cover all holes, without empty margins."""
     height, width = holes.shape
     for top in range(0, height, side):
         for left in range(0, width, side):
@@ -143,13 +145,13 @@ def _tiles(holes: Mask, side: int) -> Iterator[Box]:
 
 
 def _inside(outer: Box, inner: Box) -> Box:
-    """A box that was found inside another one, in the coordinates of the image."""
+    """`inner`, relative to `outer`, in the coordinates of the image."""
     rows, columns = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(outer, inner, strict=True))
     return rows, columns
 
 
 def _shrunk(values: Array, height: int, width: int) -> Array:
-    """Each pixel is the mean of those that it covers: nothing of a hole leaks into what its shrunk mask does not cover."""
+    """Area averaging: no pixel of a hole leaks beyond its shrunk mask."""
     import cv2
 
     small = cv2.resize(np.ascontiguousarray(values), (width, height), interpolation=cv2.INTER_AREA)

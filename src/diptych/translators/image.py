@@ -1,4 +1,4 @@
-"""Images of any size through a generator, and colour for grey ones."""
+"""Image-to-image translation at any size, and colouring."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import get_args
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from diptych.images import color, geometry
 from diptych.images.blend import Blend
-from diptych.images.files import Array, Pixels, from_tensor, to_tensor
-from diptych.images.spec import ImageSpec
+from diptych.images.files import Array, Pixels, from_tensor, to_tensor, with_alpha_as_channel
+from diptych.images.spec import ImageSpec, floats_to_channels
 from diptych.networks.layers import ImageNetwork
-from diptych.translators.base import Predictor, Request, Translator, channels_as, require_working_size
+from diptych.translators.base import Predictor, Request, Translator, require_working_size
 
-ROWS = 256  # of a large image at a time, so that its colours in all their forms need not lie in memory at once
+ROWS = 256  # of a large image at a time, to limit the memory for its colours
 
 
 class ImageTranslator(Translator):
@@ -34,7 +34,7 @@ class ImageTranslator(Translator):
         y_spec: ImageSpec,
         working_size: int | None = None,
     ) -> None:
-        """Images whose shorter side is above `working_size` are shrunk to it, and the result is scaled back."""
+        """Images with a shorter side above `working_size` are shrunk to it, and the result is scaled back."""
         super().__init__(network, network.stride)
         self.input_specs, self.output_spec, self.working_size = {"x": x_spec}, y_spec, working_size
         self.x_channels = x_spec.channels
@@ -46,22 +46,24 @@ class ImageTranslator(Translator):
         return geometry.cut_back(y, x.shape[-2], x.shape[-1])
 
     def through_network(self, x: Tensor) -> Tensor:
-        """The same, for heights and widths that are multiples of `stride`."""
+        """The same without padding: heights and widths must be multiples of `stride`."""
         y: Tensor = self.network(x)
         return y
 
     def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`x` as it is."""
+        """`x`, unchanged."""
         return {"x": batch["x"]}
 
     def require_request(self, masked: bool, blend: Blend = "none") -> None:
-        """Raises a `ValueError` for a mask: no hole is filled here."""
+        """Raises a `ValueError` for a mask or `blend`: this translator fills no holes."""
         require_blend(blend)
         if masked or blend != "none":
             raise ValueError(f"--mask and --blend: {self.method} fills no holes; leave them out")
 
     def translate(self, source: Pixels, request: Request, run: Callable[..., Tensor]) -> Pixels:
-        """An image of any size, bits and mode to one of the same size, bits and alpha."""
+        """An image of any size, bits and mode to an image of the same size, bits and alpha."""
+        self.require_request(request.mask is not None, request.blend)
+        source = with_alpha_as_channel(source, self.x_channels)
         x = to_tensor(source, self.x_channels)
         y = self._resized_through(x, request, run, levels=2**source.bits - 1)
         return from_tensor(y, source.bits, source.alpha)
@@ -69,7 +71,7 @@ class ImageTranslator(Translator):
     def translate_floats(self, values: Array, request: Request, run: Callable[..., Tensor]) -> Array:
         """The same for floats `[H, W, C]` in [0, 1], without rounding to levels."""
         x = torch.from_numpy(np.ascontiguousarray(values)).float().permute(2, 0, 1) * 2 - 1
-        y = self._resized_through(channels_as(x, self.x_channels), request, run, levels=None)
+        y = self._resized_through(floats_to_channels(x, self.x_channels), request, run, levels=None)
         result: Array = ((y.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy().astype(values.dtype)
         return result
 
@@ -84,9 +86,9 @@ class ImageTranslator(Translator):
             return self.upscale(x, y, levels)
 
     def upscale(self, x: Tensor, y: Tensor, levels: int | None) -> Tensor:
-        """The result at the size of the image x `[C, H, W]`, from y, the result for x shrunk (or as it is).
+        """The result at the size of x `[C, H, W]`, from y, the output for the (possibly shrunk) x.
 
-        `levels` is 255 or 65535 if the result will be rounded for a file, None if it stays a float.
+        `levels` is 255 or 65535 if the result is rounded for a file, None if it remains float.
         """
         if y.shape[-2:] == x.shape[-2:]:
             return y
@@ -94,13 +96,13 @@ class ImageTranslator(Translator):
 
 
 class ColorTranslator(ImageTranslator):
-    """Grey into colour: the network draws ab of CIE Lab from L, and a picture keeps its own lightness at any size."""
+    """Colouring: the network predicts ab of CIE Lab from L; the lightness of an image is preserved at any size."""
 
     def __init__(self, network: ImageNetwork, working_size: int) -> None:
         super().__init__(network, ImageSpec(3), ImageSpec(3), working_size)
 
     def through_network(self, x: Tensor) -> Tensor:
-        """`[B, 3, H, W]`, whose lightness alone counts -> the same in colour."""
+        """`[B, 3, H, W]`, used for its lightness alone -> the same in colour."""
         L, _ = color.to_lab(x)
         return color.from_lab(L, self.network(L))
 
@@ -109,13 +111,13 @@ class ColorTranslator(ImageTranslator):
         return {"x": color.to_grey(batch["y"])}
 
     def reject_reason(self, image: Tensor) -> str | None:
-        """Grey images teach that everything is grey."""
+        """Rejects grey images, which would train the network to output grey."""
         return "grey" if color.is_grey(image) else None
 
     def upscale(self, x: Tensor, y: Tensor, levels: int | None) -> Tensor:
-        """The lightness of the large image x with the colour of the small one y, and with edges where x has them.
+        """The lightness of the large image x with the colour of the small image y, upsampled along the edges of x.
 
-        Rounding, too, spares the lightness: no pixel's L changes by half an 8-bit level.
+        Rounding also preserves the lightness: no L changes by half an 8-bit level.
         """
         L = torch.cat([color.to_lab(rows)[0] for rows in _strips(x)], dim=-2)
         small_L, small_ab = color.to_lab(y)
@@ -127,7 +129,7 @@ class ColorTranslator(ImageTranslator):
         return torch.cat(strips, dim=-2)
 
     def baselines(self, training: Iterable[Tensor]) -> dict[str, Predictor]:
-        """No colour at all, and one for everything: the mean ab of the training images."""
+        """No colour, and a constant colour: the mean ab of the training images."""
         means = torch.stack([ab for y in training for ab in color.to_lab(y)[1].mean(dim=(2, 3))])
         mean_ab = means.mean(dim=0).view(2, 1, 1)
 
@@ -139,7 +141,7 @@ class ColorTranslator(ImageTranslator):
 
 
 def require_blend(blend: Blend) -> None:
-    """Raises a `ValueError` for an unknown way to blend."""
+    """Raises a `ValueError` for an unknown blending mode."""
     if blend not in get_args(Blend):
         raise ValueError(f"--blend {blend}: one of {', '.join(get_args(Blend))} is expected")
 

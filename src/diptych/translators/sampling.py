@@ -1,4 +1,4 @@
-"""Images from noise, of a class that is asked for."""
+"""Images from noise, of a chosen class."""
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from diptych.images.spec import ImageSpec
 from diptych.translators.base import InputSpec, LabelSpec, NoiseSpec, Outcome, Translator
 
-SAMPLE_BATCH = 16  # always full: the batch size changes the last bits of a result, and `count` must not
-ROWS = 16  # of a preview: classes at most
+SAMPLE_BATCH = 16  # fixed: the batch size changes the last bits of a result, so full batches are always generated
+MAX_ROWS = 16  # of a preview, one per class
 
 
 class Sampler(Translator):
-    """`(z, label) -> image`. Image n depends on (seed, label, n) alone, however many are asked for."""
+    """`(z, label) -> image`. Image n depends on seed, label and n alone, not on the number of images."""
 
     seeded: ClassVar[bool] = True
     refusal: ClassVar[str] = "translates no pictures, it makes them out of noise: diptych sample RUN --out FILE"
@@ -28,35 +28,35 @@ class Sampler(Translator):
         self.output_spec = y_spec
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        """Noise `[B, noise]` and class numbers `[B]` -> `[B, C, size, size]`."""
+        """Noise `[B, noise]` and labels `[B]` -> `[B, C, size, size]`."""
         z, label = tensors
         output: Tensor = self.network(z, label if self.classes else None)
         return output
 
     def draw(self, label: int, seed: int, numbers: Sequence[int]) -> dict[str, Tensor]:
-        """`z` `[N, noise]`, from the seed and the number of each image alone, and `label` `[N]`."""
+        """`z` `[N, noise]`, a function of the seed and the number of each image, and `label` `[N]`."""
         z = [np.random.default_rng([seed, number]).uniform(-1, 1, self.noise) for number in numbers]
         return {"z": torch.tensor(np.array(z), dtype=torch.float32), "label": torch.full((len(numbers),), label)}
 
     def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """As many images as the batch has, of the same classes; the noise of each follows from its `number`."""
-        drawn = self.draw(0, 0, batch["number"].tolist())
-        inputs = {name: value.to(batch["y"].device) for name, value in drawn.items()}
+        """Inputs for as many images as in the batch, with its labels; the noise is a function of each `number`."""
+        inputs = self.draw(0, 0, batch["number"].tolist())
+        inputs = {name: value.to(batch["y"].device) for name, value in inputs.items()}
         return inputs | {"label": batch["label"]} if self.classes else inputs
 
     def outcome(self, batch: dict[str, Tensor]) -> Outcome:
-        """Images drawn for the labels of the batch, next to its real images."""
+        """Images generated for the labels of the batch, and its real images as targets."""
         return Outcome(None, self(*self.inputs_from(batch).values()), batch["y"])
 
     @property
     def preview_labels(self) -> list[int]:
-        """The classes of a preview's rows, spread evenly over all where there are very many."""
-        rows = min(len(self.classes), ROWS)
+        """The labels of a preview's rows: all classes, or MAX_ROWS evenly spaced ones."""
+        rows = min(len(self.classes), MAX_ROWS)
         return [row * len(self.classes) // rows for row in range(rows)]
 
     @property
     def row_titles(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The names of these classes."""
+        """The class names of a preview's rows."""
         return tuple(self.classes[label] for label in self.preview_labels)
 
     def index_of(self, label: str | int | None) -> int:
@@ -74,7 +74,7 @@ class Sampler(Translator):
         return self.classes.index(str(label))
 
     def generate(self, label: int, count: int, seed: int, run: Callable[..., Tensor]) -> Iterator[Tensor]:
-        """Images 0 to `count` of a class under a seed, each `[C, size, size]` in [-1, 1]."""
+        """The first `count` images of a class under a seed, each `[C, size, size]` in [-1, 1]."""
         for first in range(0, count, SAMPLE_BATCH):
             inputs = self.draw(label, seed, range(first, first + SAMPLE_BATCH))
             yield from run(*inputs.values())[: count - first]

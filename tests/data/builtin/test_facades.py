@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from diptych.data.builtin import facades
-from diptych.data.layouts import DataPaths, find_paired
+from diptych.data.layouts import find_one
+from diptych.data.paths import DataPaths
+from diptych.kinds import DataKind
 
 
 def pair(number: int, size: int, seed: int = 0) -> tuple[bytes, bytes]:
@@ -65,7 +67,7 @@ def test_what_is_written_is_a_data_set_with_the_photograph_as_a(tmp_path: Path) 
     facades.write(tmp_path, size=16, train=3, val=2, seed=5)
     numbers = {"train": range(3), "val": range(3, 5)}
     for split in ("train", "val"):
-        source = find_paired(DataPaths(tmp_path), "train" if split == "train" else "val")
+        source = find_one(DataKind.PAIRED, DataPaths(tmp_path), "train" if split == "train" else "val")
         assert source is not None
         assert len(source) == len(numbers[split])
         for index, number in enumerate(numbers[split]):  # no house is both trained on and measured on

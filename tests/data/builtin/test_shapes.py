@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from diptych.data.builtin import facades, shapes
-from diptych.data.layouts import list_pictures
+from diptych.data.paths import list_pictures
 from diptych.images.files import Array
 
 
@@ -114,7 +114,7 @@ def test_writing_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
 def test_pictures_of_somebody_are_left_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=rf"{name}: is not one of the built-in shapes; choose another --out"):
+    with pytest.raises(ValueError, match=rf"{name}: .*--out"):
         shapes.write(tmp_path, size=16, train=1, val=1)
     assert files(tmp_path) == {name: b""}
 

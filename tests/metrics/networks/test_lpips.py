@@ -100,7 +100,7 @@ def test_a_file_of_alexnet_is_read_with_the_published_weights_of_channels(networ
     assert [len(weight) for weight in read.weights] == [64, 192, 384, 256, 256]
     assert all(weight.min() >= 0 and weight.max() > 0.1 for weight in read.weights)
     assert all(torch.equal(read.state_dict()[name], value) for name, value in of_alexnet.items())
-    published = hashlib.sha256(lpips._weights_of_channels().read_bytes()).hexdigest()
+    published = hashlib.sha256(lpips._channel_weights().read_bytes()).hexdigest()
     assert published == "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
 
 

@@ -1,1 +1,1 @@
-"""The networks that only metrics use."""
+"""Networks that are used by metrics alone."""

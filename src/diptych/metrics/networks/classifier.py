@@ -1,13 +1,13 @@
-"""A small classifier, which reads what a label-conditional network drew."""
+"""A small classifier for the images of a label-conditional generator."""
 
 from torch import Tensor, nn
 
 FEATURES = 128
-LARGEST = 7  # pixels that are left for the linear layers
+MAX_FINAL_SIDE = 7  # pixels before the linear layers
 
 
 class Classifier(nn.Module):
-    """Which class is it? 3x3 convolutions of stride 2 down to 4 to 7 pixels, then two linear layers.
+    """Image classifier: 3x3 convolutions of stride 2 down to 4 to 7 pixels, then two linear layers.
 
     >>> import torch
     >>> Classifier(1, size=28, classes=10)(torch.zeros(2, 1, 28, 28)).shape
@@ -18,7 +18,7 @@ class Classifier(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         before, after, side = channels, width, size
-        while side > LARGEST:
+        while side > MAX_FINAL_SIDE:
             layers += [
                 nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(after),

@@ -1,8 +1,8 @@
-"""The Inception v3 (Szegedy et al. 2015) by which Fréchet distances are measured, up to its 2048 pooled features.
+"""The Inception v3 (Szegedy et al. 2015) of Fréchet distances, up to its 2048 pooled features.
 
-It is TensorFlow's graph of 2015-12-05 as pytorch-fid and torch-fidelity ported it, and differs from the network that others
-call Inception v3: its average pools do not count what lies beyond the border, and the last block pools by the maximum.
-Parameters are called as in torchvision's `inception_v3`.
+It is TensorFlow's graph of 2015-12-05, as ported by pytorch-fid and torch-fidelity. It differs from the usual Inception v3:
+its average pools exclude the padding, and the last block uses max pooling. Parameters are named as in torchvision's
+`inception_v3`.
 """
 
 from pathlib import Path
@@ -16,13 +16,13 @@ FEATURES = 2048
 
 ONE, THREE, FIVE, WIDE, TALL = (1, 1), (3, 3), (5, 5), (1, 7), (7, 1)
 Step = dict[str, tuple[int, tuple[int, int]]]
-"""Convolutions of the same input, laid beside each other: outputs and kernel by name."""
+"""Parallel convolutions of the same input: output channels and kernel by name."""
 
 
 class Inception(nn.Module):
-    """What the network sees in a picture.
+    """The feature network.
 
-    It takes 8-bit levels as the graph maps them, (level - 128) / 128, which is -1 to 0.992 and not quite level / 127.5 - 1.
+    Its input is 8-bit levels as (level - 128) / 128, which is -1 to 0.992 and not quite level / 127.5 - 1.
 
     >>> Inception().eval()(torch.zeros(1, 3, 299, 299)).shape
     torch.Size([1, 2048])
@@ -75,7 +75,7 @@ class Inception(nn.Module):
 
 
 def trained(file: Path) -> Inception:
-    """The network with the weights of `pt_inception-2015-12-05-6726825d.pth`, ready to be asked."""
+    """The network with the weights of `pt_inception-2015-12-05-6726825d.pth`, in eval mode."""
     state = torch.load(file, map_location="cpu", weights_only=True)
     network = Inception()
     network.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
@@ -83,7 +83,7 @@ def trained(file: Path) -> Inception:
 
 
 class _Convolution(nn.Module):
-    """Convolution, batch normalisation with the training's statistics, ReLU."""
+    """Convolution, batch normalisation, ReLU."""
 
     def __init__(
         self, channels: int, outputs: int, kernel: tuple[int, int], stride: int = 1, padding: tuple[int, int] = (0, 0)
@@ -97,10 +97,10 @@ class _Convolution(nn.Module):
 
 
 class _Mixed(nn.Module):
-    """Paths of convolutions beside a pool, their outputs laid behind each other.
+    """An Inception block: parallel paths of convolutions and a pool, their outputs concatenated.
 
-    Where the pool halves, so does the last step of each path; every other convolution keeps the size. With `pooled` outputs,
-    the pool is followed by a 1x1 convolution.
+    If the pool has stride 2, so has the last step of each path; every other convolution keeps the size. With `pooled`
+    output channels, the pool is followed by a 1x1 convolution.
     """
 
     def __init__(self, channels: int, *paths: list[Step], pool: nn.MaxPool2d | nn.AvgPool2d, pooled: int = 0) -> None:
@@ -119,14 +119,14 @@ class _Mixed(nn.Module):
             self.branch_pool = _Convolution(channels, pooled, ONE)
 
     def forward(self, x: Tensor) -> Tensor:
-        found = []
+        outputs = []
         for path in self.paths:
-            on_path = x
+            y = x
             for step in path:
-                on_path = torch.cat([self.get_submodule(name)(on_path) for name in step], dim=1)
-            found.append(on_path)
-        in_pool = self.pool(x)
-        return torch.cat([*found, self.branch_pool(in_pool) if self.pooled else in_pool], dim=1)
+                y = torch.cat([self.get_submodule(name)(y) for name in step], dim=1)
+            outputs.append(y)
+        pooled = self.pool(x)
+        return torch.cat([*outputs, self.branch_pool(pooled) if self.pooled else pooled], dim=1)
 
 
 def _average() -> nn.AvgPool2d:
@@ -164,7 +164,7 @@ def _at_17(*, inner: int) -> _Mixed:
 
 
 def _at_8(channels: int, pool: nn.MaxPool2d | nn.AvgPool2d) -> _Mixed:
-    """A block at 8 x 8 pixels, whose paths fork at their end."""
+    """A block at 8 x 8 pixels; its paths fork at the end."""
     return _Mixed(
         channels,
         [{"branch1x1": (320, ONE)}],

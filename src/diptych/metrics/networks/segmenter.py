@@ -1,4 +1,4 @@
-"""A small fully convolutional network, which reads where in a picture is what."""
+"""A small fully convolutional network for semantic segmentation."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,12 +7,11 @@ WIDTHS = (16, 32, 64, 128)
 
 
 class Segmenter(nn.Module):
-    """Which class is each pixel of? Halves a picture four times and doubles it back.
+    """Per-pixel classifier: four downsampling and four upsampling steps with additive skip connections.
 
-    Each step up is added to what the step down of its size saw (Long et al. 2015, "Fully Convolutional Networks for
-    Semantic Segmentation", section 4.2). Most of the work is done where the picture is small, so that a CPU teaches it in
-    minutes; the last doubling gives the logits of four pixels at once. What it says of a picture depends on no other
-    beside it.
+    The skips follow Long et al. 2015, "Fully Convolutional Networks for Semantic Segmentation", section 4.2. Most of the
+    work is done at low resolution, so that it trains in minutes on a CPU; the last step gives the logits of four pixels at
+    once (pixel shuffle). In eval mode the result for an image does not depend on the rest of its batch.
 
     >>> import torch
     >>> Segmenter(3, classes=8).eval()(torch.zeros(2, 3, 32, 48)).shape
@@ -23,8 +22,8 @@ class Segmenter(nn.Module):
         super().__init__()
         self.down = nn.ModuleList()
         for number, (before, after) in enumerate(zip((channels, *WIDTHS), WIDTHS, strict=False)):
-            again = _convolution(after, after) if number else nn.Identity()  # not where the picture is large
-            self.down.append(nn.Sequential(_convolution(before, after, stride=2), again))
+            second = _convolution(after, after) if number else nn.Identity()  # none at the highest resolution
+            self.down.append(nn.Sequential(_convolution(before, after, stride=2), second))
         self.up, self.across = nn.ModuleList(), nn.ModuleList()
         for before, after in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True):
             self.up.append(_convolution(before, after))
@@ -35,14 +34,14 @@ class Segmenter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[B, channels, H, W]` in [-1, 1] -> logits `[B, classes, H, W]`, for any size of 16 pixels and up."""
         height, width = x.shape[-2:]
-        seen = []
+        skips = []
         for down in self.down:
             x = down(x)
-            seen.append(x)
-        x = seen.pop()
+            skips.append(x)
+        x = skips.pop()
         for up, across in zip(self.up, self.across, strict=True):
-            beside = seen.pop()
-            x = F.interpolate(up(x), size=beside.shape[-2:], mode="nearest") + across(beside)
+            skip = skips.pop()
+            x = F.interpolate(up(x), size=skip.shape[-2:], mode="nearest") + across(skip)
         logits: Tensor = self.logits(x)
         return logits[..., :height, :width]
 
