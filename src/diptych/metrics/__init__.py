@@ -29,7 +29,6 @@ from diptych.metrics.sets import (
 
 __all__ = [
     "COLOUR_METRICS",
-    "HIGHER_IS_BETTER",
     "HOLE_METRICS",
     "PAIRED",
     "SSIM_MIN_SIDE",
@@ -50,23 +49,20 @@ __all__ = [
     "ssim",
 ]
 
-HIGHER_IS_BETTER = frozenset(
-    {
-        "psnr",
-        "ssim",
-        "hole-psnr",
-        "hole-ssim",
-        "precision",
-        "recall",
-        "per-pixel-accuracy",
-        "per-class-accuracy",
-        "class-iou",
-        "label-accuracy",
-        "label-probability",
-        "classification-accuracy-score",
-    }
-)
-NEITHER_IS_BETTER = frozenset({"colourfulness", "target-colourfulness"})
+HIGHER_IS_BETTER = {
+    "psnr",
+    "ssim",
+    "hole-psnr",
+    "hole-ssim",
+    "precision",
+    "recall",
+    "per-pixel-accuracy",
+    "per-class-accuracy",
+    "class-iou",
+    "label-accuracy",
+    "label-probability",
+    "classification-accuracy-score",
+}
 
 
 def better(metric: str) -> int:
@@ -78,6 +74,6 @@ def better(metric: str) -> int:
     (1, -1, 0)
     """
     name = metric.partition("/")[0]
-    if name in NEITHER_IS_BETTER:
+    if name in ("colourfulness", "target-colourfulness"):
         return 0
     return 1 if name in HIGHER_IS_BETTER else -1

@@ -74,13 +74,9 @@ def extract(features: Features, images: Images, *, keep: bool = False, progress:
     be larger than the memory. Cached rows are in the order of the images at the time of extraction, which may differ from
     the present one; set distances do not depend on it.
     """
-    if not keep:
-        return _extract(features, images, progress)
-    name = f"features-{digest(features.name, features.resizing, images)}"
-    return cached(name, lambda: {"features": _extract(features, images, progress)})["features"]
-
-
-def _extract(features: Features, images: Images, progress: Progress | None) -> Tensor:
+    if keep:
+        name = f"features-{digest(features.name, features.resizing, images)}"
+        return cached(name, lambda: {"features": extract(features, images, progress=progress)})["features"]
     rows = list[Tensor]()
     prepared = map(features.prepare, images)
     while batch := list(islice(prepared, features.batch_size)):

@@ -83,14 +83,6 @@ def ab(output: Tensor, target: Tensor) -> Tensor:
     return distance.flatten(1).mean(1)
 
 
-def _colourfulness(output: Tensor, target: Tensor) -> Tensor:
-    return color.colourfulness(output)
-
-
-def _colourfulness_of_target(output: Tensor, target: Tensor) -> Tensor:
-    return color.colourfulness(target)
-
-
 # ---- in the holes alone
 
 
@@ -138,7 +130,7 @@ PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "psnr": psnr,
     "ssim": ssim,
     "ab": ab,
-    "colourfulness": _colourfulness,
-    "target-colourfulness": _colourfulness_of_target,
+    "colourfulness": lambda output, target: color.colourfulness(output),
+    "target-colourfulness": lambda output, target: color.colourfulness(target),
 }
 COLOUR_METRICS = ("ab", "colourfulness", "target-colourfulness")

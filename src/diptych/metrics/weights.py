@@ -4,8 +4,6 @@ import hashlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -56,10 +54,19 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
     With `fetch` (`--fetch-weights`) a missing file is downloaded into the first of these folders. Raises a
     `MissingWeightsError` with instructions for a missing file, or one of other content.
     """
-    folders = [folder] if folder else _folders()
+    own = folder or os.environ.get("DIPTYCH_WEIGHTS")
+    folders = [Path(own)] if own else []
+    if not folder:
+        folders.append(Path(torch.hub.get_dir()) / "checkpoints")
     for file in (folder / name for folder in folders for name in weights.names):
         if file.is_file():
-            _check(weights, file)
+            with file.open("rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            if digest != weights.sha256:
+                raise MissingWeightsError(
+                    f"{file}: is not {weights.purpose}: its SHA-256 is {digest}, and {weights.sha256} is expected; "
+                    f"remove it or copy it again from {weights.address}"
+                )
             return file
     file = folders[0] / weights.names[0]
     if not fetch:
@@ -68,10 +75,11 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
             f"{weights.address} serves ({weights.size / 1e6:.0f} MB), name its folder by $DIPTYCH_WEIGHTS, or let "
             "`diptych evaluate --fetch-weights` fetch it"
         )
+    before = socket.getdefaulttimeout()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _socket_timeout(STALLED):
-            torch.hub.download_url_to_file(weights.address, str(file), weights.sha256, progress=sys.stderr.isatty())
+        socket.setdefaulttimeout(STALLED)  # torch.hub sets none
+        torch.hub.download_url_to_file(weights.address, str(file), weights.sha256, progress=sys.stderr.isatty())
     except (OSError, HTTPException, RuntimeError) as error:  # a RuntimeError for a wrong hash
         if isinstance(error, HTTPError):
             error.close()  # it holds the connection open
@@ -79,30 +87,6 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
             f"{file}: {weights.purpose} cannot be fetched from {weights.address} ({error or type(error).__name__}); "
             f"put the file ({weights.size / 1e6:.0f} MB) there by other means"
         ) from error
-    return file
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Inside, a new connection that is silent for `seconds` is closed; torch.hub sets no timeout of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _folders() -> list[Path]:
-    own = os.environ.get("DIPTYCH_WEIGHTS")
-    return [*([Path(own)] if own else []), Path(torch.hub.get_dir()) / "checkpoints"]
-
-
-def _check(weights: Weights, file: Path) -> None:
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if digest != weights.sha256:
-        raise MissingWeightsError(
-            f"{file}: is not {weights.purpose}: its SHA-256 is {digest}, and {weights.sha256} is expected; remove it or "
-            f"copy it again from {weights.address}"
-        )
+    return file

@@ -15,8 +15,8 @@ SIZE = 299  # pixels, height and width
 FEATURES = 2048
 
 ONE, THREE, FIVE, WIDE, TALL = (1, 1), (3, 3), (5, 5), (1, 7), (7, 1)
-Step = dict[str, tuple[int, tuple[int, int]]]
-"""Parallel convolutions of the same input: output channels and kernel by name."""
+Step = tuple[int, *tuple[tuple[int, int], ...]]
+"""Output channels and kernel of a convolution; two kernels for two parallel convolutions, "a" and "b"."""
 
 
 class Inception(nn.Module):
@@ -40,24 +40,16 @@ class Inception(nn.Module):
         self.Mixed_5d = _at_35(288, pooled=64)
         self.Mixed_6a = _Mixed(
             288,
-            [{"branch3x3": (384, THREE)}],
-            [{"branch3x3dbl_1": (64, ONE)}, {"branch3x3dbl_2": (96, THREE)}, {"branch3x3dbl_3": (96, THREE)}],
-            pool=nn.MaxPool2d(3, stride=2),
+            {"branch3x3": [(384, THREE)], "branch3x3dbl": [(64, ONE), (96, THREE), (96, THREE)]},
+            nn.MaxPool2d(3, stride=2),
         )
         self.Mixed_6b = _at_17(inner=128)
         self.Mixed_6c = _at_17(inner=160)
         self.Mixed_6d = _at_17(inner=160)
         self.Mixed_6e = _at_17(inner=192)
+        sevens: list[Step] = [(192, ONE), (192, WIDE), (192, TALL), (192, THREE)]
         self.Mixed_7a = _Mixed(
-            768,
-            [{"branch3x3_1": (192, ONE)}, {"branch3x3_2": (320, THREE)}],
-            [
-                {"branch7x7x3_1": (192, ONE)},
-                {"branch7x7x3_2": (192, WIDE)},
-                {"branch7x7x3_3": (192, TALL)},
-                {"branch7x7x3_4": (192, THREE)},
-            ],
-            pool=nn.MaxPool2d(3, stride=2),
+            768, {"branch3x3": [(192, ONE), (320, THREE)], "branch7x7x3": sevens}, nn.MaxPool2d(3, stride=2)
         )
         self.Mixed_7b = _at_8(1280, _average())
         self.Mixed_7c = _at_8(2048, nn.MaxPool2d(3, stride=1, padding=1))
@@ -103,18 +95,23 @@ class _Mixed(nn.Module):
     output channels, the pool is followed by a 1x1 convolution.
     """
 
-    def __init__(self, channels: int, *paths: list[Step], pool: nn.MaxPool2d | nn.AvgPool2d, pooled: int = 0) -> None:
+    def __init__(
+        self, channels: int, paths: dict[str, list[Step]], pool: nn.MaxPool2d | nn.AvgPool2d, pooled: int = 0
+    ) -> None:
         super().__init__()
-        self.paths, self.pool, self.pooled = paths, pool, pooled
-        for path in paths:
-            before = channels
-            for number, step in enumerate(path, start=1):
-                halves = pool.stride == 2 and number == len(path)
-                for name, (outputs, (height, width)) in step.items():
+        self.pool, self.pooled = pool, pooled
+        self.paths: list[list[list[str]]] = []  # the names of the parallel convolutions of each step of each path
+        for prefix, steps in paths.items():
+            before, path = channels, list[list[str]]()
+            for number, (outputs, *kernels) in enumerate(steps, start=1):
+                halves = pool.stride == 2 and number == len(steps)
+                name = f"{prefix}_{number}" if len(steps) > 1 else prefix
+                path.append([f"{name}{letter}" for letter in "ab"] if len(kernels) > 1 else [name])
+                for part, (height, width) in zip(path[-1], kernels, strict=True):
                     padding = (0, 0) if halves else (height // 2, width // 2)
-                    layer = _Convolution(before, outputs, (height, width), 2 if halves else 1, padding)
-                    self.add_module(name, layer)
-                before = sum(outputs for outputs, _ in step.values())
+                    self.add_module(part, _Convolution(before, outputs, (height, width), 2 if halves else 1, padding))
+                before = outputs * len(kernels)
+            self.paths.append(path)
         if pooled:
             self.branch_pool = _Convolution(channels, pooled, ONE)
 
@@ -122,8 +119,8 @@ class _Mixed(nn.Module):
         outputs = []
         for path in self.paths:
             y = x
-            for step in path:
-                y = torch.cat([self.get_submodule(name)(y) for name in step], dim=1)
+            for names in path:
+                y = torch.cat([self.get_submodule(name)(y) for name in names], dim=1)
             outputs.append(y)
         pooled = self.pool(x)
         return torch.cat([*outputs, self.branch_pool(pooled) if self.pooled else pooled], dim=1)
@@ -135,45 +132,29 @@ def _average() -> nn.AvgPool2d:
 
 def _at_35(channels: int, *, pooled: int) -> _Mixed:
     """A block at 35 x 35 pixels."""
-    return _Mixed(
-        channels,
-        [{"branch1x1": (64, ONE)}],
-        [{"branch5x5_1": (48, ONE)}, {"branch5x5_2": (64, FIVE)}],
-        [{"branch3x3dbl_1": (64, ONE)}, {"branch3x3dbl_2": (96, THREE)}, {"branch3x3dbl_3": (96, THREE)}],
-        pool=_average(),
-        pooled=pooled,
-    )
+    paths: dict[str, list[Step]] = {
+        "branch1x1": [(64, ONE)],
+        "branch5x5": [(48, ONE), (64, FIVE)],
+        "branch3x3dbl": [(64, ONE), (96, THREE), (96, THREE)],
+    }
+    return _Mixed(channels, paths, _average(), pooled)
 
 
 def _at_17(*, inner: int) -> _Mixed:
     """A block at 17 x 17 pixels."""
-    return _Mixed(
-        768,
-        [{"branch1x1": (192, ONE)}],
-        [{"branch7x7_1": (inner, ONE)}, {"branch7x7_2": (inner, WIDE)}, {"branch7x7_3": (192, TALL)}],
-        [
-            {"branch7x7dbl_1": (inner, ONE)},
-            {"branch7x7dbl_2": (inner, TALL)},
-            {"branch7x7dbl_3": (inner, WIDE)},
-            {"branch7x7dbl_4": (inner, TALL)},
-            {"branch7x7dbl_5": (192, WIDE)},
-        ],
-        pool=_average(),
-        pooled=192,
-    )
+    paths: dict[str, list[Step]] = {
+        "branch1x1": [(192, ONE)],
+        "branch7x7": [(inner, ONE), (inner, WIDE), (192, TALL)],
+        "branch7x7dbl": [(inner, ONE), (inner, TALL), (inner, WIDE), (inner, TALL), (192, WIDE)],
+    }
+    return _Mixed(768, paths, _average(), pooled=192)
 
 
 def _at_8(channels: int, pool: nn.MaxPool2d | nn.AvgPool2d) -> _Mixed:
     """A block at 8 x 8 pixels; its paths fork at the end."""
-    return _Mixed(
-        channels,
-        [{"branch1x1": (320, ONE)}],
-        [{"branch3x3_1": (384, ONE)}, {"branch3x3_2a": (384, (1, 3)), "branch3x3_2b": (384, (3, 1))}],
-        [
-            {"branch3x3dbl_1": (448, ONE)},
-            {"branch3x3dbl_2": (384, THREE)},
-            {"branch3x3dbl_3a": (384, (1, 3)), "branch3x3dbl_3b": (384, (3, 1))},
-        ],
-        pool=pool,
-        pooled=192,
-    )
+    paths: dict[str, list[Step]] = {
+        "branch1x1": [(320, ONE)],
+        "branch3x3": [(384, ONE), (384, (1, 3), (3, 1))],
+        "branch3x3dbl": [(448, ONE), (384, THREE), (384, (1, 3), (3, 1))],
+    }
+    return _Mixed(channels, paths, pool, pooled=192)
