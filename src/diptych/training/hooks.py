@@ -61,7 +61,7 @@ class Previewer:
     def __init__(self, training: Training, board: SummaryWriter) -> None:
         self.training, self.board = training, board
         last = training.log[-1].get("doctor", []) if training.log else []
-        self.findings: list[doctor.Finding] = [one for one in last if one["finding"] in doctor.IMAGE_FINDINGS]
+        self.findings: list[doctor.Finding] = [one for one in last if one["finding"] in doctor.IMAGE_ADVICE]
         """The doctor's latest findings from images."""
         networks = deployed(training.method)
         self.names = {
