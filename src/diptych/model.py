@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 import torch
@@ -22,6 +22,15 @@ from diptych.translators.base import PLAIN, Request, dropout_active
 
 Picture = TypeVar("Picture", Image.Image, Array)
 MaskPicture = Path | str | Image.Image | Array
+
+
+class Options(TypedDict, total=False):
+    """How an image is translated: see `Model.__call__`."""
+
+    mask: MaskPicture | None
+    blend: Blend
+    stochastic: bool
+    working_size: int | None
 
 
 def load(
@@ -62,36 +71,12 @@ class Model:
 
     @overload
     def __call__(
-        self,
-        picture: Path | str,
-        *,
-        out: Path | str,
-        overwrite: bool = False,
-        mask: MaskPicture | None = None,
-        blend: Blend = "none",
-        stochastic: bool = False,
-        working_size: int | None = None,
+        self, picture: Path | str, *, out: Path | str, overwrite: bool = False, **options: Unpack[Options]
     ) -> Path: ...
     @overload
-    def __call__(
-        self,
-        picture: Path | str,
-        *,
-        mask: MaskPicture | None = None,
-        blend: Blend = "none",
-        stochastic: bool = False,
-        working_size: int | None = None,
-    ) -> Image.Image: ...
+    def __call__(self, picture: Path | str, **options: Unpack[Options]) -> Image.Image: ...
     @overload
-    def __call__(
-        self,
-        picture: Picture,
-        *,
-        mask: MaskPicture | None = None,
-        blend: Blend = "none",
-        stochastic: bool = False,
-        working_size: int | None = None,
-    ) -> Picture: ...
+    def __call__(self, picture: Picture, **options: Unpack[Options]) -> Picture: ...
 
     def __call__(
         self,
@@ -131,26 +116,25 @@ class Model:
         self.translator.require_request(mask is not None, blend)
         size = source.size if isinstance(source, Pixels) else (source.shape[0], source.shape[1])
         request = Request(None if mask is None else _holes(mask, size), blend, working_size)
-        if not isinstance(source, Pixels):
-            result = self._floats(source, request, stochastic)
-            return result[..., 0] if _is_flat(picture) and result.shape[-1] == 1 else result
-        pixels = self.pixels(source, request, stochastic)
-        if target is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            encode(pixels, target)
-            return target
-        if isinstance(picture, np.ndarray):
-            return pixels.values[..., 0] if _is_flat(picture) and pixels.values.shape[-1] == 1 else pixels.values
-        return to_image(pixels)
+        if isinstance(source, Pixels):
+            pixels = self.pixels(source, request, stochastic)
+            if target is not None:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                encode(pixels, target)
+                return target
+            if not isinstance(picture, np.ndarray):
+                return to_image(pixels)
+            values = pixels.values
+        else:
+            with dropout_active(self.translator, stochastic):
+                values = self.translator.translate_floats(source, request, self.run)
+        is_flat = isinstance(picture, np.ndarray) and picture.ndim == 2
+        return values[..., 0] if is_flat and values.shape[-1] == 1 else values
 
     def pixels(self, source: Pixels, request: Request = PLAIN, stochastic: bool = False) -> Pixels:
         """Translates pixels to pixels of the same size, bits and alpha."""
         with dropout_active(self.translator, stochastic):
             return self.translator.translate(source, request, self.run)
-
-    def _floats(self, values: Array, request: Request, stochastic: bool) -> Array:
-        with dropout_active(self.translator, stochastic):
-            return self.translator.translate_floats(values, request, self.run)
 
     @torch.inference_mode()
     def run(self, *tensors: Tensor) -> Tensor:
@@ -181,10 +165,6 @@ class Model:
         if count < 1:
             raise ValueError(f"--count {count}: a number of pictures, 1 or more, is expected")
         return self.translator.generate(index, count, seed, self.run)
-
-
-def _is_flat(picture: object) -> bool:
-    return isinstance(picture, np.ndarray) and picture.ndim == 2
 
 
 def _as_channels(array: Array, channels: int) -> Pixels | Array:

@@ -70,14 +70,14 @@ def train(
     left_out = _check_all(cached, run, translator, console)
     description = _describe(cached)
     say(console, f"{paths}: {description}")
-    run = _without_left_out(run, given, cached)
+    run = Run(out, method, given.resolved(max(map(len, cached))), paths, run.classes)  # without what is left out
     if not (aside or dry_run) and _is_finished(run):
         return _nothing_to_do(run, console)
     held_out = _held_out(run, translator, cached, console)
     batches = PreviewBatches(run, cached, held_out, translator)
     validation = _validation(run, held_out, translator, device)
     if dry_run:
-        _print_settings(run, console)
+        say(console, tomli_w.dumps(run.values()).rstrip())
         return run
     if aside:
         _set_aside(out, console)
@@ -111,11 +111,6 @@ def _translator(run: Run) -> Translator:
     """The run's translator without weights; a `ValueError` if the networks do not accept the settings."""
     method = sketch(run.method, run.settings.method, run.shape)
     return method.translators(run.settings.direction)[run.settings.direction]
-
-
-def _without_left_out(run: Run, given: Settings, cached: Sequence[CachedDataset]) -> Run:
-    """The same run, with the length of an epoch without the images that were left out."""
-    return Run(run.path, run.method, given.resolved(max(map(len, cached))), run.data_paths, run.classes)
 
 
 def _loader(settings: Settings, cached: Sequence[CachedDataset], translator: Translator) -> TrainLoader:
@@ -209,12 +204,6 @@ def _is_finished(run: Run) -> bool:
 
 def _locked(folder: Path) -> AbstractContextManager[None]:
     return alone(folder / ".lock", f"{folder}: another process is training in it; wait for it or choose another --out")
-
-
-def _print_settings(run: Run, console: Console) -> None:
-    values = run.values()
-    own = values.pop("method")
-    say(console, tomli_w.dumps({**values, "method": own}).rstrip())
 
 
 def _held_out(

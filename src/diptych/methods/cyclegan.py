@@ -77,7 +77,18 @@ class CycleGAN(Method):
 
     def __init__(self, settings: CycleGANSettings, shape: Shape) -> None:
         super().__init__(settings, shape)
-        require_playable(settings, shape)
+        GENERATORS[settings.generator].require_size(shape.size)
+        DISCRIMINATORS[settings.patch].require_size(shape.size)
+        if settings.lambda_identity and shape.x_channels != shape.y_channels:
+            raise ValueError(
+                "--channels-a and --channels-b differ, so no picture can be its own translation; add "
+                "--method.lambda-identity 0"
+            )
+        if settings.patch_output == "sigmoid" and settings.adversarial != "lsgan":
+            raise ValueError(
+                f"--method.patch-output sigmoid with --method.adversarial {settings.adversarial}: that loss takes logits; "
+                "use --method.patch-output averaged, or --method.adversarial lsgan"
+            )
         self.settings, self.shape = settings, shape
         self.adversarial = ADVERSARIAL[settings.adversarial]
         self.G = self._generator(shape.x_channels, shape.y_channels)
@@ -186,18 +197,3 @@ class CycleGAN(Method):
             Adversary("D_Y", self.adversarial, ("D_Y",), "G_GAN", scores_Y),
             Adversary("D_X", self.adversarial, ("D_X",), "F_GAN", scores_X),
         ]
-
-
-def require_playable(settings: CycleGANSettings, shape: Shape) -> None:
-    """Raises a `ValueError` for a size that a network does not accept, or incompatible settings."""
-    GENERATORS[settings.generator].require_size(shape.size)
-    DISCRIMINATORS[settings.patch].require_size(shape.size)
-    if settings.lambda_identity and shape.x_channels != shape.y_channels:
-        raise ValueError(
-            "--channels-a and --channels-b differ, so no picture can be its own translation; add --method.lambda-identity 0"
-        )
-    if settings.patch_output == "sigmoid" and settings.adversarial != "lsgan":
-        raise ValueError(
-            f"--method.patch-output sigmoid with --method.adversarial {settings.adversarial}: that loss takes logits; "
-            "use --method.patch-output averaged, or --method.adversarial lsgan"
-        )

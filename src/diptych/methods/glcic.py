@@ -123,7 +123,12 @@ class GLCIC(Method):
     def __init__(self, settings: GLCICSettings, shape: Shape) -> None:
         super().__init__(settings, shape)
         self.settings, self.shape = settings, shape
-        require_size(shape.size)
+        smallest = 2 * context_discriminator.SMALLEST
+        if shape.size < smallest or shape.size % completion.STRIDE:
+            raise ValueError(
+                f"--size {shape.size}: the networks take multiples of {completion.STRIDE} from {smallest} on, such as "
+                "64, 128, 160 or 256"
+            )
         self.mask_spec = settings.mask_spec(shape.size)
         self.T_C, self.T_D = int(settings.t_c), int(settings.t_d)  # steps, once the settings are `resolved`
         self.window = shape.size // 2  # 128 of 256 (section 3.3)
@@ -247,13 +252,3 @@ class GLCIC(Method):
         """C."""
         spec = ImageSpec(self.shape.x_channels)
         return {direction: Completer(self.C, completion.STRIDE, spec, self.mask_spec, completion.RECEPTIVE_RADIUS)}
-
-
-def require_size(size: int) -> None:
-    """Raises a `ValueError` for a size that the networks do not accept."""
-    smallest = 2 * context_discriminator.SMALLEST
-    if size < smallest or size % completion.STRIDE:
-        raise ValueError(
-            f"--size {size}: the networks take multiples of {completion.STRIDE} from {smallest} on, such as 64, 128, 160 "
-            "or 256"
-        )

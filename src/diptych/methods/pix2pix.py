@@ -60,7 +60,13 @@ class Pix2Pix(Method):
 
     def __init__(self, settings: Pix2PixSettings, shape: Shape) -> None:
         super().__init__(settings, shape)
-        require_playable(settings, shape)
+        GENERATORS[settings.generator].require_size(shape.size)
+        if settings.adversarial != "none":
+            DISCRIMINATORS[settings.patch].require_size(shape.size)
+        elif settings.pixel == "none":
+            raise ValueError(
+                "--method.adversarial none with --method.pixel none leaves nothing to learn; keep one of them"
+            )
         self.settings, self.shape = settings, shape
         self.adversarial = ADVERSARIAL.get(settings.adversarial)
         self.G = GENERATORS[settings.generator].build(
@@ -126,12 +132,3 @@ class Pix2Pix(Method):
             return self._scores(batch["x"], batch["y"], self.G(batch["x"]))
 
         return [Adversary("D", self.adversarial, ("D_real", "D_fake"), "G_GAN", scores)]
-
-
-def require_playable(settings: Pix2PixSettings, shape: Shape) -> None:
-    """Raises a `ValueError` for a size that a network does not accept, or settings without a loss."""
-    GENERATORS[settings.generator].require_size(shape.size)
-    if settings.adversarial != "none":
-        DISCRIMINATORS[settings.patch].require_size(shape.size)
-    if settings.adversarial == "none" and settings.pixel == "none":
-        raise ValueError("--method.adversarial none with --method.pixel none leaves nothing to learn; keep one of them")

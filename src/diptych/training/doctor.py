@@ -47,6 +47,29 @@ REMEDIES: dict[str, tuple[tuple[Any, ...], Any]] = {
 }
 """By setting of the run or its method: the values that are worth changing, and the suggested value."""
 GRADIENT_SETTINGS = ("clip", "precision")
+ADVICE: dict[str, tuple[tuple[str, ...], str]] = {
+    "the discriminator has won": (("adversarial", "augment", "patch"), "more pictures"),
+    "the generator has won": (("norm",), "a lower --lr, a larger --method.width"),
+    "the losses stand at guessing": (
+        ("optimizer",),
+        "another --lr; look whether the outputs are already as good as they can be",
+    ),
+    "gradients explode": (GRADIENT_SETTINGS, "a lower --lr"),
+}
+"""By finding from the log: the settings that may help, and what may help in every run."""
+IMAGE_ADVICE: dict[str, tuple[tuple[str, ...], str]] = {
+    "the outputs are all alike": (("adversarial", "augment"), "a larger --batch-size, a lower --lr"),
+    "the outputs are saturated": (("norm", "clip"), "a lower --lr"),
+    "light and dark are inverted": (
+        ("lambda_identity",),
+        "another --seed; where the two kinds of pictures really are each other's negative, all is well",
+    ),
+    "the discriminator knows the training pictures by heart": (
+        ("augment", "patch", "validate_every", "patience"),
+        "more pictures",
+    ),
+}
+"""The same for findings from images, which remain until the next preview."""
 
 # ---- findings from the log
 
@@ -79,39 +102,15 @@ def _balance(adversary: Adversary, loss_D: float, loss_G: float, steps: int, set
     losses = f"{names} {loss_D:.3g}, {adversary.generator_scalar} {loss_G:.3g}"
     saw = f"{losses} over {steps} steps, where {chance:.3g} would be guessing"
     if loss_D < WON * chance:
-        return [
-            _finding(
-                "the discriminator has won",
-                names,
-                f"{saw}: it is never in doubt, and the generator learns little from it",
-                settings,
-                ("adversarial", "augment", "patch"),
-                "more pictures",
-            )
-        ]
+        saw += ": it is never in doubt, and the generator learns little from it"
+        return [_finding("the discriminator has won", names, saw, settings)]
     if loss_D > LOST * chance:
-        return [
-            _finding(
-                "the generator has won",
-                names,
-                f"{saw}: the discriminator is mostly wrong, and following it leads nowhere",
-                settings,
-                ("norm",),
-                "a lower --lr, a larger --method.width",
-            )
-        ]
+        saw += ": the discriminator is mostly wrong, and following it leads nowhere"
+        return [_finding("the generator has won", names, saw, settings)]
     G_at_chance = abs(loss_G - adversary.loss.generator_chance_level) < AT_CHANCE[1] * chance
     if abs(loss_D - chance) < AT_CHANCE[0] * chance and G_at_chance:
-        return [
-            _finding(
-                "the losses stand at guessing",
-                names,
-                f"{saw}: the discriminator tells nothing apart",
-                settings,
-                ("optimizer",),
-                "another --lr; look whether the outputs are already as good as they can be",
-            )
-        ]
+        saw += ": the discriminator tells nothing apart"
+        return [_finding("the losses stand at guessing", names, saw, settings)]
     return []
 
 
@@ -124,28 +123,12 @@ def in_gradients(log: Sequence[Mapping[str, Any]], settings: Settings) -> list[F
     for player, norm in last.items():
         median = statistics.median([norms[player] for norms in before if player in norms] or [math.inf])
         if norm > EXPLODED * median:
-            findings.append(
-                _finding(
-                    "gradients explode",
-                    player,
-                    f"the {player}'s gradient has a norm of {norm:.3g}, the median before was {median:.3g}",
-                    settings,
-                    GRADIENT_SETTINGS,
-                    "a lower --lr",
-                )
-            )
+            saw = f"the {player}'s gradient has a norm of {norm:.3g}, the median before was {median:.3g}"
+            findings.append(_finding("gradients explode", player, saw, settings))
     return findings
 
 
 # ---- findings from images
-
-IMAGE_FINDINGS = (
-    "the outputs are all alike",
-    "the outputs are saturated",
-    "light and dark are inverted",
-    "the discriminator knows the training pictures by heart",
-)
-"""Findings that remain until the next preview."""
 
 
 def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: Settings) -> list[Finding]:
@@ -157,44 +140,22 @@ def in_pictures(outcomes: Mapping[str, Outcome], unpaired: bool, settings: Setti
     for name, (source, output, real) in outcomes.items():
         output_deviation, real_deviation = deviation(output), deviation(real)
         if output_deviation < ALIKE * real_deviation:
-            findings.append(
-                _finding(
-                    "the outputs are all alike",
-                    name,
-                    f"{len(output)} outputs of {name} differ by {output_deviation:.3f} from each other, as many real "
-                    f"pictures by {real_deviation:.3f} (standard deviation of a value, mode collapse)",
-                    settings,
-                    ("adversarial", "augment"),
-                    "a larger --batch-size, a lower --lr",
-                )
+            saw = (
+                f"{len(output)} outputs of {name} differ by {output_deviation:.3f} from each other, as many real pictures "
+                f"by {real_deviation:.3f} (standard deviation of a value, mode collapse)"
             )
+            findings.append(_finding("the outputs are all alike", name, saw, settings))
         output_share, real_share = full_share(output), full_share(real)
         if output_share > real_share + SATURATED:
-            findings.append(
-                _finding(
-                    "the outputs are saturated",
-                    name,
-                    f"{output_share:.0%} of the values of {name}'s outputs are black or full, of real pictures' "
-                    f"{real_share:.0%}",
-                    settings,
-                    ("norm", "clip"),
-                    "a lower --lr",
-                )
-            )
+            share = f"{output_share:.0%} of the values of {name}'s outputs"
+            saw = f"{share} are black or full, of real pictures' {real_share:.0%}"
+            findings.append(_finding("the outputs are saturated", name, saw, settings))
         if source is None:
             continue
         reference, kind = (source, "inputs") if unpaired else (real, "targets")
         if (value := correlation(output, reference)) < INVERTED:
-            findings.append(
-                _finding(
-                    "light and dark are inverted",
-                    name,
-                    f"the lightness of {name}'s outputs goes against that of their {kind} (correlation {value:.2f})",
-                    settings,
-                    ("lambda_identity",) if settings.channels_a == settings.channels_b else (),
-                    "another --seed; where the two kinds of pictures really are each other's negative, all is well",
-                )
-            )
+            saw = f"the lightness of {name}'s outputs goes against that of their {kind} (correlation {value:.2f})"
+            findings.append(_finding("light and dark are inverted", name, saw, settings))
     return findings
 
 
@@ -232,25 +193,19 @@ def in_scores(training: Mapping[str, Scores], held_out: Mapping[str, Scores], se
             continue  # it hardly distinguishes real from generated
         share = (known.mean() - unseen.mean()).item() / gap
         if share > BY_HEART:
-            findings.append(
-                _finding(
-                    "the discriminator knows the training pictures by heart",
-                    name,
-                    f"{name} says {known.mean():.2f} of training pictures, {unseen.mean():.2f} of held-out ones, "
-                    f"{fake.mean():.2f} of generated ones: {share:.0%} of the way",
-                    settings,
-                    ("augment", "patch", "patience" if settings.validate_every else "validate_every"),
-                    "more pictures",
-                )
+            saw = (
+                f"{name} says {known.mean():.2f} of training pictures, {unseen.mean():.2f} of held-out ones, "
+                f"{fake.mean():.2f} of generated ones: {share:.0%} of the way"
             )
+            findings.append(_finding("the discriminator knows the training pictures by heart", name, saw, settings))
     return findings
 
 
 # ---- texts
 
 
-def _finding(finding: str, of: str, saw: str, settings: Settings, names: Sequence[str], else_: str) -> Finding:
-    """A finding; its suggestions are remedies by these settings, then `else_`, which applies to every run."""
+def _finding(finding: str, of: str, saw: str, settings: Settings) -> Finding:
+    names, else_ = (ADVICE | IMAGE_ADVICE)[finding]
     return {"finding": finding, "of": of, "saw": saw, "try": ", ".join([*remedies(settings, names), else_])}
 
 
@@ -260,9 +215,13 @@ def remedies(settings: Settings, names: Sequence[str]) -> list[str]:
     >>> remedies(Settings(steps=9, precision="bf16", clip=1), ["clip", "precision", "patch"])
     ['--precision fp32']
     """
+    impossible = set() if settings.validate_every else {"patience"}
+    if settings.channels_a != settings.channels_b:
+        impossible.add("lambda_identity")
     return [
         f"--{prefix}{kebab(name)} {REMEDIES[name][1]}"
         for name in names
+        if name not in impossible
         for prefix, group in (("", settings), ("method.", settings.method))
         if getattr(group, name, None) in REMEDIES[name][0]
     ]

@@ -5,7 +5,6 @@ The loop calls every hook after every step, in this order; each hook has its own
 
 import json
 import time
-from typing import Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -20,13 +19,6 @@ from diptych.training.state import Moment, Stop, Training
 from diptych.training.updater import learning_rate
 from diptych.training.validation import BestSoFar, Validation, best_so_far, out_of_patience, reversed_batch, updated
 from diptych.translators.base import Outcome
-
-
-class Hook(Protocol):
-    """An action after training steps."""
-
-    def after(self, now: Moment) -> None:
-        """Called after every step."""
 
 
 class Validator:
@@ -61,7 +53,7 @@ class Previewer:
     def __init__(self, training: Training, board: SummaryWriter) -> None:
         self.training, self.board = training, board
         last = training.log[-1].get("doctor", []) if training.log else []
-        self.findings: list[doctor.Finding] = [one for one in last if one["finding"] in doctor.IMAGE_FINDINGS]
+        self.findings: list[doctor.Finding] = [one for one in last if one["finding"] in doctor.IMAGE_ADVICE]
         """The doctor's latest findings from images."""
         networks = deployed(training.method)
         self.names = {
@@ -170,33 +162,19 @@ class Logger:
                 self.board.add_text("doctor", words, done)
 
 
-class Snapshots:
-    """Saves the snapshots of a method."""
-
-    def __init__(self, training: Training) -> None:
-        self.training = training
-
-    def after(self, now: Moment) -> None:
-        """Saves `model-NAME/`."""
-        method = self.training.method
-        if isinstance(method, Phased) and (name := method.snapshot_at(now.done)):
-            self.training.require_finite()
-            self.training.save_model(now.done, name)
+def save_snapshot(training: Training, now: Moment) -> None:
+    """Saves `model-NAME/` when the method takes a snapshot."""
+    if isinstance(training.method, Phased) and (name := training.method.snapshot_at(now.done)):
+        training.require_finite()
+        training.save_model(now.done, name)
 
 
-class Checkpointer:
-    """Saves the training state and the model."""
-
-    def __init__(self, training: Training) -> None:
-        self.training = training
-
-    def after(self, now: Moment) -> None:
-        """Saves at its interval, and before every stop."""
-        training = self.training
-        if now.due(training.settings.checkpoint_every):
-            training.require_finite()
-            training.checkpoints.mkdir(exist_ok=True)
-            checkpoint.save_training(
-                training.checkpoints, now.done, training.method, training.updater.optimizers, training.updater.ema
-            )
-            training.save_model(now.done)
+def save_checkpoint(training: Training, now: Moment) -> None:
+    """Saves the training state and the model at its interval, and before every stop."""
+    if now.due(training.settings.checkpoint_every):
+        training.require_finite()
+        training.checkpoints.mkdir(exist_ok=True)
+        checkpoint.save_training(
+            training.checkpoints, now.done, training.method, training.updater.optimizers, training.updater.ema
+        )
+        training.save_model(now.done)

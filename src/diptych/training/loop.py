@@ -4,8 +4,8 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,11 +14,8 @@ from diptych.devices import autocast
 from diptych.methods.roles import Phased
 from diptych.progress import TrainingProgress, say
 from diptych.training import checkpoint
-from diptych.training.state import Moment, Stop, Training, seed_of
+from diptych.training.state import Hook, Moment, Stop, Training, seed_of
 from diptych.training.validation import Validation
-
-if TYPE_CHECKING:
-    from diptych.training.hooks import Hook  # imports TensorBoard, which is slow
 
 
 class Interrupted(KeyboardInterrupt):
@@ -27,9 +24,9 @@ class Interrupted(KeyboardInterrupt):
 
 def learn(training: Training, validation: Validation | None) -> str:
     """Trains from the newest checkpoint to the last step; returns a message with that step, and why it was the last."""
-    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-    from diptych.training.hooks import Checkpointer, Logger, Previewer, Snapshots, Validator
+    from diptych.training.hooks import Logger, Previewer, Validator, save_checkpoint, save_snapshot
 
     run, settings, start = training.run, training.settings, training.start
     header = f"{run.path}: {run.method} at {settings.size} px on {training.device} ({training.precision}), "
@@ -46,7 +43,8 @@ def learn(training: Training, validation: Validation | None) -> str:
     ):
         validator, previewer = Validator(training, validation), Previewer(training, board)
         logger = Logger(training, board, previewer, display)
-        hooks: list[Hook] = [validator, previewer, logger, Snapshots(training), Checkpointer(training)]
+        savers = [partial(save_snapshot, training), partial(save_checkpoint, training)]
+        hooks: list[Hook] = [validator.after, previewer.after, logger.after, *savers]
         done = start if start and validator.out_of_patience() else _steps(training, hooks, stop, display)
     if not (validation and validator.best):
         return f"step {done}"
@@ -55,7 +53,7 @@ def learn(training: Training, validation: Validation | None) -> str:
     return f"step {done}{early}; the best by {validation.by} is that of step {validator.best.step}, in {folder}"
 
 
-def _steps(training: Training, hooks: "Sequence[Hook]", stop: threading.Event, display: TrainingProgress) -> int:
+def _steps(training: Training, hooks: Sequence[Hook], stop: threading.Event, display: TrainingProgress) -> int:
     method, settings, updater, device = training.method, training.settings, training.updater, training.device
     phased = method if isinstance(method, Phased) else None
     stream = training.loader.stream(training.start, settings.steps, device, settings.workers)
@@ -72,7 +70,7 @@ def _steps(training: Training, hooks: "Sequence[Hook]", stop: threading.Event, d
         end = Stop.END if done == settings.steps else Stop.NO
         now = Moment(done, Stop.INTERRUPTED if stop.is_set() and end is Stop.NO else end)
         for hook in hooks:
-            hook.after(now)
+            hook(now)
         display.advance(phased.phase(step) if phased else "")
         if now.stop is Stop.END:
             return done

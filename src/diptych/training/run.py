@@ -79,8 +79,6 @@ class Run:
 
     def write_settings(self, command: str, description: str, names: str, left_out: Sequence[str] = ()) -> None:
         """Writes settings.toml: all resolved settings, the command, the data, the left-out images, the versions."""
-        values = self.values()
-        own = values.pop("method")
         about = {
             "command": command,
             **{flag: str(folder.absolute()) for flag, folder in self.data_paths.flags.items()},
@@ -92,7 +90,7 @@ class Run:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.path / "settings.toml") as partial:
-            text = tomli_w.dumps({**values, "method": own, "run": about})
+            text = tomli_w.dumps({**self.values(), "run": about})
             partial.write_text(text, encoding="utf-8", errors="replace")  # a folder's name may be invalid Unicode
 
     def require_same(self, other: "Run") -> None:

@@ -55,6 +55,10 @@ class Moment:
         return self.last or (every > 0 and self.done % every == 0)
 
 
+Hook = Callable[[Moment], None]
+"""An action of the loop, called after every step."""
+
+
 class PreviewBatches:
     """Fixed batches for previews and for the doctor."""
 
