@@ -75,7 +75,7 @@ def train(
         return _nothing_to_do(run, console)
     held_out = _held_out(run, translator, cached, console)
     batches = PreviewBatches(run, cached, held_out, translator)
-    validation = _validation(run, held_out, translator, device)
+    validation = _validation(run, held_out, device)
     if dry_run:
         say(console, tomli_w.dumps(run.values()).rstrip())
         return run
@@ -231,13 +231,11 @@ def _held_out(
     return held_out if all(map(len, held_out)) else []
 
 
-def _validation(
-    run: Run, held_out: list[CachedDataset], translator: Translator, device: torch.device
-) -> Validation | None:
+def _validation(run: Run, held_out: list[CachedDataset], device: torch.device) -> Validation | None:
     every = run.settings.validate_every
     if every and not held_out:
         raise ValueError(
             f"--validate-every {every}: {run.data_paths} has no val or test split with pictures of any use; put pictures "
             "that training does not see in a folder val (`diptych data split` divides them), or leave it out"
         )
-    return Validation(run, held_out, translator, device) if every else None
+    return Validation(run, held_out, device) if every else None

@@ -263,6 +263,15 @@ LAYOUTS: list[Layout] = [
 ]
 
 
+HELD_OUT_FOLDERS: dict[DataKind, str] = {
+    DataKind.PAIRED: " (val/A + val/B, or a val in each of two folders)",
+    DataKind.UNPAIRED: " (val/A + val/B, or a val in each of two folders)",
+    DataKind.IMAGES: " (or beside NAME.npy in NAME-val.npy)",
+    DataKind.LABELLED: ", a folder for each class (beside idx files: t10k-images-idx3-ubyte and its labels)",
+}
+"""What a message says about a split's folder for each kind, after its name."""
+
+
 # ---- asking the list
 
 

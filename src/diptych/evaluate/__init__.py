@@ -133,13 +133,8 @@ def _held_out(run: Run, paths: DataPaths) -> tuple[str, list[Dataset]]:
     kind = METHODS[run.method].data
     held_out = layouts.held_out(kind, paths, run.settings.specs)
     if held_out is None:
-        sides = " (val/A + val/B, or a val in each of two folders)"
-        if not kind.has_sides:
-            sides = " (or beside NAME.npy in NAME-val.npy)"
-        if kind == "labelled":
-            sides = ", a folder for each class (beside idx files: t10k-images-idx3-ubyte and its labels)"
         raise ValueError(
             f"{paths}: has no val or test split to measure on; put pictures that training does not see in a folder "
-            f"val{sides}, or let `diptych data split` divide them"
+            f"val{layouts.HELD_OUT_FOLDERS[kind]}, or let `diptych data split` divide them"
         )
     return held_out

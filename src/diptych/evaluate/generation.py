@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from diptych import metrics
 from diptych.data import layouts
-from diptych.data.datasets import Dataset, LabelledDataset
+from diptych.data.datasets import Dataset
 from diptych.data.loaders import evenly_spaced, open_cached
 from diptych.data.paths import DataPaths
 from diptych.evaluate.learning import fit
@@ -87,9 +87,7 @@ def measure(
     """
     model = load(run.path, direction=options.direction, device=options.device)
     training, held_out = _datasets(run, paths, datasets)
-    classes: Sequence[str] = ()
-    if isinstance(training, LabelledDataset) and isinstance(held_out, LabelledDataset):
-        classes = training.classes
+    classes = training.classes if held_out.classes else ()
     names = _select(run, paths, model, bool(classes), options)
     if classes:
         _require_classes(run, paths, split, model, classes, held_out)
@@ -150,7 +148,6 @@ def _require_classes(
     run: Run, paths: DataPaths, split: str, model: Model, classes: Sequence[str], held_out: Dataset
 ) -> None:
     """Raises a `ValueError` for a class of the model or of the held-out set that the training set does not have."""
-    assert isinstance(held_out, LabelledDataset)
     for names, subject, remedy in (
         (model.translator.classes, run.path, "give the pictures that the run learnt from"),
         (held_out.classes, f"{paths}, {split}", "add such pictures to those of the training, or move these away"),
@@ -208,7 +205,7 @@ def _real_images(dataset: Dataset, classes: Sequence[str], run: Run, options: Ev
         images.append(cached.get(row))
         if progress:
             progress(done, len(rows))
-    labels = [label_of[dataset.names[row]] if classes and isinstance(dataset, LabelledDataset) else 0 for row in rows]
+    labels = [label_of[cached.class_name(row)] if classes else 0 for row in rows]
     return _Labelled(torch.stack(images), torch.tensor(labels))
 
 

@@ -72,7 +72,7 @@ def measure(
     measured; side-by-side pairs have targets even if the method was trained without using the pairing.
     """
     models = _open_models(run, options)
-    names = _select(run, paths, datasets, models[run.settings.direction].last.translator, options)
+    names = _select(run, paths, datasets, options)
     training, names = _training(run, paths, names, options)
     directions = [options.direction] if options.direction else list(models)
     return [
@@ -156,12 +156,10 @@ def _measure_one_way(
     return lines
 
 
-def _select(
-    run: Run, paths: DataPaths, datasets: list[Dataset], translator: Translator, options: EvalOptions
-) -> list[str]:
+def _select(run: Run, paths: DataPaths, datasets: list[Dataset], options: EvalOptions) -> list[str]:
     """Names of the metrics to measure; a `ValueError` for those that this data does not allow."""
     settings, method = run.settings, METHODS[run.method]
-    with_targets = [*metrics.PAIRED, *(metrics.HOLE_METRICS if translator.mask_spec else ()), "lpips"]
+    with_targets = [*dict.fromkeys((*metrics.PAIRED, *method.metrics)), "lpips"]
     label_maps = LABEL_MAP_METRICS if method.data.has_sides else ()
     usual = [*method.metrics, "lpips", *label_maps] if len(datasets) == 1 else []
     if method.data == DataKind.UNPAIRED:
@@ -277,8 +275,7 @@ class _Images:
     def batches(self, most: int | None = None) -> Iterator[tuple[range, dict[str, Tensor]]]:
         """At most `most` images, evenly spaced; None for all."""
         for indices, batch in self.loader.batches(min(len(self), most or len(self)), BATCH_SIZE):
-            if self.kind == DataKind.UNPAIRED and "x" not in batch:
-                batch = {"x": batch["y"]}
+            batch = {"x": batch["y"], **batch}  # the images of one side are inputs as they are, if nothing makes others
             yield indices, {**batch, **self.translator.inputs_from(batch)}
 
     def both_sides(self, most: int) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,7 @@ class Method(nn.Module, ABC):
     """The networks of each player: a player has one optimiser and is updated as a whole."""
     Settings: ClassVar[type[MethodSettings]]
     metrics: ClassVar[tuple[str, ...]] = ("l1", "psnr", "ssim")
-    """The default per-image metrics of an evaluation."""
+    """The default per-image metrics of an evaluation; empty where outputs have no targets."""
     validation_metric: ClassVar[str] = "swd"
     """The validation metric that selects the best checkpoint; "swd" needs no targets."""
 

@@ -63,6 +63,7 @@ class CGAN(Method):
     paper = "Mirza and Osindero 2014, Conditional Generative Adversarial Nets; Radford et al. 2016, DCGAN"
     summary = "pictures out of noise, of a class that you name, learnt from pictures in classes"
     data = DataKind.LABELLED
+    metrics: ClassVar[tuple[str, ...]] = ()
     players: ClassVar[dict[str, tuple[str, ...]]] = {"generator": ("G",), "discriminator": ("D",)}
     Settings = CGANSettings
 

@@ -12,7 +12,6 @@ from diptych.files import atomic_file
 from diptych.images.files import encode, from_tensor, merge
 from diptych.kinds import DataKind
 from diptych.methods.base import Adversary, Batch, Scores, deployed
-from diptych.methods.roles import Phased
 from diptych.progress import TrainingProgress, say
 from diptych.training import checkpoint, doctor
 from diptych.training.state import Moment, Stop, Training
@@ -164,7 +163,7 @@ class Logger:
 
 def save_snapshot(training: Training, now: Moment) -> None:
     """Saves `model-NAME/` when the method takes a snapshot."""
-    if isinstance(training.method, Phased) and (name := training.method.snapshot_at(now.done)):
+    if training.phased and (name := training.phased.snapshot_at(now.done)):
         training.require_finite()
         training.save_model(now.done, name)
 

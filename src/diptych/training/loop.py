@@ -11,7 +11,6 @@ import torch
 
 from diptych import distributed
 from diptych.devices import autocast
-from diptych.methods.roles import Phased
 from diptych.progress import TrainingProgress, say
 from diptych.training import checkpoint
 from diptych.training.state import Hook, Moment, Stop, Training, seed_of
@@ -55,7 +54,7 @@ def learn(training: Training, validation: Validation | None) -> str:
 
 def _steps(training: Training, hooks: Sequence[Hook], stop: threading.Event, display: TrainingProgress) -> int:
     method, settings, updater, device = training.method, training.settings, training.updater, training.device
-    phased = method if isinstance(method, Phased) else None
+    phased = training.phased
     stream = training.loader.stream(training.start, settings.steps, device, settings.workers)
     for step, batch in enumerate(stream, start=training.start):
         torch.manual_seed(seed_of(settings.seed, 3, step))

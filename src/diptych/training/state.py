@@ -16,7 +16,7 @@ from diptych.data.loaders import CachedDataset, EvalLoader, TrainLoader
 from diptych.devices import autocast, memory_format
 from diptych.methods import METHODS
 from diptych.methods.base import Method
-from diptych.methods.roles import FitsData
+from diptych.methods.roles import FitsData, Phased
 from diptych.progress import counting
 from diptych.training import checkpoint
 from diptych.training.run import Run
@@ -119,6 +119,7 @@ class Training:
         torch.manual_seed(seed_of(self.settings.seed, 2))
         method: Method = METHODS[run.method](self.settings.method, run.shape)
         self.method = method.to(device, memory_format=memory_format(device))  # type: ignore[call-overload]
+        self.phased = self.method if isinstance(self.method, Phased) else None
         self.translators = self.method.translators(self.settings.direction)
         self.updater = Updater(self.method, self.settings, device)
         self.losses = LossMeans()

@@ -29,10 +29,8 @@ def specification(translator: Translator, size: int, seeded: bool = False) -> st
 
     Images from noise have a seed, and so does a `seeded` metric.
     """
-    parts = [str(translator.mask_spec)] if translator.mask_spec else []
-    if seeded or translator.seeded:
-        parts.append("seed-0")
-    return "/".join([*parts, "8-bit", f"{size}px"])
+    conditions = dict.fromkeys((*translator.conditions, *(("seed-0",) if seeded else ())))
+    return "/".join([*conditions, "8-bit", f"{size}px"])
 
 
 class Validation:
@@ -41,21 +39,18 @@ class Validation:
     Raises a `ValueError` for a `--validate-by` that these images do not allow.
     """
 
-    def __init__(
-        self, run: Run, datasets: Sequence[CachedDataset], translator: Translator, device: torch.device
-    ) -> None:
-        """`translator` is one of the run's kind without weights, for its `mask_spec`."""
+    def __init__(self, run: Run, datasets: Sequence[CachedDataset], device: torch.device) -> None:
         settings, method = run.settings, METHODS[run.method]
         self.run, self.datasets, self.device = run, datasets, device
-        has_targets = method.data in ("paired", "images") or len(datasets[0].dataset.specs) == 2
+        has_targets = len(datasets) == 1 and bool(method.metrics)  # two sets are those of A and B, without pairs
         self.by = settings.validate_by or method.validation_metric
         too_small = {"ssim"} if settings.size < metrics.SSIM_MIN_SIDE else set()
-        available = [name for name in metrics.PAIRED if metrics.better(name) and name not in too_small]
+        with_targets = dict.fromkeys((*metrics.PAIRED, *method.metrics))
+        available = [name for name in with_targets if metrics.better(name) and name not in too_small]
         if {settings.channels_a, settings.channels_b} != {3}:
             available = [name for name in available if name not in metrics.COLOUR_METRICS]
         available = [
             *(available if has_targets else ()),
-            *(metrics.HOLE_METRICS if translator.mask_spec else ()),
             *(SET_METRICS if {settings.channels_a, settings.channels_b} <= {1, 3} else ["swd"]),
         ]
         if self.by not in available:

@@ -75,8 +75,8 @@ class Translator(nn.Module, ABC):
     """The classes of the labels of a batch; empty if labels are not used."""
     row_titles: tuple[str, ...] = ()
     """Titles of a preview's rows, if the rows are not samples of the data."""
-    seeded: ClassVar[bool] = False
-    """Whether the inputs are random, from a seed."""
+    conditions: tuple[str, ...] = ()
+    """What an evaluation's inputs depend on besides the data, as words in a metric's name: masks, a seed."""
     refusal: ClassVar[str] = (
         "makes pictures out of pictures, not out of noise: diptych translate RUN INPUT... --out PATH"
     )

@@ -30,6 +30,7 @@ class Completer(Translator):
         super().__init__(network, stride)
         self.input_specs: dict[str, InputSpec] = {"x": spec, "mask": ImageSpec(1, kind="labels")}
         self.output_spec, self.mask_spec, self.receptive_radius = spec, mask_spec, receptive_radius
+        self.conditions = (str(mask_spec),)
         self.channels = spec.channels
 
     def forward(self, *tensors: Tensor) -> Tensor:

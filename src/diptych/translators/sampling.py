@@ -18,7 +18,7 @@ MAX_ROWS = 16  # of a preview, one per class
 class Sampler(Translator):
     """`(z, label) -> image`. Image n depends on seed, label and n alone, not on the number of images."""
 
-    seeded: ClassVar[bool] = True
+    conditions = ("seed-0",)
     refusal: ClassVar[str] = "translates no pictures, it makes them out of noise: diptych sample RUN --out FILE"
 
     def __init__(self, network: nn.Module, size: int, noise: int, classes: Sequence[str], y_spec: ImageSpec) -> None:
