@@ -86,7 +86,10 @@ def measure(
     has no `LABEL_METRICS`; data without classes has no classifier.
     """
     model = load(run.path, direction=options.direction, device=options.device)
-    training, held_out = _datasets(run, paths, datasets)
+    found = layouts.find(METHODS[run.method].data, paths, "train", run.settings.specs)
+    if not found:
+        raise ValueError(f"{paths}: has no training pictures to compare with; give the data that the run learnt from")
+    training, held_out = found[0], datasets[0]
     classes: Sequence[str] = ()
     if isinstance(training, LabelledDataset) and isinstance(held_out, LabelledDataset):
         classes = training.classes
@@ -121,14 +124,6 @@ def measure(
         {"step": model.step, "split": "drawn", "count": len(sets.generated), "who": "model", **as_line(of_model)},
         {"step": model.step, "count": len(sets.held_out), "who": HELD_OUT, **as_line(of_held_out)},
     ]
-
-
-def _datasets(run: Run, paths: DataPaths, datasets: list[Dataset]) -> tuple[Dataset, Dataset]:
-    """The training set and the held-out set."""
-    training = layouts.find(METHODS[run.method].data, paths, "train", run.settings.specs)
-    if not training:
-        raise ValueError(f"{paths}: has no training pictures to compare with; give the data that the run learnt from")
-    return training[0], datasets[0]
 
 
 def _select(run: Run, paths: DataPaths, model: Model, has_classes: bool, options: EvalOptions) -> list[str]:
