@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from diptych.devices import autocast, choose_device, choose_precision, memory_format
 from diptych.methods import METHODS
 from diptych.methods.base import Method
+from diptych.methods.cut import CUT, STAGES, CUTSettings
 from diptych.training.settings import Settings, settings_from
 from diptych.training.state import LossMeans
 from diptych.training.updater import Updater
@@ -113,6 +114,72 @@ def plain_cyclegan(method: Method, settings: Settings) -> Step:
     return step
 
 
+def plain_cut(method: Method, settings: Settings) -> Step:
+    """Park et al. 2020 at the paper's losses: every pass by itself, and the keys with a graph that is thrown away."""
+    own = settings.method
+    assert isinstance(method, CUT)
+    assert isinstance(own, CUTSettings)
+    if own.flip_equivariance:
+        raise ValueError("--set variant=fastcut: the plain step does not mirror, so the two would not be equal work")
+    G, D, H = method.G, method.D, method.H
+    optimizer_G, optimizer_D, optimizer_H = (_adam(network, settings) for network in (G, D, H))
+
+    def nce(source: Tensor, output: Tensor) -> Tensor:
+        queries, keys = encoded(output), encoded(source)
+        places = [torch.randperm(layer[0, 0].numel(), device=layer.device)[: own.patches] for layer in keys]
+        losses = []
+        for query, key in zip(H(queries, places), H(keys, places), strict=True):
+            key = key.detach()
+            positive = (query * key).sum(dim=2)[:, :, None]
+            others = torch.bmm(query, key.transpose(1, 2))
+            others = others.masked_fill(torch.eye(len(others[0]), dtype=torch.bool, device=others.device), -10.0)
+            logits = (torch.cat((positive, others), dim=2) / own.temperature).flatten(0, 1)
+            losses.append(F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device)))
+        return torch.stack(losses).mean()
+
+    def encoded(image: Tensor) -> list[Tensor]:
+        features = [image]
+        for name, stage in G.stages.items():
+            image = stage(image)
+            if name in STAGES:
+                features.append(image)
+            if name == STAGES[-1]:
+                return features
+        raise AssertionError(STAGES)
+
+    def step(batch: Batch) -> dict[str, float]:
+        x, y = batch["x"], batch["y"]
+        fake_y = G(x)
+        same_y = G(y) if own.lambda_y else fake_y
+
+        _set_requires_grad(D, True)
+        optimizer_D.zero_grad()
+        fake = D(fake_y.detach())
+        loss_D_fake = F.mse_loss(fake, torch.zeros_like(fake))
+        real = D(y)
+        loss_D_real = F.mse_loss(real, torch.ones_like(real))
+        _backward((loss_D_fake + loss_D_real) * 0.5)
+        optimizer_D.step()
+
+        _set_requires_grad(D, False)
+        optimizer_G.zero_grad()
+        optimizer_H.zero_grad()
+        judged = D(fake_y)
+        loss_G_GAN = F.mse_loss(judged, torch.ones_like(judged))
+        loss_NCE_X = nce(x, fake_y)
+        named = {"D_real": loss_D_real, "D_fake": loss_D_fake, "G_GAN": loss_G_GAN, "NCE_X": loss_NCE_X}
+        loss_NCE = loss_NCE_X * own.lambda_x
+        if own.lambda_y:
+            named["NCE_Y"] = nce(y, same_y)
+            loss_NCE = (loss_NCE + named["NCE_Y"] * own.lambda_y) * 0.5
+        _backward(loss_G_GAN + loss_NCE)
+        optimizer_G.step()
+        optimizer_H.step()
+        return {name: loss.item() for name, loss in named.items()}
+
+    return step
+
+
 class PlainPool:
     """The pool of 50 as research code has it: a Python list and Python's choice."""
 
@@ -137,6 +204,7 @@ class PlainPool:
 PLAIN: dict[str, Callable[[Method, Settings], Step]] = {
     "pix2pix": plain_pix2pix,
     "cyclegan": plain_cyclegan,
+    "cut": plain_cut,
 }
 
 
@@ -190,6 +258,7 @@ def require_same_losses(name: str, method: Method, settings: Settings, batch: Ba
     exact = settings.model_copy(update={"precision": "fp32"})
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         got = {key: value.item() for key, value in DiptychStep(ours, exact, device)(batch).items()}
+        torch.manual_seed(0)  # as DiptychStep does before its first step: what both draw, they draw alike
         expected = PLAIN[name](theirs, exact)(batch)
     if got.keys() != expected.keys() or any(not math.isclose(got[k], expected[k], rel_tol=1e-4) for k in got):
         raise ValueError(f"{name}: the two steps differ, so their times mean nothing: {got} and {expected}")

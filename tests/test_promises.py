@@ -54,6 +54,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "a residual generator": {"method": {"generator": "resnet6"}},
     "single pictures, some left out": {"name": "colorize"},
     "unpaired, pools full before the stop": {"name": "cyclegan"},
+    "unpaired, one way": {"name": "cut"},
+    "unpaired, one way, mirrored half of the time, in batches": {
+        "name": "cut",
+        "batch_size": 2,
+        "ema": 0.9,
+        "method": {"variant": "fastcut", "dropout": True, "adversarial": "hinge"},
+    },
     "out of noise, by label": {"name": "cgan", "batch_size": 3},
     "out of noise, by projection, moving average": {
         "name": "cgan",
@@ -137,6 +144,8 @@ EVERY_BRANCH = [
     ("pix2pix", {"adversarial": "none", "generator": "resnet6"}),
     ("cyclegan", {"generator": "unet", "adversarial": "hinge", "augment": True, "pool_size": 0}),
     ("cyclegan", {"patch_output": "sigmoid", "lambda_identity": 0.0, "dropout": True}),
+    ("cut", {"variant": "fastcut", "generator": "resnet6", "dropout": True}),
+    ("cut", {"flip_equivariance": True, "norm": "affine-instance", "adversarial": "hinge"}),
     ("glcic", {"t_c": 1}),
     ("glcic", {"t_c": 0, "t_d": 1}),
     ("glcic", {"t_c": 0, "t_d": 0, "balance": True, "optimizer": "adam"}),

@@ -24,8 +24,8 @@ from diptych.networks.patchgan import score_both
 from diptych.translators.base import Translator
 from diptych.translators.image import ImageTranslator
 
-STAGES = ("down1", "down2", "block1", "block5")  # of the encoder, after the RGB pixels themselves (appendix C.2)
-FASTCUT: dict[str, Any] = {"lambda-x": 10.0, "lambda-y": 0.0, "flip-equivariance": True}  # section 4.1
+STAGES = ("down1", "down2", "block1", "block5")  # of the encoder, after the RGB pixels themselves (appendix C.1)
+FASTCUT: dict[str, Any] = {"lambda-x": 10.0, "lambda-y": 0.0, "flip-equivariance": True}  # section 3, C.1
 
 
 class CUTSettings(MethodSettings):
@@ -34,7 +34,7 @@ class CUTSettings(MethodSettings):
     variant: Literal["cut", "fastcut"] = Field(
         "cut",
         description="fastcut is lighter: --method.lambda-x 10, --method.lambda-y 0, --method.flip-equivariance true "
-        "(section 4.1), each unless it is given.",
+        "(section 3, appendix C.1), each unless it is given.",
     )
     width: int = Field(64, ge=1, description="Channels of the first layer of G and D (appendix C.1).")
     generator: Generator = Field("resnet9", description="G: 9 residual blocks (appendix C.1), or 6 for small pictures.")
@@ -49,16 +49,18 @@ class CUTSettings(MethodSettings):
     )
     dropout: bool = Field(False, description="Dropout of one half in each residual block.")
     patch: Patch = Field(70, description="Receptive field of D in pixels (appendix C.1).")
-    adversarial: Adversarial = Field("lsgan", description="The GAN loss: least squares (section 4.1) or another.")
-    lambda_x: float = Field(1.0, ge=0, description="Weight of PatchNCE between x and G(x) (equation 5; section 4.1).")
+    adversarial: Adversarial = Field("lsgan", description="The GAN loss: least squares (appendix C.1) or another.")
+    lambda_x: float = Field(1.0, ge=0, description="Weight of PatchNCE between x and G(x) (equation 5; section 3).")
     lambda_y: float = Field(
         1.0, ge=0, description="Weight of PatchNCE between y and G(y), the identity (equation 5); 0 is without."
     )
-    patches: int = Field(256, ge=2, description="Patches of each layer that are compared (section 4.1).")
-    temperature: float = Field(0.07, gt=0, description="tau of equation 2 (section 4.1).")
-    projection: int = Field(256, ge=1, description="Numbers that H makes of a patch (appendix C.2).")
+    patches: int = Field(256, ge=2, description="Patches of each layer that are compared (appendix C.1).")
+    temperature: float = Field(0.07, gt=0, description="tau of equation 2 (appendix C.1).")
+    projection: int = Field(256, ge=1, description="Numbers that H makes of a patch (appendix C.1).")
     flip_equivariance: bool = Field(
-        False, description="Half of the time G sees mirrored pictures, and its output is compared mirrored back."
+        False,
+        description="Half of the time G sees mirrored pictures, and the features of its output are mirrored back before "
+        "they are compared (appendix C.1).",
     )
 
     @model_validator(mode="before")
@@ -69,7 +71,7 @@ class CUTSettings(MethodSettings):
         return {**FASTCUT, **given} if given.get("variant") == "fastcut" else given
 
     def defaults(self, uniform: Uniform | None = None) -> dict[str, Any]:
-        """200 epochs and 200 of decay; FastCUT 150 and 50 (section 4.1)."""
+        """200 epochs and 200 of decay; FastCUT 150 and 50, as the authors' code divides them (appendix C.1)."""
         return {"epochs": 200.0, "decay-start": 0.75} if self.variant == "fastcut" else {"epochs": 400.0}
 
 
@@ -111,7 +113,7 @@ class CUT(Method):
         """One step on D, then one on G and H."""
         x, y = batch["x"], batch["y"]
         settings, adversarial = self.settings, self.adversarial
-        mirrored = torch.rand((), device=x.device) < (0.5 if settings.flip_equivariance else 0.0)
+        mirrored = torch.rand((), device=x.device) < 0.5 if settings.flip_equivariance else None
         if settings.lambda_y:
             fake_y, same_y = self.G(_mirrored_if(mirrored, torch.cat([x, y]))).chunk(2)
         else:
@@ -124,25 +126,28 @@ class CUT(Method):
 
         with frozen(self.D):
             loss_G_GAN = adversarial.generator(self.D(fake_y))  # equation 1
-        loss_NCE_X = self._patch_nce(x, _mirrored_if(mirrored, fake_y))  # equation 3
+        loss_NCE_X = self._patch_nce(x, fake_y, mirrored)  # equation 3
         scalars = {"D_real": loss_D_real, "D_fake": loss_D_fake, "G_GAN": loss_G_GAN, "NCE_X": loss_NCE_X}
         loss_NCE = settings.lambda_x * loss_NCE_X
         if settings.lambda_y:
-            loss_NCE_Y = self._patch_nce(y, _mirrored_if(mirrored, same_y))  # section 3, L_PatchNCE(G, H, Y)
+            loss_NCE_Y = self._patch_nce(y, same_y, mirrored)  # section 3, L_PatchNCE(G, H, Y)
             loss_NCE = (loss_NCE + settings.lambda_y * loss_NCE_Y) / 2  # as the authors' code has it
             scalars["NCE_Y"] = loss_NCE_Y
         update("generator", loss_G_GAN + loss_NCE)  # equation 5
         return scalars
 
-    def _patch_nce(self, source: Tensor, output: Tensor) -> Tensor:
-        """Equation 3: patches of the output against patches of its source; the mean over patches and layers."""
+    def _patch_nce(self, source: Tensor, output: Tensor, mirrored: Tensor | None) -> Tensor:
+        """Equation 3: patches of the output against patches of its source; the mean over patches and layers.
+
+        Where G was given the mirrored source, the features of its output are mirrored back (appendix C.1).
+        """
         with torch.no_grad():
             keys = self._encoded(source)
             positions = [
                 torch.randperm(layer[0, 0].numel(), device=layer.device)[: self.settings.patches] for layer in keys
             ]
             z = self.H(keys, positions)
-        z_hat = self.H(self._encoded(output), positions)
+        z_hat = self.H([_mirrored_if(mirrored, layer) for layer in self._encoded(output)], positions)
         losses = [patch_nce(*pair, self.settings.temperature) for pair in zip(z_hat, z, strict=True)]
         return torch.stack(losses).mean()
 
@@ -190,9 +195,9 @@ def patch_nce(z_hat: Tensor, z: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), target.flatten())
 
 
-def _mirrored_if(mirrored: Tensor, images: Tensor) -> Tensor:
+def _mirrored_if(mirrored: Tensor | None, images: Tensor) -> Tensor:
     """The images, mirrored if the tensor `mirrored` is True: a choice without synchronising with the device."""
-    return torch.where(mirrored, images.flip(-1), images)
+    return images if mirrored is None else torch.where(mirrored, images.flip(-1), images)
 
 
 def require_playable(settings: CUTSettings, shape: Shape) -> None:

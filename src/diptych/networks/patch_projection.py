@@ -1,9 +1,13 @@
-"""The projection head of CUT (Park et al. 2020, section 3 and appendix C.2): sampled features to unit vectors."""
+"""The projection head of CUT (Park et al. 2020, section 3 and appendix C.1): sampled features to unit vectors."""
 
 from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+# Where all features are 0, H outputs its bias, which is 0 at first. Shorter vectors are not normalised to length 1: the
+# gradient of the normalisation is 1 / length, with torch's default up to 1e12.
+SHORTEST = 1e-6
 
 
 class PatchProjection(nn.Module):
@@ -26,6 +30,6 @@ class PatchProjection(nn.Module):
     def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:
         """Layers `[B, C, h, w]` and indices of their h x w positions, int64 `[S]` -> unit vectors `[B, S, width]` each."""
         return [
-            F.normalize(project(layer.flatten(2)[:, :, index].transpose(1, 2)).float(), dim=-1)
+            F.normalize(project(layer.flatten(2)[:, :, index].transpose(1, 2)).float(), dim=-1, eps=SHORTEST)
             for layer, index, project in zip(features, positions, self.layers, strict=True)
         ]
