@@ -31,7 +31,6 @@ from diptych.metrics import features
 from diptych.model import Model, load
 from diptych.training import checkpoint
 from diptych.training.run import Run
-from diptych.training.settings import Settings
 from diptych.training.validation import specification
 from diptych.translators.base import Predictor, Translator
 
@@ -61,9 +60,8 @@ def measure(
     models = _open_models(run, options)
     names = _select(run, paths, datasets, models[run.settings.direction]["model"].translator, options)
     training, names = _training(run, paths, names, options)
-    directions = [options.direction] if options.direction else list(models)
     lines = list[dict[str, Any]]()
-    for way in directions:
+    for way in [options.direction] if options.direction else models:
         lines += _measure_one_way(run, paths, split, datasets, training, names, way, models, options)
     return lines
 
@@ -95,18 +93,13 @@ def _measure_one_way(
     models: dict[Direction, dict[str, Model]],
     options: EvalOptions,
 ) -> list[dict[str, Any]]:
-    settings, kind = run.settings, METHODS[run.method].data
     ours, back = models[direction], models.get(REVERSE[direction], {}).get("model")
     translator = ours["model"].translator
-
-    def images(side: Direction) -> _Images:
-        return _Images(_side(datasets, side), settings, direction, kind, translator)
-
-    held_out = images(direction)
+    held_out = _Images(_side(datasets, direction), run, direction, translator)
     left_out = held_out.check(f"{split} pictures", f"{paths}: ", "nothing to measure on", options)
     real = held_out  # the real images of the output's kind
     if len(datasets) > 1:
-        real = images(REVERSE[direction])
+        real = held_out.like(_side(datasets, REVERSE[direction]))
         real.check(f"{split} pictures", f"{paths}: ", "nothing to compare with", options)
     predictors: dict[str, Predictor] = {name: model.predict for name, model in ours.items()}
     if options.baselines:
@@ -137,7 +130,7 @@ def _measure_one_way(
         if scores or system in predictors:
             count = len(real if system == HELD_OUT else held_out)
             line: dict[str, Any] = {"step": ours.get(system, ours["model"]).step, "count": count}
-            if kind.has_sides:
+            if held_out.kind.has_sides:
                 line["direction"] = direction
             if left_out:
                 line["left-out"] = len(left_out)
@@ -225,22 +218,18 @@ class _Images:
     """The images of a dataset at the training size, in batches: the translator's inputs, and y if there are targets."""
 
     def __init__(
-        self,
-        dataset: Dataset,
-        settings: Settings,
-        direction: Direction,
-        kind: DataKind,
-        translator: Translator,
-        most: int | None = None,
+        self, dataset: Dataset, run: Run, direction: Direction, translator: Translator, most: int | None = None
     ) -> None:
         """At most `most` images of the dataset, evenly spaced; None for all."""
-        self.settings, self.direction, self.kind, self.translator = settings, direction, kind, translator
-        [self.cached] = open_cached([dataset], settings.size, settings.fit, settings.memory_gib / OPEN_SETS, most)
+        self.run, self.direction, self.translator = run, direction, translator
+        self.settings, self.kind = run.settings, METHODS[run.method].data
+        memory_gib = self.settings.memory_gib / OPEN_SETS
+        [self.cached] = open_cached([dataset], self.settings.size, self.settings.fit, memory_gib, most)
         self.loader = EvalLoader([self.cached], direction, translator.mask_spec)
 
     def like(self, dataset: Dataset, most: int | None = None) -> "_Images":
         """The images of another dataset, for the same translator."""
-        return _Images(dataset, self.settings, self.direction, self.kind, self.translator, most)
+        return _Images(dataset, self.run, self.direction, self.translator, most)
 
     def __len__(self) -> int:
         return len(self.cached)
@@ -277,7 +266,6 @@ class _Images:
 
 def _baselines(training: list[Dataset], held_out: _Images, options: EvalOptions) -> dict[str, Predictor]:
     """Baselines computed from the training set, without a model."""
-    settings = held_out.settings
     if held_out.kind == DataKind.IMAGES:
         singles = held_out.like(training[0])
         singles.check("training pictures", "--baselines: ", "leave it out, or give others", options)
@@ -289,7 +277,7 @@ def _baselines(training: list[Dataset], held_out: _Images, options: EvalOptions)
             "target of the nearest training input": _nearest(pairs),
         }
     mean = _mean(held_out.like(_side(training, REVERSE[held_out.direction])), "x", options.progress)
-    if settings.channels_a != settings.channels_b:
+    if held_out.settings.channels_a != held_out.settings.channels_b:
         return {"mean training picture": mean}
     return {"the input as it is": lambda inputs: inputs["x"], "mean training picture": mean}
 
