@@ -17,19 +17,6 @@ from diptych.kinds import Direction
 from diptych.methods import METHODS
 from diptych.training.run import Run, command_line
 
-__all__ = [
-    "evaluate",
-    "folders",
-    "generation",
-    "labelmaps",
-    "learning",
-    "measures",
-    "options",
-    "results",
-    "segmentation",
-    "translation",
-]
-
 
 def evaluate(
     run: Path | str | None = None,
@@ -88,7 +75,7 @@ def evaluate(
     if real is not None or fake is not None:
         if run is not None or real is None or fake is None or (data, data_a, data_b) != (None, None, None):
             raise ValueError("--real DIR and --fake DIR are measured beside each other, without a run and its --data")
-        folder, about = Path(out) if out else None, dict[str, Any]()
+        folder, about = Path(out) if out else None, {}
         if folder and (folder / "settings.toml").exists():
             raise ValueError(f"--out {out}: is a run, whose metrics.jsonl is of its own model; give another folder")
         measured = folders.measure(Path(real), Path(fake), options)
@@ -98,34 +85,19 @@ def evaluate(
                 "give the folder of a run with its --data, or --real DIR and --fake DIR (with --out DIR to keep the numbers)"
             )
         folder = Path(run)
-        about, measured = _of_run(Run.open(folder), DataPaths.from_flags(data, data_a, data_b), options)
-    lines = _complete(measured, about, options.missing)
+        opened, paths = Run.open(folder), DataPaths.from_flags(data, data_a, data_b)
+        split, datasets = _held_out(opened, paths)
+        measure = generation.measure if METHODS[opened.method].data == "labelled" else translation.measure
+        about, measured = {"data": str(paths), "split": split}, measure(opened, paths, split, datasets, options)
+    time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    about = {"time": time, "command": command_line(), **about}
+    not_measured = {"not-measured": options.missing} if options.missing else {}
+    lines = [{**about, **line, **not_measured} for line in measured]
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
     return lines
-
-
-def _complete(measured: list[dict[str, Any]], about: dict[str, Any], missing: dict[str, str]) -> list[dict[str, Any]]:
-    """The lines with time, command, the entries of `about`, and the metrics that were not measured."""
-    return [
-        {
-            "time": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": command_line(),
-            **about,
-            **line,
-            **({"not-measured": missing} if missing else {}),
-        }
-        for line in measured
-    ]
-
-
-def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The entries that all lines share, and the lines."""
-    split, datasets = _held_out(run, paths)
-    measure = generation.measure if METHODS[run.method].data == "labelled" else translation.measure
-    return {"data": str(paths), "split": split}, measure(run, paths, split, datasets, options)
 
 
 def _held_out(run: Run, paths: DataPaths) -> tuple[str, list[Dataset]]:

@@ -8,9 +8,9 @@ from torch import Tensor
 from diptych import metrics
 from diptych.data import layouts
 from diptych.data.datasets import ImageDataset
-from diptych.evaluate.measures import SET_DISTANCES, EvenSubset, Measure, PerImage, open_set_distances
+from diptych.evaluate.measures import SET_DISTANCES, EvenSubset, PerImage, open_set_distances
 from diptych.evaluate.options import EvalOptions
-from diptych.evaluate.results import as_line
+from diptych.evaluate.results import Score, as_line
 from diptych.images.files import from_bytes
 from diptych.metrics import features
 
@@ -34,10 +34,10 @@ def measure(real: Path, fake: Path, options: EvalOptions) -> list[dict[str, Any]
             f"--metrics {','.join(compared)}: compares pictures of the same name, and {unmatched}; leave it out, or rename "
             "them"
         )
-    measures: list[Measure] = []
+    scores = list[Score]()
     if compared:
         try:
-            measures.append(_compare(compared, real_data, fake_data, partners, options))
+            scores += _compare(compared, real_data, fake_data, partners, options)
         except _SizeMismatchError as error:
             if options.names is not None:
                 raise
@@ -47,8 +47,7 @@ def measure(real: Path, fake: Path, options: EvalOptions) -> list[dict[str, Any]
         progress = options.progress_of(f"reading {fake}")
         rows = features.extract(distance.reader, _subset(fake_data), keep=True, progress=progress)
         distance.add_features("fake", rows)
-        measures.append(distance)
-    scores = [score for one in measures for score in one.scores("fake")]
+        scores += distance.scores("fake")
     return [{"real": str(real), "fake": str(fake), "count": len(fake_data), "who": "fake", **as_line(scores)}]
 
 
@@ -58,7 +57,7 @@ class _SizeMismatchError(ValueError):
 
 def _compare(
     names: list[str], real: ImageDataset, fake: ImageDataset, partners: list[int], options: EvalOptions
-) -> PerImage:
+) -> list[Score]:
     """Per-image metrics of each fake image against its partner, a real image."""
     measure = PerImage(names, PROTOCOL, options)
     for index, partner in enumerate(partners):
@@ -71,7 +70,7 @@ def _compare(
         measure.add("fake", from_bytes(output)[None], {"y": from_bytes(target)[None]})
         if options.progress:
             options.progress("comparing", index + 1, len(partners))
-    return measure
+    return measure.scores("fake")
 
 
 def _partners(real: ImageDataset, fake: ImageDataset) -> tuple[list[int], str]:

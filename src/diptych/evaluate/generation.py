@@ -75,6 +75,8 @@ class _Sets:
     """An equal number of each class."""
     matched: _Labelled
     """Generated, as many as are held out, in the class proportions of the training set."""
+    matched_held_out: _Labelled
+    """The held-out images whose distance to the training set is compared with that of `matched`."""
 
 
 def measure(
@@ -86,7 +88,10 @@ def measure(
     has no `LABEL_METRICS`; data without classes has no classifier.
     """
     model = load(run.path, direction=options.direction, device=options.device)
-    training, held_out = _datasets(run, paths, datasets)
+    found = layouts.find(METHODS[run.method].data, paths, "train", run.settings.specs)
+    if not found:
+        raise ValueError(f"{paths}: has no training pictures to compare with; give the data that the run learnt from")
+    training, held_out = found[0], datasets[0]
     classes = training.classes if held_out.classes else ()
     names = _select(run, paths, model, bool(classes), options)
     if classes:
@@ -109,9 +114,8 @@ def measure(
     for distance in open_set_distances(
         set_distances, lambda: sets.real.subset(MAX_IMAGES).images, "-training", protocol, options
     ):
-        held_out_images = sets.held_out.subset(_match_count(sets.real, sets.held_out)).images
         distance.add_features("model", features.extract(distance.reader, sets.matched.images, keep=False))
-        distance.add_features(HELD_OUT, features.extract(distance.reader, held_out_images, keep=True))
+        distance.add_features(HELD_OUT, features.extract(distance.reader, sets.matched_held_out.images, keep=True))
         of_model += distance.scores("model")
         of_held_out += distance.scores(HELD_OUT)
     _save(run, model, classifier, sets.generated, classes, f"classifier/{protocol}")
@@ -119,14 +123,6 @@ def measure(
         {"step": model.step, "split": "drawn", "count": len(sets.generated), "who": "model", **as_line(of_model)},
         {"step": model.step, "count": len(sets.held_out), "who": HELD_OUT, **as_line(of_held_out)},
     ]
-
-
-def _datasets(run: Run, paths: DataPaths, datasets: list[Dataset]) -> tuple[Dataset, Dataset]:
-    """The training set and the held-out set."""
-    training = layouts.find(METHODS[run.method].data, paths, "train", run.settings.specs)
-    if not training:
-        raise ValueError(f"{paths}: has no training pictures to compare with; give the data that the run learnt from")
-    return training[0], datasets[0]
 
 
 def _select(run: Run, paths: DataPaths, model: Model, has_classes: bool, options: EvalOptions) -> list[str]:
@@ -167,13 +163,9 @@ def _load_sets(
 ) -> _Sets:
     real, unseen = (_real_images(dataset, classes, run, options) for dataset in (training, held_out))
     generated = _generated(model, classes, _even_counts(GENERATED, model.translator.classes or (None,)), options)
-    like_training = _counts_like(real.subset(_match_count(real, unseen)), model, classes)
-    return _Sets(real, unseen, generated, _generated(model, classes, like_training, options))
-
-
-def _match_count(real: _Labelled, held_out: _Labelled) -> int:
-    """The size of the generated and held-out sets whose distances to the training set are compared."""
-    return min(len(held_out), len(real), GENERATED)
+    count = min(len(unseen), len(real), GENERATED)
+    like_training = _counts_like(real.subset(count), model, classes)
+    return _Sets(real, unseen, generated, _generated(model, classes, like_training, options), unseen.subset(count))
 
 
 def _even_counts(count: int, labels: Sequence[str | None]) -> dict[str | None, int]:
@@ -197,15 +189,13 @@ def _counts_like(real: _Labelled, model: Model, classes: Sequence[str]) -> dict[
 def _real_images(dataset: Dataset, classes: Sequence[str], run: Run, options: EvalOptions) -> _Labelled:
     """The images of a dataset at the training size, at most MAX_REAL; label 0 without classes."""
     [cached] = open_cached([dataset], run.settings.size, run.settings.fit, memory_gib=0)
-    label_of = {name: label for label, name in enumerate(classes)}
-    rows = evenly_spaced(MAX_REAL, len(cached))
-    images = []
+    rows, images = evenly_spaced(MAX_REAL, len(cached)), list[Tensor]()
     progress = options.progress_of("looking at real pictures")
     for done, row in enumerate(rows, start=1):
         images.append(cached.get(row))
         if progress:
             progress(done, len(rows))
-    labels = [label_of[cached.class_name(row)] if classes else 0 for row in rows]
+    labels = [classes.index(cached.class_name(row)) if classes else 0 for row in rows]
     return _Labelled(torch.stack(images), torch.tensor(labels))
 
 
@@ -291,27 +281,20 @@ def _classifier_metrics(
             student = _trained_classifier(lessons, len(classes), model.device, progress)
             yield name, _accuracy(student, sets.held_out), _accuracy(classifier, sets.held_out)
         elif name == "frechet-distance":
-            real = _run(classifier.features, sets.real.images)
             count = len(sets.matched)
-            of_generated, of_held_out = (
-                metrics.frechet_distance(_run(classifier.features, images.images), real)
-                for images in (sets.matched, sets.held_out.subset(count))
-            )
+            compared = (sets.real, sets.matched, sets.held_out.subset(count))
+            real, generated, held_out = (_run(classifier.features, images.images) for images in compared)
+            of_generated, of_held_out = (metrics.frechet_distance(rows, real) for rows in (generated, held_out))
             yield f"{name}/{count}", of_generated, of_held_out
 
 
 def _save(
-    run: Run,
-    model: Model,
-    classifier: Classifier | None,
-    generated: _Labelled,
-    real_classes: Sequence[str],
-    protocol: str,
+    run: Run, model: Model, classifier: Classifier | None, generated: _Labelled, classes: Sequence[str], protocol: str
 ) -> None:
     """Saves the first images of each class, with the probability of their label if there is a classifier."""
-    classes = model.translator.classes
+    labels = model.translator.classes
     probabilities = _run(classifier, generated.images).softmax(dim=1) if classifier else None
-    most = SAVED // len(classes) or 1 if classes else SAVED
+    most = SAVED // len(labels) or 1 if labels else SAVED
     counts = Counter[int]()
     results = Results(run.path / "results" / "drawn")
     for row, label in enumerate(generated.labels.tolist()):
@@ -319,8 +302,8 @@ def _save(
         if number < most:
             name = f"{number:05d}"
             values = {}
-            if probabilities is not None and classes:
-                name = f"{real_classes[label]}/{name}"
+            if probabilities is not None and labels:
+                name = f"{classes[label]}/{name}"
                 values = {f"label-probability/{protocol}": probabilities[row, label].item()}
             results.add(name, {"output": from_bytes(generated.images[row])}, values)
         counts[label] += 1

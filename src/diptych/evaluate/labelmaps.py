@@ -5,6 +5,7 @@ weights; its score on the real photographs is reported next to it. Into labels: 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,23 +26,16 @@ class LabelMapScore:
     """Accuracy of the classes read from the outputs, against the classes of the label maps."""
 
     def __init__(
-        self,
-        names: Sequence[str],
-        predict: Callable[[Tensor], Tensor],
-        truth: Callable[[dict[str, Tensor]], Tensor],
-        classes: int,
-        protocol: str,
+        self, names: Sequence[str], predict: Callable[[Tensor], Tensor], side: str, palette: Tensor, protocol: str
     ) -> None:
-        """`predict` gives the classes in images, uint8 `[B, C, H, W]` -> `[B, H, W]`, `truth` the true ones of a batch."""
-        self.names, self.predict, self.truth, self.classes, self.protocol = names, predict, truth, classes, protocol
+        """`predict` gives the classes in images, uint8 `[B, C, H, W]` -> `[B, H, W]`; `side` (x or y) has label maps."""
+        self.names, self.predict, self.side, self.palette, self.protocol = names, predict, side, palette, protocol
         self.matrices: dict[str, Tensor] = {}
 
     def add(self, system: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
         """The per-image accuracy."""
-        per_image = [
-            confusion(predicted, true, self.classes)
-            for predicted, true in zip(self.predict(as_bytes(outputs)), self.truth(batch), strict=True)
-        ]
+        predicted, truth = self.predict(as_bytes(outputs)), classes_of(as_bytes(batch[self.side]), self.palette)
+        per_image = [confusion(*classes, len(self.palette)) for classes in zip(predicted, truth, strict=True)]
         self.matrices[system] = self.matrices.get(system, torch.zeros(())) + torch.stack(per_image).sum(0)
         name = "per-pixel-accuracy"
         return {f"{name}/{self.protocol}": list(map(per_pixel_accuracy, per_image))} if name in self.names else {}
@@ -65,31 +59,14 @@ def open_label_maps(
     x, y = training(PROBE_PAIRS)
     if palette_of(y) is not None or palette_of(x) is not None:
         x, y = training(MAX_TRAINING_PAIRS)
-    if (palette := palette_of(y)) is not None:
-        colours = palette
-        return [
-            LabelMapScore(
-                names,
-                lambda images: classes_of(images, colours),
-                lambda batch: classes_of(as_bytes(batch["y"]), colours),
-                len(colours),
-                f"as-drawn/{len(colours)}-classes/{protocol}",
-            )
-        ]
-    if (palette := palette_of(x)) is not None:
-        colours = palette
-        segmenter = segmentation.trained_segmenter(
-            y, x, colours, options.torch_device, options.progress_of("a segmenter learns from the training pairs")
-        )
-        return [
-            LabelMapScore(
-                names,
-                lambda images: segmentation.segment(segmenter, images),
-                lambda batch: classes_of(as_bytes(batch["x"]), colours),
-                len(colours),
-                f"segmenter/{len(colours)}-classes/{protocol}",
-            )
-        ]
+    for side, label_maps in (("y", y), ("x", x)):
+        if (palette := palette_of(label_maps)) is not None:
+            how, predict = "as-drawn", partial(classes_of, palette=palette)
+            if side == "x":
+                progress = options.progress_of("a segmenter learns from the training pairs")
+                segmenter = segmentation.trained_segmenter(y, x, palette, options.torch_device, progress)
+                how, predict = "segmenter", partial(segmentation.segment, segmenter)
+            return [LabelMapScore(names, predict, side, palette, f"{how}/{len(palette)}-classes/{protocol}")]
     if options.names is not None:
         options.note_missing(names, "neither side of the training pairs is a label map of a few flat colours")
     return []

@@ -5,8 +5,8 @@ A system is anything that makes images: the model, a snapshot, a baseline, or th
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -43,16 +43,6 @@ class EvenSubset:
         return map(self.load, self.indices)
 
 
-class Measure(Protocol):
-    """One measure of image quality."""
-
-    def add(self, system: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
-        """Adds a system's outputs for a batch, `[B, C, H, W]`; returns the per-image values, if the measure has any."""
-
-    def scores(self, system: str) -> list[Score]:
-        """The scores of all outputs of a system."""
-
-
 class PerImage:
     """Per-image metrics against the target, averaged over all images."""
 
@@ -66,7 +56,7 @@ class PerImage:
                 except MissingWeightsError as error:
                     options.note_missing([name], error)
             else:
-                self.metrics[f"{name}/{protocol}"] = _metric(name)
+                self.metrics[f"{name}/{protocol}"] = partial(metrics.compare, name)
         self.values: dict[str, dict[str, list[float]]] = {}
 
     def add(self, system: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
@@ -81,14 +71,9 @@ class PerImage:
         means = [Score(name, sum(values) / len(values)) for name, values in self.values.get(system, {}).items()]
         for mean in means:
             if math.isnan(mean.value):
-                self.options.note_missing(
-                    [mean.name.partition("/")[0]], "is not defined for pictures as small as some of these"
-                )
+                metric = mean.name.partition("/")[0]
+                self.options.note_missing([metric], "is not defined for pictures as small as some of these")
         return [mean for mean in means if not math.isnan(mean.value)]
-
-
-def _metric(name: str) -> Callable[[Tensor, dict[str, Tensor]], Tensor]:
-    return lambda outputs, batch: metrics.compare(name, outputs, batch)
 
 
 class SetDistance:
@@ -123,30 +108,27 @@ class SetDistance:
             return []
         outputs = torch.cat(self.features[system])
         smaller = min(len(outputs), len(self.real))
-        too_small = [name for name in self.names if smaller < SET_DISTANCES[name]]
-        for name in too_small:
-            self.options.note_missing(
-                [name], f"takes {SET_DISTANCES[name]} pictures or more, of {system} and of real ones"
-            )
+        for name in self.names:
+            if smaller < (least := SET_DISTANCES[name]):
+                self.options.note_missing([name], f"takes {least} pictures or more, of {system} and of real ones")
         protocol = f"{self.reader.protocol}/{len(outputs)}-{self.protocol}"
-        values = distances([name for name in self.names if name not in too_small], outputs, self.real)
+        values = distances({name for name in self.names if smaller >= SET_DISTANCES[name]}, outputs, self.real)
         return [Score(f"{name}/{protocol}", *value) for name, value in values.items()]
 
 
-def distances(names: Iterable[str], outputs: Tensor, real: Tensor) -> dict[str, tuple[float, float | None]]:
+def distances(names: Collection[str], outputs: Tensor, real: Tensor) -> dict[str, tuple[float, float | None]]:
     """Distances between two sets of features, each with its standard error (None for a metric without one)."""
     values: dict[str, tuple[float, float | None]] = {}
-    wanted = set(names)
-    if "fid" in wanted:
+    if "fid" in names:
         values["fid"] = metrics.frechet_distance(outputs, real), None
-    if "kid" in wanted:
+    if "kid" in names:
         values["kid"] = metrics.kernel_distance(outputs, real)
-    if "mifid" in wanted:
+    if "mifid" in names:
         values["mifid"] = metrics.memorisation_informed(outputs, real), None
-    if wanted & {"precision", "recall"}:
+    if "precision" in names or "recall" in names:
         precision, recall = metrics.precision_recall(outputs, real)
         values |= {"precision": (precision, None), "recall": (recall, None)}
-    return {name: value for name, value in values.items() if name in wanted}
+    return {name: value for name, value in values.items() if name in names}
 
 
 def open_set_distances(

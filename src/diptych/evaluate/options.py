@@ -76,10 +76,8 @@ class EvalOptions:
         def measure(outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
             if min(outputs.shape[2:]) < lpips.SMALLEST:
                 return torch.full((len(outputs),), torch.nan)
-            output, target = (
-                metrics.quantized(images).to(self.torch_device) * 2 - 1 for images in (outputs, batch["y"])
-            )
-            distances: Tensor = network(output, target)
+            pair = (metrics.quantized(images).to(self.torch_device) * 2 - 1 for images in (outputs, batch["y"]))
+            distances: Tensor = network(*pair)
             return distances.cpu()
 
         return measure

@@ -45,15 +45,14 @@ class Results:
 
     def add(self, name: str, panels: dict[str, Tensor], values: dict[str, float]) -> None:
         """Saves the panels of one result, each `[C, H, W]` in [-1, 1], a thumbnail of all of them, and its metrics."""
-        for panel, image in panels.items():
-            path = self.partial / panel / f"{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            encode(from_tensor(viewable(image)), path)
+        images = {f"{panel}/{name}.png": viewable(image) for panel, image in panels.items()}
         strip = merge(list(panels.values()), columns=len(panels), gap=0)
         width = round(strip.shape[2] * THUMBNAIL_HEIGHT / strip.shape[1])
-        path = self.partial / "thumbnails" / f"{name}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        encode(from_tensor(resize(strip, THUMBNAIL_HEIGHT, width)), path)
+        images[f"thumbnails/{name}.jpg"] = resize(strip, THUMBNAIL_HEIGHT, width)
+        for file, image in images.items():
+            path = self.partial / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            encode(from_tensor(image), path)
         self.entries.append({"name": name, "metrics": values, "panels": list(panels)})
 
     def finish(self) -> None:

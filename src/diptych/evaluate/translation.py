@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,8 +18,8 @@ from diptych.evaluate.measures import (
     MAX_IMAGES,
     SET_DISTANCES,
     EvenSubset,
-    Measure,
     PerImage,
+    SetDistance,
     open_set_distances,
 )
 from diptych.evaluate.options import EvalOptions
@@ -32,7 +31,6 @@ from diptych.metrics import features
 from diptych.model import Model, load
 from diptych.training import checkpoint
 from diptych.training.run import Run
-from diptych.training.settings import Settings
 from diptych.training.validation import specification
 from diptych.translators.base import Predictor, Translator
 
@@ -40,20 +38,8 @@ BATCH_SIZE = 16
 RGB_METRICS = ("lpips", *SET_DISTANCES)  # their networks take RGB or grey
 OPEN_SETS = 3  # datasets in memory at the same time: inputs, targets, and the training set
 
-
-@dataclass(frozen=True)
-class _Models:
-    """The models of a run for one direction: the last one, snapshots by name, and the one of the other direction."""
-
-    last: Model
-    snapshots: dict[str, Model]
-    back: Model | None
-
-    def predictors(self) -> dict[str, Predictor]:
-        return {"model": self.last.predict, **{name: model.predict for name, model in self.snapshots.items()}}
-
-    def step_of(self, system: str) -> int:
-        return self.snapshots.get(system, self.last).step
+Measure = PerImage | SetDistance | LabelMapScore
+"""Is fed the outputs of every system batch by batch (`add`), and then gives its `scores`."""
 
 
 def measure(
@@ -74,33 +60,25 @@ def measure(
     models = _open_models(run, options)
     names = _select(run, paths, datasets, options)
     training, names = _training(run, paths, names, options)
-    directions = [options.direction] if options.direction else list(models)
-    return [
-        line
-        for direction in directions
-        for line in _measure_one_way(
-            run, paths, split, datasets, training, names, direction, models[direction], options
-        )
-    ]
+    lines = list[dict[str, Any]]()
+    for way in [options.direction] if options.direction else models:
+        lines += _measure_one_way(run, paths, split, datasets, training, names, way, models, options)
+    return lines
 
 
-def _open_models(run: Run, options: EvalOptions) -> dict[Direction, _Models]:
-    """Models by direction, the training direction first; a `ValueError` for a direction that the run does not have."""
-    method = METHODS[run.method]
-    snapshots = {
-        name: folder
-        for name in (*getattr(method, "snapshots", ()), checkpoint.BEST)
-        if (folder := checkpoint.model_folder(run.path, name)).exists()
-    }
+def _open_models(run: Run, options: EvalOptions) -> dict[Direction, dict[str, Model]]:
+    """The models of each direction, the training direction first: "model", the last one, and snapshots by name.
+
+    A `ValueError` for a direction that the run does not have.
+    """
+    folders = {"model": run.path}
+    for name in (*getattr(METHODS[run.method], "snapshots", ()), checkpoint.BEST):
+        if (folder := checkpoint.model_folder(run.path, name)).exists():
+            folders[name] = folder
     first = load(run.path, direction=options.direction, device=options.device)
-    by_direction = {way: load(run.path, direction=way, device=options.device) for way in first.translators}
     return {
-        way: _Models(
-            model,
-            {name: load(folder, direction=way, device=options.device) for name, folder in snapshots.items()},
-            by_direction.get(REVERSE[way]),
-        )
-        for way, model in by_direction.items()
+        way: {name: load(folder, direction=way, device=options.device) for name, folder in folders.items()}
+        for way in first.translators
     }
 
 
@@ -112,43 +90,47 @@ def _measure_one_way(
     training: list[Dataset],
     names: list[str],
     direction: Direction,
-    models: _Models,
+    models: dict[Direction, dict[str, Model]],
     options: EvalOptions,
 ) -> list[dict[str, Any]]:
-    settings, kind = run.settings, METHODS[run.method].data
-    translator = models.last.translator
-
-    def images(side: Direction) -> _Images:
-        return _Images(_side(datasets, side), settings, direction, kind, translator)
-
-    held_out = images(direction)
+    ours, back = models[direction], models.get(REVERSE[direction], {}).get("model")
+    translator = ours["model"].translator
+    held_out = _Images(_side(datasets, direction), run, direction, translator)
     left_out = held_out.check(f"{split} pictures", f"{paths}: ", "nothing to measure on", options)
     real = held_out  # the real images of the output's kind
     if len(datasets) > 1:
-        real = images(REVERSE[direction])
+        real = held_out.like(_side(datasets, REVERSE[direction]))
         real.check(f"{split} pictures", f"{paths}: ", "nothing to compare with", options)
-    predictors = models.predictors()
+    predictors: dict[str, Predictor] = {name: model.predict for name, model in ours.items()}
     if options.baselines:
         predictors |= _baselines(training, held_out, options)
     measures = _measures(names, held_out, real, training, options)
-    results = Results(run.path / "results" / (f"{split}-{direction}" if models.back else split))
-    for indices, batch, outputs in _predictions(predictors, held_out, options.progress):
-        per_image = {system: _feed(measures, system, output, batch) for system, output in outputs.items()}
+    results = Results(run.path / "results" / (f"{split}-{direction}" if back else split))
+    for indices, batch in held_out.batches():
+        inputs = {name: batch[name] for name in translator.input_specs}
+        outputs = {system: predict(inputs) for system, predict in predictors.items()}
+        per_image = dict[str, list[float]]()  # of the model
         for one in measures:
+            for system, output in outputs.items():
+                values = one.add(system, output, batch)
+                if system == "model":
+                    per_image |= values
             if isinstance(one, LabelMapScore):
                 one.add(HELD_OUT, batch["y"], batch)
-        panels = _panels(batch, {name: outputs[name] for name in ("model", *models.snapshots)}, models.back)
+        panels = _panels(batch, {name: outputs[name] for name in ours}, back)
         for row, index in enumerate(indices):
-            values = {name: column[row] for name, column in per_image["model"].items() if not math.isnan(column[row])}
-            results.add(held_out.name(index), {panel: images[row] for panel, images in panels.items()}, values)
+            finite = {name: column[row] for name, column in per_image.items() if not math.isnan(column[row])}
+            results.add(held_out.cached.name(index), {panel: images[row] for panel, images in panels.items()}, finite)
+        if options.progress:
+            options.progress("measuring", indices.stop, len(held_out))
     results.finish()
     lines = []
     for system in (*predictors, HELD_OUT):
         scores = [score for one in measures for score in one.scores(system)]
         if scores or system in predictors:
             count = len(real if system == HELD_OUT else held_out)
-            line: dict[str, Any] = {"step": models.step_of(system), "count": count}
-            if kind.has_sides:
+            line: dict[str, Any] = {"step": ours.get(system, ours["model"]).step, "count": count}
+            if held_out.kind.has_sides:
                 line["direction"] = direction
             if left_out:
                 line["left-out"] = len(left_out)
@@ -225,11 +207,6 @@ def _measures(
     return measures
 
 
-def _feed(measures: list[Measure], system: str, output: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
-    """Feeds a system's outputs to every measure; gives the values of each image."""
-    return {name: values for one in measures for name, values in one.add(system, output, batch).items()}
-
-
 def _side(datasets: Sequence[Dataset], direction: Direction) -> Dataset:
     """The dataset of the inputs of a direction: the pairs, or one side."""
     return datasets[0] if len(datasets) == 1 or direction == "AtoB" else datasets[1]
@@ -239,29 +216,21 @@ class _Images:
     """The images of a dataset at the training size, in batches: the translator's inputs, and y if there are targets."""
 
     def __init__(
-        self,
-        dataset: Dataset,
-        settings: Settings,
-        direction: Direction,
-        kind: DataKind,
-        translator: Translator,
-        most: int | None = None,
+        self, dataset: Dataset, run: Run, direction: Direction, translator: Translator, most: int | None = None
     ) -> None:
         """At most `most` images of the dataset, evenly spaced; None for all."""
-        self.settings, self.direction, self.kind, self.translator = settings, direction, kind, translator
-        [self.cached] = open_cached([dataset], settings.size, settings.fit, settings.memory_gib / OPEN_SETS, most)
+        self.run, self.direction, self.translator = run, direction, translator
+        self.settings, self.kind = run.settings, METHODS[run.method].data
+        memory_gib = self.settings.memory_gib / OPEN_SETS
+        [self.cached] = open_cached([dataset], self.settings.size, self.settings.fit, memory_gib, most)
         self.loader = EvalLoader([self.cached], direction, translator.mask_spec)
 
     def like(self, dataset: Dataset, most: int | None = None) -> "_Images":
         """The images of another dataset, for the same translator."""
-        return _Images(dataset, self.settings, self.direction, self.kind, self.translator, most)
+        return _Images(dataset, self.run, self.direction, self.translator, most)
 
     def __len__(self) -> int:
         return len(self.cached)
-
-    def name(self, index: int) -> str:
-        """The name of an image."""
-        return self.cached.name(index)
 
     def check(self, subject: str, prefix: str, remedy: str, options: EvalOptions) -> dict[str, str]:
         """Leaves out images that cannot be measured on; a `ValueError` if none remains."""
@@ -294,7 +263,6 @@ class _Images:
 
 def _baselines(training: list[Dataset], held_out: _Images, options: EvalOptions) -> dict[str, Predictor]:
     """Baselines computed from the training set, without a model."""
-    settings = held_out.settings
     if held_out.kind == DataKind.IMAGES:
         singles = held_out.like(training[0])
         singles.check("training pictures", "--baselines: ", "leave it out, or give others", options)
@@ -306,7 +274,7 @@ def _baselines(training: list[Dataset], held_out: _Images, options: EvalOptions)
             "target of the nearest training input": _nearest(pairs),
         }
     mean = _mean(held_out.like(_side(training, REVERSE[held_out.direction])), "x", options.progress)
-    if settings.channels_a != settings.channels_b:
+    if held_out.settings.channels_a != held_out.settings.channels_b:
         return {"mean training picture": mean}
     return {"the input as it is": lambda inputs: inputs["x"], "mean training picture": mean}
 
@@ -334,20 +302,6 @@ def _nearest(training: _Images) -> Predictor:
         return torch.stack(nearest)
 
     return predict
-
-
-# ---- measuring
-
-
-def _predictions(
-    predictors: dict[str, Predictor], held_out: _Images, progress: Progress | None
-) -> Iterator[tuple[range, dict[str, Tensor], dict[str, Tensor]]]:
-    """Batch by batch: indices, the batch, and the outputs of every system."""
-    for indices, batch in held_out.batches():
-        inputs = {name: batch[name] for name in held_out.translator.input_specs}
-        yield indices, batch, {system: predict(inputs) for system, predict in predictors.items()}
-        if progress:
-            progress("measuring", indices.stop, len(held_out))
 
 
 def _panels(batch: dict[str, Tensor], outputs: dict[str, Tensor], back: Model | None) -> dict[str, Tensor]:

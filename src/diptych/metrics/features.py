@@ -143,10 +143,8 @@ def exported(file: Path, device: torch.device) -> Features:
     if container or not _are_images(inputs) or not _are_features(outputs[0], inputs[0]):
         gives = f"a {container.__name__} of {_described(outputs)}" if container else _described(outputs)
         raise ValueError(f"{file}: takes {_described(inputs)} and gives {gives}; {EXPECTED}")
-    least, channels, *sides = inputs[0].shape
-    most = least
-    if not isinstance(least, int):
-        least, most = _range(program, least)
+    batch_size, channels, *sides = inputs[0].shape
+    least, most = _range(program, batch_size)
     fixed = all(isinstance(side, int) for side in sides)
     resizing = "as-is"
     if fixed:
@@ -233,39 +231,32 @@ def _signature(program: "ExportedProgram") -> tuple[list[Any], list[Any]]:
 
 
 def _are_images(inputs: list[Any]) -> bool:
-    return (
-        len(inputs) == 1
-        and isinstance(inputs[0], Tensor)
-        and inputs[0].dtype == torch.float32
-        and inputs[0].ndim == 4
-        and inputs[0].shape[1] in (1, 3)
-    )
+    if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
+        return False
+    return inputs[0].dtype == torch.float32 and inputs[0].ndim == 4 and inputs[0].shape[1] in (1, 3)
 
 
 def _are_features(output: Any, images: Tensor) -> bool:
-    return (
-        isinstance(output, Tensor)
-        and output.ndim > 1
-        and output.shape[2:] in ((), (1, 1))
-        and str(output.shape[0]) == str(images.shape[0])
-    )
+    if not isinstance(output, Tensor) or output.ndim < 2:
+        return False
+    return output.shape[2:] in ((), (1, 1)) and str(output.shape[0]) == str(images.shape[0])
 
 
 def _described(values: list[Any]) -> str:
     """A list of tensors without data, for a message."""
-    tensors = [
-        f"{value.dtype} [{', '.join(map(str, value.shape))}]".removeprefix("torch.")
-        if isinstance(value, Tensor)
-        else str(value)
-        for value in values
-    ]
-    return " and ".join(tensors) or "nothing"
+    words = []
+    for value in values:
+        if isinstance(value, Tensor):
+            value = f"{value.dtype} [{', '.join(map(str, value.shape))}]".removeprefix("torch.")
+        words.append(str(value))
+    return " and ".join(words) or "nothing"
 
 
-def _range(program: "ExportedProgram", symbol: torch.SymInt) -> tuple[int, int]:
-    """The smallest and largest batch size, if the batch size is symbolic."""
-    ranges = {str(known): values for known, values in program.range_constraints.items()}
-    allowed = ranges.get(str(symbol))
+def _range(program: "ExportedProgram", size: int | torch.SymInt) -> tuple[int, int]:
+    """The smallest and largest batch size: equal if it is fixed, else within the program's constraints."""
+    if isinstance(size, int):
+        return size, size
+    allowed = {str(known): values for known, values in program.range_constraints.items()}.get(str(size))
     if allowed is None:
         return 1, BATCH_SIZE
     least = int(allowed.lower)

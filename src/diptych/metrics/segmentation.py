@@ -38,8 +38,7 @@ def per_class_accuracy(confusion: Tensor) -> float:
     >>> per_class_accuracy(torch.tensor([[3, 1], [0, 4]]))  # 3/4 and 4/4
     0.875
     """
-    true = confusion.sum(dim=1)
-    return _mean(confusion.diagonal(), true, true)
+    return _mean_share(confusion, confusion.sum(dim=1))
 
 
 def class_iou(confusion: Tensor) -> float:
@@ -50,8 +49,7 @@ def class_iou(confusion: Tensor) -> float:
     >>> class_iou(torch.tensor([[3, 1], [0, 4]]))  # 3/4 and 4/5
     0.775
     """
-    true, correct = confusion.sum(dim=1), confusion.diagonal()
-    return _mean(correct, true + confusion.sum(dim=0) - correct, true)
+    return _mean_share(confusion, confusion.sum(dim=1) + confusion.sum(dim=0) - confusion.diagonal())
 
 
 def score(confusion: Tensor) -> dict[str, float]:
@@ -63,6 +61,6 @@ def score(confusion: Tensor) -> dict[str, float]:
     }
 
 
-def _mean(correct: Tensor, total: Tensor, true: Tensor) -> float:
-    """correct / total, averaged over the classes that have true pixels."""
-    return (correct.double() / total)[true > 0].mean().item()
+def _mean_share(confusion: Tensor, total: Tensor) -> float:
+    """The correct pixels of a class / `total`, averaged over the classes that have true pixels."""
+    return (confusion.diagonal().double() / total)[confusion.sum(dim=1) > 0].mean().item()

@@ -131,7 +131,6 @@ def _average() -> nn.AvgPool2d:
 
 
 def _at_35(channels: int, *, pooled: int) -> _Mixed:
-    """A block at 35 x 35 pixels."""
     paths: dict[str, list[Step]] = {
         "branch1x1": [(64, ONE)],
         "branch5x5": [(48, ONE), (64, FIVE)],
@@ -141,7 +140,6 @@ def _at_35(channels: int, *, pooled: int) -> _Mixed:
 
 
 def _at_17(*, inner: int) -> _Mixed:
-    """A block at 17 x 17 pixels."""
     paths: dict[str, list[Step]] = {
         "branch1x1": [(192, ONE)],
         "branch7x7": [(inner, ONE), (inner, WIDE), (192, TALL)],
