@@ -373,10 +373,8 @@ def _require_no_class_beside_splits(paths: DataPaths) -> None:
         return
     below = folders_of_images(paths.folder)
     words = {word for names in SPLIT_FOLDERS.values() for word in names}
-    splits, others = (
-        [path for path in below if (path.name.lower() in words) == is_split] for is_split in (True, False)
-    )
-    if splits and others:
+    splits = [path for path in below if path.name.lower() in words]
+    if splits and (others := [path for path in below if path not in splits]):
         raise ValueError(
             f"{splits[0]}: is taken for a split, and beside it are {listed(others)}; rename it if it is a class, else move "
             f"them; the layouts are: {HINTS[DataKind.LABELLED]}"
