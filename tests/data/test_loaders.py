@@ -155,8 +155,8 @@ def test_pictures_that_are_not_square_come_out_square(fit: Fit, size: tuple[int,
         """White in the middle square, black around it."""
 
         def load(self, index: int) -> tuple[Tensor, Tensor]:
-            side, picture = min(self.size), torch.zeros(3, *self.size, dtype=torch.uint8)
-            geometry.centre_crop(picture, side).fill_(255)
+            picture = torch.zeros(3, *self.size, dtype=torch.uint8)
+            geometry.centre_square(picture).fill_(255)
             return picture, picture
 
     pair = whole(CachedDataset(Framed(1, size=size), 16, fit).sides(0))

@@ -94,20 +94,13 @@ def test_a_picture_of_the_right_size_is_not_touched() -> None:
 
 @pytest.mark.parametrize(
     ("height", "width", "rows", "columns"),
-    [(4, 6, [3, 6], [7, 12]), (4, None, [3, 6], [8, 11]), (10, 20, [0, 9], [0, 19]), (1, 1, [4, 4], [9, 9])],
+    [(10, 20, [0, 9], [5, 14]), (20, 10, [5, 14], [0, 9]), (4, 4, [0, 3], [0, 3]), (1, 2, [0, 0], [0, 0])],
 )
-def test_a_centre_crop_is_height_by_width(height: int, width: int | None, rows: list[int], columns: list[int]) -> None:
+def test_the_centre_square_is_in_the_middle(height: int, width: int, rows: list[int], columns: list[int]) -> None:
     # 000-3, and its slip: height and width were swapped.
-    crop = geometry.centre_crop(coordinates(10, 20), height, width)
-    assert crop.shape[1:] == (height, width or height)
+    crop = geometry.centre_square(coordinates(height, width))
     assert [int(crop[0].min()), int(crop[0].max())] == rows
     assert [int(crop[1].min()), int(crop[1].max())] == columns
-
-
-@pytest.mark.parametrize(("height", "width"), [(11, 20), (10, 21), (15, None)])
-def test_a_crop_larger_than_the_picture_is_refused(height: int, width: int | None) -> None:
-    with pytest.raises(ValueError, match=rf"{height} x {width or height} does not fit .* 10 x 20"):
-        geometry.centre_crop(coordinates(10, 20), height, width)
 
 
 @pytest.mark.parametrize(("height", "width"), [(5, 9), (9, 5), (4, 4)])

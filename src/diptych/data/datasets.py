@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -58,24 +58,16 @@ def _read(pixels: Pixels, spec: ImageSpec, file: str) -> Tensor:
         raise ValueError(f"{file}: {error}; see --channels-a and --channels-b") from error
 
 
-# ---- pairs
-
-
 @dataclass
-class SideBySide(Dataset):
-    """One file holds a pair: A is the left half, B the right one."""
+class _Files(Dataset):
+    """Every file is a sample."""
 
     folder: Path
     paths: Sequence[Path]
-    specs: tuple[ImageSpec, ImageSpec]
-    taken_apart: bool = False
-    """The halves are used as two unpaired sets, where a folder of single images could be taken for pairs by mistake."""
+    specs: tuple[ImageSpec, ...]
 
     def __len__(self) -> int:
         return len(self.paths)
-
-    def describe(self, height: int, width: int) -> str:
-        return f"{len(self)} side-by-side pairs, {2 * width}x{height}, A left"
 
     def name(self, index: int) -> str:
         return stem(self.paths[index], self.folder)
@@ -83,28 +75,39 @@ class SideBySide(Dataset):
     def files(self, index: int) -> str:
         return str(self.paths[index])
 
+
+# ---- pairs
+
+
+@dataclass
+class SideBySide(_Files):
+    """One file holds a pair: A is the left half, B the right one."""
+
+    taken_apart: bool = False
+    """The halves are used as two unpaired sets, where a folder of single images could be taken for pairs by mistake."""
+
+    def describe(self, height: int, width: int) -> str:
+        return f"{len(self)} side-by-side pairs, {2 * width}x{height}, A left"
+
     def load(self, index: int) -> tuple[Tensor, Tensor]:
-        pixels = decode(self.paths[index])
+        file, pixels = self.files(index), decode(self.paths[index])
         height, width = pixels.size
         if width % 2:
             raise ValueError(
-                f"{self.paths[index]}: {width} pixels wide, so it has no two equal halves; a side-by-side pair is one "
+                f"{file}: {width} pixels wide, so it has no two equal halves; a side-by-side pair is one "
                 "picture of even width, A left and B right"
             )
         if self.taken_apart and width <= height:
             raise ValueError(
-                f"{self.files(index)}: {width}x{height} pixels, which is no A beside a B; give two sets of pictures "
+                f"{file}: {width}x{height} pixels, which is no A beside a B; give two sets of pictures "
                 "as two folders, --data-a DIR --data-b DIR"
             )
-        a, b = (
-            _read(
-                Pixels(pixels.values[:, half], None if pixels.alpha is None else pixels.alpha[:, half]),
-                spec,
-                self.files(index),
-            )
-            for half, spec in zip((slice(None, width // 2), slice(width // 2, None)), self.specs, strict=True)
-        )
-        return a, b
+
+        def half(columns: slice, spec: ImageSpec) -> Tensor:
+            alpha = None if pixels.alpha is None else pixels.alpha[:, columns]
+            return _read(Pixels(pixels.values[:, columns], alpha), spec, file)
+
+        return half(slice(width // 2), self.specs[0]), half(slice(width // 2, None), self.specs[1])
 
 
 @dataclass
@@ -153,26 +156,14 @@ class ImageDataset(Dataset):
 
 
 @dataclass
-class FileDataset(ImageDataset):
+class FileDataset(_Files, ImageDataset):
     """Every file is an image."""
 
-    folder: Path
-    paths: Sequence[Path]
-    specs: tuple[ImageSpec]
     remark: str = ""
     """How the files were chosen, for `describe`."""
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
     def describe(self, height: int, width: int) -> str:
         return f"{_counted(self)} in {self.folder}{self.remark}, {width}x{height}"
-
-    def name(self, index: int) -> str:
-        return stem(self.paths[index], self.folder)
-
-    def files(self, index: int) -> str:
-        return str(self.paths[index])
 
     def decode(self, index: int) -> Pixels:
         return decode(self.paths[index])
@@ -236,8 +227,8 @@ class ArrayDataset(ImageDataset):
         if 0 in shape:
             raise ValueError(f"{self.file}: has the shape {list(shape)}, so there are no pictures in it; make it again")
 
-    def __reduce__(self) -> tuple[type["ArrayDataset"], tuple[Path, tuple[ImageSpec]]]:
-        return ArrayDataset, (self.file, self.specs)  # the memory map itself would be pickled with all its images
+    def __getstate__(self) -> dict[str, Any]:
+        return {"file": self.file, "specs": self.specs}  # the memory map itself would be pickled with all its images
 
     @cached_property
     def array(self) -> Array:
@@ -295,7 +286,7 @@ class LabelledDataset(ImageDataset):
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes in order; numbers come first, in numeric order."""
-        return tuple(sorted(set(self.names), key=_numeric_first))
+        return tuple(sorted(set(self.names), key=lambda name: (int(name) if name.isdecimal() else math.inf, name)))
 
     @cached_property
     def _labels(self) -> dict[str, int]:
@@ -319,10 +310,6 @@ class LabelledDataset(ImageDataset):
 
     def decode(self, index: int) -> Pixels:
         return self.images.decode(index)
-
-
-def _numeric_first(name: str) -> tuple[float, str]:
-    return (int(name) if name.isdecimal() else math.inf, name)
 
 
 def classes_of(datasets: Sequence[Dataset]) -> tuple[str, ...]:

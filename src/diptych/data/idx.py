@@ -20,15 +20,14 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from diptych.data.datasets import ImageDataset
+from diptych.data.datasets import ArrayDataset
 from diptych.data.paths import SPLIT_FOLDERS, Split, arrays_in, folders_in, is_array, is_image_or_record, walk
-from diptych.images.files import Array, Pixels
-from diptych.images.spec import ImageSpec
+from diptych.images.spec import Array
 
-SPLITS = "train|training|val|valid|validation|t10k|test|testing"
-NAMES = re.compile(rf"(?:.*[-_. ])?({SPLITS})[-_. ](images|labels)[-_. ]idx[13](?:-ubyte)?(?:\.gz)?", re.IGNORECASE)
-"""train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-train-images-idx3-ubyte: a split and a kind."""
 IDX_SPLITS: dict[Split, tuple[str, ...]] = {**SPLIT_FOLDERS, "test": ("t10k", *SPLIT_FOLDERS["test"])}
+_WORDS = "|".join(chain.from_iterable(IDX_SPLITS.values()))
+NAMES = re.compile(rf"(?:.*[-_. ])?({_WORDS})[-_. ](images|labels)[-_. ]idx[13](?:-ubyte)?(?:\.gz)?", re.IGNORECASE)
+"""train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-train-images-idx3-ubyte: a split and a kind."""
 OTHER = {"images": "labels", "labels": "images"}
 
 UINT8 = 8
@@ -99,15 +98,13 @@ def _times(lengths: Sequence[int]) -> str:
 
 
 @dataclass
-class IdxDataset(ImageDataset):
+class IdxDataset(ArrayDataset):
     """The images of an idx file, grey, each with a label from a second file.
 
     Raises a `ValueError` that names the file when one of the two is damaged, or their lengths differ.
     """
 
-    file: Path
     labels_file: Path
-    specs: tuple[ImageSpec]
 
     def __post_init__(self) -> None:
         if len(self.array) != len(self.labels):
@@ -126,20 +123,8 @@ class IdxDataset(ImageDataset):
         """The label of each image, as text."""
         return [str(label) for label in read(self.labels_file, 1).tolist()]
 
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def describe(self, height: int, width: int) -> str:
-        return f"{len(self)} pictures of {self.file}, {width}x{height}"
-
     def name(self, index: int) -> str:
-        return f"{self.labels[index]}/{index:05d}"
-
-    def files(self, index: int) -> str:
-        return f"{self.file}, picture {index}"
-
-    def decode(self, index: int) -> Pixels:
-        return Pixels(np.array(self.array[index])[..., None])  # a copy: the array is read-only
+        return f"{self.labels[index]}/{super().name(index)}"
 
 
 def idx_files(folder: Path) -> dict[Split, tuple[Path, Path]]:

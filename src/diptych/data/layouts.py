@@ -20,9 +20,9 @@ from diptych.data.datasets import (
     RecordDataset,
     SideBySide,
 )
-from diptych.data.idx import IdxDataset, idx_files
 from diptych.data.paths import (
     SPLIT_FOLDERS,
+    DataPaths,
     Split,
     arrays_in,
     first,
@@ -35,7 +35,6 @@ from diptych.data.paths import (
     listed,
     split_folder,
 )
-from diptych.data.paths import DataPaths as DataPaths
 from diptych.data.sides import RGB, TWO_SIDES, Specs, by_stem, first_two_by_name, match_stems, named_sides, no_images
 from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind
@@ -101,18 +100,19 @@ class IdxFiles(Layout):
     looks_like = "DIR/train-images-idx3-ubyte beside DIR/train-labels-idx1-ubyte"
 
     def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
-        if paths.folder_b is not None or not (files := idx_files(paths.folder)):
+        if paths.folder_b is not None or not (files := idx.idx_files(paths.folder)):
             return None
         if "train" not in files:
             images = listed(images for images, _ in files.values())
             raise ValueError(f"{paths}: has no train-images, only {images}; the layouts are: {HINTS[kind]}")
         if split not in files:
             return []
-        dataset = IdxDataset(*files[split], specs[:1])
+        images_file, labels_file = files[split]
+        dataset = idx.IdxDataset(images_file, specs[:1], labels_file)
         return [LabelledDataset(dataset, dataset.labels)]
 
     def uniform(self, paths: DataPaths) -> Uniform | None:
-        if files := idx_files(paths.folder).get("train"):
+        if files := idx.idx_files(paths.folder).get("train"):
             _, height, width = idx.shape(files[0], 3)
             return height, width, 1
         return None
@@ -154,7 +154,7 @@ class NamedSides(Layout):
             return None
         if kind == DataKind.PAIRED:
             return [match_stems(*sides, specs)]
-        return [_open_side(folder, spec) for folder, spec in zip(sides, specs, strict=True)]
+        return _open_sides(sides, specs)
 
 
 class AnyTwoFolders(Layout):
@@ -166,8 +166,7 @@ class AnyTwoFolders(Layout):
     def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
         if paths.folder_b is not None or not (sides := first_two_by_name(paths.folder, split)):
             return None
-        remark = f" ({self.name})"
-        return [_open_side(folder, spec, remark) for folder, spec in zip(sides, specs, strict=True)]
+        return _open_sides(sides, specs, f" ({self.name})")
 
 
 class SideBySideFiles(Layout):
@@ -343,13 +342,15 @@ def uniform(kind: DataKind, paths: DataPaths) -> Uniform | None:
     return next((shape for shape in asked if shape), None)
 
 
-def find_singles(folder: Path, spec: ImageSpec = RGB[0]) -> ImageDataset:
+def find_singles(
+    folder: Path, spec: ImageSpec = RGB[0], remark: str = "", hint: str = ", and no TFRecord files"
+) -> ImageDataset:
     """The images of one folder, files or the records of TFRecord files, or of one array."""
     if not is_array(folder):
         folders_in(folder)
-    if dataset := open_folder(folder, spec):
+    if dataset := open_folder(folder, spec, remark):
         return dataset
-    raise no_images(folder, ", and no TFRecord files")
+    raise no_images(folder, hint)
 
 
 def open_folder(folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset | None:
@@ -358,12 +359,9 @@ def open_folder(folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset
     return next((dataset for dataset in opened if dataset), None)
 
 
-def _open_side(folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset:
-    if not is_array(folder):
-        folders_in(folder)
-    if dataset := open_folder(folder, spec, remark):
-        return dataset
-    raise no_images(folder, f"; the layouts are: {TWO_SIDES}")
+def _open_sides(sides: tuple[Path, Path], specs: Specs, remark: str = "") -> list[ImageDataset]:
+    hint = f"; the layouts are: {TWO_SIDES}"
+    return [find_singles(folder, spec, remark, hint) for folder, spec in zip(sides, specs, strict=True)]
 
 
 # ---- classes
@@ -384,10 +382,8 @@ def _require_no_class_beside_splits(paths: DataPaths) -> None:
         return
     below = folders_of_images(paths.folder)
     words = {word for names in SPLIT_FOLDERS.values() for word in names}
-    splits, others = (
-        [path for path in below if (path.name.lower() in words) == is_split] for is_split in (True, False)
-    )
-    if splits and others:
+    splits = [path for path in below if path.name.lower() in words]
+    if splits and (others := [path for path in below if path not in splits]):
         raise ValueError(
             f"{splits[0]}: is taken for a split, and beside it are {listed(others)}; rename it if it is a class, else move "
             f"them; the layouts are: {HINTS[DataKind.LABELLED]}"

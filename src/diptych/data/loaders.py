@@ -7,6 +7,7 @@ the levels. A batch is a dict of tensors; those of one type share a buffer, so t
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from random import Random
 from typing import Literal
@@ -171,6 +172,7 @@ def _named_specs(datasets: Sequence[CachedDataset], direction: Direction) -> dic
     return {"y": specs[0]} if len(specs) == 1 else dict(zip(names, specs, strict=True))
 
 
+@dataclass
 class EvalLoader:
     """Datasets as they are, without crop or flip: for previews, validation and evaluation.
 
@@ -178,16 +180,14 @@ class EvalLoader:
     so that every model has to fill the same holes.
     """
 
-    def __init__(
-        self,
-        datasets: Sequence[CachedDataset],
-        direction: Direction,
-        mask_spec: MaskSpec | None = None,
-        classes: Sequence[str] = (),
-    ) -> None:
-        """A label is an index into `classes`, those of the training: held-out data may lack some."""
-        self.datasets, self.direction, self.mask_spec, self.classes = datasets, direction, mask_spec, classes
-        self.specs = _named_specs(datasets, direction)
+    datasets: Sequence[CachedDataset]
+    direction: Direction
+    mask_spec: MaskSpec | None = None
+    classes: Sequence[str] = ()
+    """A label is an index into them. They are those of the training: held-out data may lack some."""
+
+    def __post_init__(self) -> None:
+        self.specs = _named_specs(self.datasets, self.direction)
 
     def __len__(self) -> int:
         return max(map(len, self.datasets))
@@ -217,6 +217,7 @@ class EvalLoader:
             yield numbers, self.batch(numbers, of)
 
 
+@dataclass(eq=False)
 class TrainLoader:
     """Endless training batches: every epoch a new order, every sample its own crop and flip.
 
@@ -224,26 +225,24 @@ class TrainLoader:
     its own epochs, in its own order, whatever the length of the other, and each image has its own geometry.
     """
 
-    def __init__(
-        self,
-        datasets: Sequence[CachedDataset],
-        *,
-        size: int,
-        batch_size: int,
-        flip: bool,
-        seed: int,
-        direction: Direction,
-        mask_spec: MaskSpec | None = None,
-    ) -> None:
-        self.datasets, self.size, self.batch_size, self.flip = datasets, size, batch_size, flip
-        self.direction, self.mask_spec = direction, mask_spec
-        self.specs = _named_specs(datasets, direction)
-        self.keys = [(seed,)] if len(datasets) == 1 else [(seed, number) for number in range(len(datasets))]
+    datasets: Sequence[CachedDataset]
+    _: KW_ONLY
+    size: int
+    batch_size: int
+    flip: bool
+    seed: int
+    direction: Direction
+    mask_spec: MaskSpec | None = None
+
+    def __post_init__(self) -> None:
+        self.specs = _named_specs(self.datasets, self.direction)
+        which = range(len(self.datasets))
+        self.keys = [(self.seed,)] if len(which) == 1 else [(self.seed, number) for number in which]
         self.channels: dict[torch.dtype, dict[str, int]] = {}
         """The tensors that share a buffer, and their channels in it, in order."""
         for name, spec in self.specs.items():
             self.channels.setdefault(spec.dtype, {})[name] = spec.channels
-        if mask_spec:
+        if self.mask_spec:
             self.channels.setdefault(torch.uint8, {}).update(dict.fromkeys(MASKS, 1))
 
     @lru_cache(maxsize=8)  # noqa: B019 -- a batch needs one epoch of each dataset, two where they meet
@@ -261,16 +260,14 @@ class TrainLoader:
             side = geometry.random_crop(side, self.size, generator)
             yield geometry.random_flip(side, generator) if self.flip else side
 
-    def _masks(self, number: int) -> Iterator[tuple[str, Tensor]]:
-        if self.mask_spec:
-            generator = Random(" ".join(map(str, (*self.keys[0], number, "holes"))))
-            for name in MASKS:
-                yield name, self.mask_spec.draw(self.size, generator).byte()
-
     def sample(self, number: int) -> dict[str, Tensor]:
         """Sample `number`, counted over the whole training: x and y as levels `[C, size, size]`, masks as 0 and 1."""
         sides = (side for which in range(len(self.datasets)) for side in self._augmented(which, number))
-        return {**dict(zip(self.specs, sides, strict=True)), **dict(self._masks(number))}
+        sample = dict(zip(self.specs, sides, strict=True))
+        if self.mask_spec:
+            generator = Random(" ".join(map(str, (*self.keys[0], number, "holes"))))
+            sample |= {name: self.mask_spec.draw(self.size, generator).byte() for name in MASKS}
+        return sample
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """Batch number `step`: its samples, `[B, C, size, size]`, and their labels, int64 `[B]`."""
@@ -297,7 +294,9 @@ class TrainLoader:
     def stream(self, start: int, stop: int, device: torch.device, workers: int) -> Iterator[dict[str, Tensor]]:
         """Batches `start` to `stop` as floats on the device, prepared ahead of time by `workers` threads."""
         for buffers in self._prepared(start, stop, workers):
-            batch = self._views({dtype: _moved(buffer, device) for dtype, buffer in buffers.items()})
+            if device.type == "cuda":
+                buffers = {dtype: buffer.pin_memory() for dtype, buffer in buffers.items()}
+            batch = self._views({dtype: buffer.to(device, non_blocking=True) for dtype, buffer in buffers.items()})
             floats = {name: spec.to_float(batch[name]) for name, spec in self.specs.items()}
             masks = {name: batch[name].float() for name in MASKS if name in batch}
             yield {**batch, **floats, **masks}
@@ -317,7 +316,3 @@ class TrainLoader:
                 yield ahead.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _moved(values: Tensor, device: torch.device) -> Tensor:
-    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)

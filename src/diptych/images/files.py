@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diptych.files import atomic_file
 from diptych.images import spec
-from diptych.images.spec import EIGHT_BIT, SIXTEEN_BIT, ImageSpec, viewable
+from diptych.images.spec import EIGHT_BIT, Bits, ImageSpec, viewable
 from diptych.images.spec import Array as Array
 
 # OpenCV reads this once, when it is imported; otherwise it prints lines of its own next to the one that names the file.
@@ -43,9 +43,9 @@ class Pixels:
     alpha: Array | None = None
 
     @property
-    def bits(self) -> int:
+    def bits(self) -> Bits:
         """8 or 16 bits a channel."""
-        return 8 * self.values.dtype.itemsize
+        return 8 if self.values.dtype == np.uint8 else 16
 
     @property
     def size(self) -> tuple[int, int]:
@@ -183,7 +183,7 @@ def to_tensor(pixels: Pixels, channels: int) -> Tensor:
     >>> to_tensor(Pixels(np.array([[[0], [255]]], np.uint8)), channels=1).flatten().tolist()
     [-1.0, 1.0]
     """
-    read = ImageSpec(channels, bits=16 if pixels.bits == 16 else 8)
+    read = ImageSpec(channels, pixels.bits)
     return read.to_float(read.read(pixels.values, pixels.alpha))
 
 
@@ -197,19 +197,16 @@ def as_bytes(pictures: Tensor) -> Tensor:
     return EIGHT_BIT.to_levels(pictures)
 
 
-def from_tensor(picture: Tensor, bits: int = 8, alpha: Array | None = None) -> Pixels:
+def from_tensor(picture: Tensor, bits: Bits = 8, alpha: Array | None = None) -> Pixels:
     """float `[C, H, W]` in [-1, 1] -> pixels of 8 or 16 bits; of C = 2 or 4 the last channel takes the place of `alpha`.
 
     >>> from_tensor(torch.tensor([-1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 4)).values.flatten().tolist()
     [0, 128, 255, 255]
     """
-    levels = (EIGHT_BIT if bits == 8 else SIXTEEN_BIT).to_levels(picture.detach())
-    values = levels.permute(1, 2, 0).cpu().numpy()
-    if alpha is not None and values.shape[-1] in (2, 4):
-        alpha = None
-    if alpha is not None and alpha.dtype != values.dtype:
-        alpha = np.rint(alpha * (np.iinfo(values.dtype).max / np.iinfo(alpha.dtype).max)).astype(values.dtype)
-    return Pixels(values, alpha)
+    values = ImageSpec(bits=bits).to_levels(picture.detach()).permute(1, 2, 0).cpu().numpy()
+    if alpha is None or values.shape[-1] in (2, 4):
+        return Pixels(values)
+    return Pixels(values, spec.to_bits(alpha, bits))
 
 
 def with_alpha_as_channel(pixels: Pixels, channels: int) -> Pixels:
@@ -284,9 +281,7 @@ def _all_channels(pixels: Pixels) -> Array:
 
 
 def _to_8_bits(pixels: Pixels) -> Pixels:
-    if pixels.bits == 8:
-        return pixels
-    return from_tensor(to_tensor(Pixels(pixels.values), pixels.values.shape[-1]), 8, pixels.alpha)
+    return Pixels(spec.to_bits(pixels.values, 8), None if pixels.alpha is None else spec.to_bits(pixels.alpha, 8))
 
 
 def to_image(pixels: Pixels) -> Image.Image:
@@ -308,9 +303,9 @@ def merge(pictures: Sequence[Tensor], columns: int, gap: int = 2) -> Tensor:
     >>> merge([torch.zeros(3, 8, 8)] * 5, columns=2, gap=0).shape
     torch.Size([3, 24, 16])
     """
-    channels, height, width = 3, *pictures[0].shape[1:]
+    height, width = pictures[0].shape[1:]
     rows = -(-len(pictures) // columns)
-    sheet = torch.ones(channels, rows * (height + gap) - gap, columns * (width + gap) - gap)
+    sheet = torch.ones(3, rows * (height + gap) - gap, columns * (width + gap) - gap)
     for i, picture in enumerate(pictures):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
         sheet[:, top : top + height, left : left + width] = viewable(picture.detach().cpu())

@@ -55,24 +55,16 @@ def join(sides: Sequence[Tensor]) -> Tensor:
     return torch.from_numpy(planes)
 
 
-def centre_crop(picture: Tensor, height: int, width: int | None = None) -> Tensor:
-    """Cuts `height` x `width` (default: square) out of the middle of `[C, H, W]`.
-
-    >>> centre_crop(torch.zeros(3, 10, 20), 4, 6).shape
-    torch.Size([3, 4, 6])
-    """
-    width = height if width is None else width
-    if height > picture.shape[1] or width > picture.shape[2]:
-        raise ValueError(
-            f"a crop of {height} x {width} does not fit in a picture of {picture.shape[1]} x {picture.shape[2]}"
-        )
-    top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
-    return picture[:, top : top + height, left : left + width]
-
-
 def centre_square(picture: Tensor) -> Tensor:
-    """The largest square in the middle of `[C, H, W]`."""
-    return centre_crop(picture, min(picture.shape[1:]))
+    """The largest square in the middle of `[C, H, W]`.
+
+    >>> centre_square(torch.zeros(3, 10, 20)).shape
+    torch.Size([3, 10, 10])
+    """
+    height, width = picture.shape[1:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return picture[:, top : top + side, left : left + side]
 
 
 def random_crop(picture: Tensor, size: int, generator: Random) -> Tensor:
@@ -83,10 +75,8 @@ def random_crop(picture: Tensor, size: int, generator: Random) -> Tensor:
 
 def random_flip(picture: Tensor, generator: Random) -> Tensor:
     """Mirrored left to right with probability 0.5."""
-    return _mirror(picture) if generator.random() < 0.5 else picture
-
-
-def _mirror(picture: Tensor) -> Tensor:
+    if generator.random() >= 0.5:
+        return picture
     if picture.dtype == torch.uint16:  # torch does not flip uint16; the same bits as int16 it does
         return picture.view(torch.int16).flip(-1).view(torch.uint16)
     return picture.flip(-1)

@@ -163,14 +163,12 @@ def grown(box: Box, margin: int, shape: tuple[int, int], multiple: int = 1) -> B
     >>> grown((slice(5, 6), slice(5, 6)), 2, (10, 7), multiple=4)
     (slice(0, 8, None), slice(0, 8, None))
     """
-    rows, columns = (
-        slice(
-            max(side.start - margin, 0) // multiple * multiple,
-            -(-min(side.stop + margin, length) // multiple) * multiple,
-        )
-        for side, length in zip(box, shape, strict=True)
-    )
-    return rows, columns
+
+    def grow(side: slice, length: int) -> slice:
+        start, stop = max(side.start - margin, 0), min(side.stop + margin, length)
+        return slice(start // multiple * multiple, -(-stop // multiple) * multiple)
+
+    return grow(box[0], shape[0]), grow(box[1], shape[1])
 
 
 def thickness(mask: Mask) -> int:

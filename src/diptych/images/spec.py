@@ -16,7 +16,6 @@ Bits = Literal[8, 16]
 Kind = Literal["image", "labels"]
 """Label maps hold class colours or class numbers: they are resized by nearest neighbour, never interpolated."""
 
-_FULL: dict[int, int] = {8: 255, 16: 65535}
 _STEP = 257  # 16-bit levels from one 8-bit level to the next: 65535 / 255
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 _LUMA_INTEGERS = (19595, 38470, 7471)  # Pillow's, of 65536: a grey image made by Pillow and one made here are equal
@@ -41,7 +40,7 @@ class ImageSpec:
     @property
     def full(self) -> int:
         """The highest level: 255 or 65535."""
-        return _FULL[self.bits]
+        return (1 << self.bits) - 1
 
     @property
     def half(self) -> float:
@@ -77,9 +76,7 @@ EIGHT_BIT, SIXTEEN_BIT = ImageSpec(bits=8), ImageSpec(bits=16)
 
 def to_eight_bit(levels: Tensor) -> Tensor:
     """Levels of either depth -> the nearest 8-bit ones."""
-    if levels.dtype == torch.uint8:
-        return levels
-    return levels.int().add_(_STEP // 2).div_(_STEP, rounding_mode="floor").byte()
+    return torch.from_numpy(to_bits(levels.numpy(), 8))
 
 
 def to_bits(values: Array, bits: Bits) -> Array:

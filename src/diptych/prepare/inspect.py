@@ -188,7 +188,7 @@ def _contents(folder: Path) -> _Contents:
 def _count_records(contents: _Contents) -> tuple[int, list[str]]:
     """The number of pictures in files of many, and a line for each file that cannot be read."""
     reads: list[Callable[[], Sized]] = [partial(tfrecords.list_records, file) for file in contents.records]
-    reads += [partial(IdxDataset, *files, (ImageSpec(),)) for files in contents.idx_files]
+    reads += [partial(IdxDataset, images, (ImageSpec(),), labels) for images, labels in contents.idx_files]
     count, problems = 0, list[str]()
     for read in reads:
         try:

@@ -208,16 +208,11 @@ def draw_pair(number: int, size: int, seed: int = 0) -> tuple[Image.Image, Image
 def write(folder: Path, *, size: int = 128, train: int = 200, val: int = 24, seed: int = 0) -> None:
     """Writes side-by-side pairs, photograph left (A), labels right (B), as `folder/train` and `folder/val`.
 
-    Files that are there already are left alone, so that an interrupted call can be repeated. Raises a `ValueError` when
-    the folder holds anything else: it is somebody's data.
+    Completes a folder that has some of them, and refuses one with anything else, as `write_missing` does.
     """
 
     def draw(number: int) -> Image.Image:
-        photo, labels = draw_pair(number, size, seed)
-        both = Image.new("RGB", (2 * size, size))
-        both.paste(photo, (0, 0))
-        both.paste(labels, (size, 0))
-        return both
+        return Image.fromarray(np.hstack([np.asarray(picture) for picture in draw_pair(number, size, seed)]))
 
     write_missing(folder, "facade", lambda number: "", draw, train, val)
 
@@ -232,7 +227,8 @@ def write_missing(
 ) -> None:
     """The files of a built-in set that are not there yet: `folder/train/BELOW/WORD-0000.png` and so on, then `folder/val`.
 
-    Raises a `ValueError` when the folder holds anything but files of this set and hidden ones.
+    So an interrupted call can be repeated. Raises a `ValueError` when the folder holds anything but files of this set and
+    hidden ones: it is somebody's data.
     """
     for path in sorted(folder.rglob("[!.]*")):
         if path.is_file() and not re.fullmatch(rf"{word}-\d{{4,}}\.png", path.name):

@@ -67,8 +67,7 @@ def draw(number: int, size: int, seed: int = 0) -> tuple[str, Image.Image]:
 def write(folder: Path, *, size: int = 64, train: int = 500, val: int = 50, seed: int = 0) -> None:
     """Writes single pictures as `folder/train/KIND` and `folder/val/KIND`.
 
-    Files that are there already are left alone, so that an interrupted call can be repeated. Raises a `ValueError` when
-    the folder holds anything else: it is somebody's data.
+    Completes a folder that has some of them, and refuses one with anything else, as `write_missing` does.
     """
     write_missing(folder, "shape", kind, lambda number: draw(number, size, seed)[1], train, val)
 
@@ -148,12 +147,10 @@ def _drop(brush: _Brush) -> None:
 
 
 def _apple(brush: _Brush) -> None:
-    brush.fill(_round(-0.3, 0.05, 0.62))
-    brush.fill(_round(0.3, 0.05, 0.62))
-    brush.fill(_round(-0.2, 0.4, 0.52))
-    brush.fill(_round(0.2, 0.4, 0.52))
-    stem = [(-0.04, -0.35), (0.06, -0.35), (0.2, -0.95), (0.08, -0.98)]
-    brush.fill(stem)
+    for side in (-1, 1):
+        brush.fill(_round(side * 0.3, 0.05, 0.62))
+        brush.fill(_round(side * 0.2, 0.4, 0.52))
+    brush.fill([(-0.04, -0.35), (0.06, -0.35), (0.2, -0.95), (0.08, -0.98)])  # the stem
     brush.line([(0.01, -0.35), (0.13, -0.95)], 0.16)
     brush.line([(-0.22, -0.42), (0, -0.34), (0.22, -0.42)], 0.06)
 
