@@ -91,9 +91,13 @@ def inspect(
 ) -> Findings:
     """Decodes every picture in `folder` and below, and reports on them.
 
-    `out`, a new folder, gets `montage.png`, up to 64 pictures spread evenly over all, and `inspect.json`, the findings;
-    without it nothing is written. `workers` are threads, by default one a core. Raises a `ValueError` when there are no
-    pictures, or when `out` holds anything else.
+    `out` gets `montage.png`, up to 64 pictures spread evenly over all, and `inspect.json`; without it nothing is written.
+    Raises a `ValueError` when there are no pictures, or when `out` holds anything else.
+
+    Args:
+        folder: The folder of pictures; it is only read.
+        out: A new folder for a montage and the findings as JSON.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from PIL import Image
