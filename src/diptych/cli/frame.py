@@ -68,7 +68,8 @@ class _Names(dict[str, Any]):
 
     def __init__(self, file: str) -> None:
         spec = find_spec(file)
-        assert spec is not None and spec.origin is not None
+        assert spec is not None
+        assert spec.origin is not None
         self.body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
 
     def __missing__(self, name: str) -> Any:
