@@ -204,6 +204,7 @@ def test_methods(call: Call) -> None:
 
 QUICK = {
     **dict.fromkeys(("--help", "data --help", "methods --help", "help", "help data", "help methods"), 0),
+    **{f"{verb} --help": 0 for verb in ("translate", "sample", "submit", "evaluate", "report", "data pack")},
     **dict.fromkeys(("translat", "data resiz", "help data resiz"), 2),
 }
 

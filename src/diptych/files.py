@@ -96,15 +96,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 @contextmanager
 def alone(lock: Path, busy: str) -> Iterator[None]:
     """Inside, no other process holds the file `lock`; a `ValueError` with the text `busy` when one does already."""
-    held = FileLock(lock)
     try:
-        held.acquire(timeout=0)
+        with FileLock(lock, timeout=0):
+            yield
     except Timeout:
         raise ValueError(busy) from None
-    try:
-        yield
-    finally:
-        held.release()
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

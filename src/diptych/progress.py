@@ -77,7 +77,5 @@ class TrainingProgress:
         if not self.console.is_terminal and now - self.last_line > LINE_EVERY:
             self.last_line = now
             left = (self.steps - self.done) * self.batch_size / speed / 60
-            say(
-                self.console,
-                f"{prefix}step {self.done}/{self.steps}  {speed:.1f} pictures/s  {left:.0f} min left  {self.losses}",
-            )
+            step = f"{prefix}step {self.done}/{self.steps}"
+            say(self.console, f"{step}  {speed:.1f} pictures/s  {left:.0f} min left  {self.losses}")

@@ -70,10 +70,9 @@ def submit(
     if not isinstance(x_spec, ImageSpec) or len(model.translator.input_specs) > 1:
         raise ValueError(f"{run}: {model.config.method} makes no picture out of a photograph alone; give another run")
     photos = CachedDataset(layouts.find_singles(data, x_spec), SIZE, "crop")
-    if not COUNT[0] <= len(photos) <= COUNT[1]:
-        raise ValueError(
-            f"{data}: holds {len(photos)} pictures; Kaggle takes {COUNT[0]} to {COUNT[1]} in one submission"
-        )
+    least, most = COUNT
+    if not least <= len(photos) <= most:
+        raise ValueError(f"{data}: holds {len(photos)} pictures; Kaggle takes {least} to {most} in one submission")
     paintings = out.with_name(f"{out.name}.paintings")
     folder = OwnedFolder(paintings, _made_with(model, photos), LABEL)
     folder.require_ours(FOREIGN, OTHER, joined=" and ")
@@ -145,8 +144,7 @@ def _paint_missing(model: Model, photos: CachedDataset, files: list[Path], conso
             indices = missing[first : first + AT_ONCE]
             x = from_bytes(torch.stack([photos.get(index) for index in indices]))
             for painting, index in zip(model.run(x), indices, strict=True):
-                in_colour = to_channels(from_tensor(painting), 3)
-                encode(Pixels(in_colour), files[index])
+                encode(Pixels(to_channels(from_tensor(painting), 3)), files[index])
             progress(done + first + len(indices), len(files))
 
 
@@ -155,7 +153,5 @@ def _pack(files: list[Path], out: Path) -> None:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:  # JPEGs do not get smaller
             for file in files:
                 archive.write(file, file.name)
-        if problems := check(beside):
-            raise ValueError(
-                f"{out}: cannot be submitted: {'; '.join(problems)}; remove {files[0].parent} and try again"
-            )
+        if problems := "; ".join(check(beside)):
+            raise ValueError(f"{out}: cannot be submitted: {problems}; remove {files[0].parent} and try again")

@@ -157,7 +157,7 @@ def test_fill_keeps_the_middle(height: int, width: int, box: tuple[int, int]) ->
     rows, columns = np.mgrid[0:height, 0:width]
     cut = resize_file._cut(
         Pixels(np.stack([rows, columns, rows], axis=-1).astype(np.uint8)),
-        *resize_file._as_large_as_fits((box[1], box[0]), (height, width)),
+        *resize_file.as_large_as_fits((box[1], box[0]), (height, width)),
     )
     for channel, side in ((0, height), (1, width)):
         first, last = int(cut.values[..., channel].min()), int(cut.values[..., channel].max())

@@ -119,10 +119,7 @@ def _names(_: Any, tokens: Sequence[Any]) -> list[str]:
 
 
 METRICS = Annotated[list[str] | None, Parameter(name="--metrics", n_tokens=1, converter=_names, metavar="STR")]
-THREADS = Parameter(help="Threads; by default one a core.")
 WORKERS = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
-FOLDER = Annotated[Path, Parameter(help="The folder of pictures; it is only read.")]
-FINDINGS = Annotated[Path | None, Parameter(help="A new folder for a montage and the findings as JSON.")]
 
 COMMANDS = {
     "translate": Command(
@@ -165,11 +162,6 @@ COMMANDS = {
         "Say what is in a folder, what is wrong with it, and which method it is for, with the command to train it.\n\n"
         "Counts, sizes, modes, unreadable files, near-duplicates, and those that lie on both sides of train and val.",
         inspect_data,
-        {
-            "folder": FOLDER,
-            "out": FINDINGS,
-            "workers": Annotated[WORKERS, Parameter(help="Threads; by default one a core.")],
-        },
     ),
     "data resize": Command("diptych.prepare.resize:resize", "Scale pictures to one size."),
     "data blank": Command("diptych.prepare.blank:blank", "Cut the centre out of pictures, or random holes."),

@@ -1,8 +1,10 @@
 """The command line's frame: the app, its groups, and how a function becomes a command. Only this folder knows cyclopts."""
 
+import ast
 import inspect
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
@@ -42,25 +44,49 @@ def __getattr__(words: str) -> Callable[..., Any]:
 def as_command(words: str, command: Command) -> Callable[..., int | None]:
     """The function of a command with a signature that cyclopts can read, and the docstring that documents its flags."""
     file, _, function_name = command.function.partition(":")
-    function = getattr(import_module(file), function_name)
-    signature = inspect.Signature(
-        [
-            _as_flag(parameter, command.flags.get(parameter.name))
-            for parameter in inspect.signature(function).parameters.values()
-            if parameter.name not in HIDDEN
-        ]
-    )
+    header = _Names(file)[function_name]
+    parameters = [one for one in inspect.signature(header).parameters.values() if one.name not in HIDDEN]
+    signature = inspect.Signature([_as_flag(one, command.flags.get(one.name)) for one in parameters])
 
     def called(*arguments: Any, **flags: Any) -> int | None:
         given = signature.bind(*arguments, **flags).arguments
         if "inputs" in signature.parameters and "inputs" not in given:
             before = " RUN" if "run" in given else ""
             raise ValueError(f"{words}: no pictures given; diptych {words}{before} INPUT... --out PATH")
-        return command.call(function, given)
+        return command.call(getattr(import_module(file), function_name), given)
 
-    called.__doc__ = function.__doc__
+    called.__doc__ = header.__doc__
     vars(called)["__signature__"] = signature
     return called
+
+
+class _Names(dict[str, Any]):
+    """The names of a file of Diptych, from its source: help need not wait for torch, which the file imports.
+
+    A function is there without its body; a type, such as `Device`, is followed to the file that it comes from.
+    """
+
+    def __init__(self, file: str) -> None:
+        spec = find_spec(file)
+        assert spec is not None
+        assert spec.origin is not None
+        self.body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+
+    def __missing__(self, name: str) -> Any:
+        for node in self.body:
+            if isinstance(node, ast.ImportFrom) and node.module and any(name == alias.name for alias in node.names):
+                ours = node.module.startswith("diptych.")
+                return _Names(node.module)[name] if ours else getattr(import_module(node.module), name)
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                node.body, node.returns = node.body[:1], None  # leaves the docstring
+                for argument in node.args.kwonlyargs:
+                    if argument.arg in HIDDEN:
+                        argument.annotation = None
+            elif not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name):
+                continue
+            exec(compile(ast.Module([node], []), "", "exec"), {}, self)
+            return self[name]
+        raise KeyError(name)  # a name of Python itself
 
 
 def _as_flag(parameter: inspect.Parameter, override: Any) -> inspect.Parameter:

@@ -61,7 +61,8 @@ def download(name: str, *, out: Path | str, mirror: str | None = None, console: 
     console, out = console or Console(), Path(out)
     data = find(name)
     address = _choose_address(name, data, mirror)
-    if out.name in ("", "..") or out.is_symlink() or (out.exists() and not _is_empty_folder(out)):
+    is_empty_folder = out.is_dir() and not any(out.iterdir())
+    if out.name in ("", "..") or out.is_symlink() or (out.exists() and not is_empty_folder):
         raise ValueError(f"{out}: exists already; choose another --out or move it away")
     say(console, f"{name}: {data.title}; licence: {data.licence}")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -101,10 +102,6 @@ def _others(data: CatalogueEntry, tried: str = "") -> str:
     """What else to try, as the end of a message."""
     others = [f"--mirror {number} ({it})" for number, it in enumerate(data.addresses, start=1) if it != tried]
     return f"; try {', '.join([*others, '--mirror URL with one of your own'])}"
-
-
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 def _in_megabytes(progress: Progress) -> Progress:
@@ -195,8 +192,8 @@ def _receive(job: _Job, note: dict[str, Any], progress: Progress) -> None:
             partial.remove()
             raise _BrokenError("does not give the rest of what is there, so it begins again")
         had = had if goes_on else 0
-        length = _length(response.headers)
-        total = note["total"] if goes_on and note["total"] else None if length is None else had + length
+        length = response.headers.get("Content-Length", "")
+        total = note["total"] if goes_on and note["total"] else had + int(length) if length.isdecimal() else None
         chunks = _chunks(response)
         first = next(chunks, b"")
         if not goes_on:
@@ -254,11 +251,6 @@ def _chunks(response: Any) -> Iterator[bytes]:
             yield chunk
     except (OSError, HTTPException) as error:
         raise _BrokenError(f"broke off ({str(error) or type(error).__name__})") from error
-
-
-def _length(headers: Message) -> int | None:
-    text = headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else None
 
 
 def _validator(headers: Message) -> str | None:

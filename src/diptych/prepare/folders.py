@@ -97,11 +97,7 @@ def locked(out: Path, doing: str) -> Iterator[None]:
 
 
 def each_missing(
-    jobs: Sequence[Job],
-    work: Callable[[Job], None],
-    doing: str,
-    workers: int | None = None,
-    console: Console | None = None,
+    jobs: Sequence[Job], work: Callable[[Job], None], doing: str, workers: int | None, console: Console | None = None
 ) -> list[str]:
     """Does `work` for every job whose target is missing; returns one line for each that failed, in their order.
 

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from random import Random
+from statistics import median_high
 
 import torch
 from rich.console import Console
@@ -25,18 +26,9 @@ from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.methods import METHODS, sketch
 from diptych.methods.settings import Shape
+from diptych.prepare import scan
 from diptych.prepare.folders import claim
-from diptych.prepare.scan import (
-    ImageInfo,
-    Sample,
-    alike,
-    counted,
-    other_files,
-    partners,
-    samples,
-    scan_all,
-    split_of,
-)
+from diptych.prepare.scan import ImageInfo, Sample, counted
 from diptych.progress import say
 
 MONTAGE, COLUMNS = 64, 8  # pictures in all, pictures in a row
@@ -91,9 +83,13 @@ def inspect(
 ) -> Findings:
     """Decodes every picture in `folder` and below, and reports on them.
 
-    `out`, a new folder, gets `montage.png`, up to 64 pictures spread evenly over all, and `inspect.json`, the findings;
-    without it nothing is written. `workers` are threads, by default one a core. Raises a `ValueError` when there are no
-    pictures, or when `out` holds anything else.
+    `out` gets `montage.png`, up to 64 pictures spread evenly over all, and `inspect.json`; without it nothing is written.
+    Raises a `ValueError` when there are no pictures, or when `out` holds anything else.
+
+    Args:
+        folder: The folder of pictures; it is only read.
+        out: A new folder for a montage and the findings as JSON.
+        workers: Threads; by default one a core.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -108,20 +104,27 @@ def inspect(
     contents = _contents(folder)
     if out is not None:
         claim(Path(out), "inspect", {}, [folder])
-    infos, problems = scan_all(contents.pictures, workers, console, _montage_of(contents.pictures))
+    infos, problems = scan.scan_all(contents.pictures, workers, console, _montage_of(contents.pictures))
     records, broken = _count_records(contents)
     problems += broken
-    paths, pairs = partners(folder, contents.pictures)
-    groups = [group for group in alike(samples(contents.pictures, pairs), infos) if len(group) > 1]
-    leaks = [group for group in groups if len({split_of(sample[0], folder) for sample in group} - {None}) > 1]
+    paths, pairs = scan.partners(folder, contents.pictures)
+    samples = scan.samples(contents.pictures, pairs)
+    groups = [group for group in scan.alike(samples, infos) if len(group) > 1]
+    leaks = [group for group in groups if len({scan.split_of(sample[0], folder) for sample in group} - {None}) > 1]
     same_stems = _same_stems(folder, contents.pictures)
-    fit = _fit(paths, infos, pairs, contents, records, bool(same_stems))
+    fit = _fit(paths, infos, pairs, contents, records)
+    if same_stems:
+        fit = _Fit(None, paths, "names that differ in their suffixes only are refused: rename one of each")
     least_classes = 3 if fit.kind is None or fit.kind.has_sides else 2
     notes = [*fit.notes, *([] if contents.idx_files else _classes(fit.paths, infos, least_classes))]
-    notes += _repairs(len(problems), len(leaks))
+    if problems:
+        notes.append(f"what cannot be read ({counted(len(problems), 'file')}) stops a training: repair or remove it")
+    if leaks:
+        notes.append("val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side")
     methods = [name for name in methods_for(fit.kind) if not _only_grey(infos) or _learns_from_grey(name)]
     direction: Direction | None = "AtoB" if fit.kind == DataKind.PAIRED else None
-    sizes = _sizes(infos)
+    by_area = sorted(infos.values(), key=lambda info: (info.width * info.height, info.width))
+    sizes = [f"{info.width}x{info.height}" for info in by_area]
     findings = Findings(
         folder=str(folder),
         pictures=len(infos),
@@ -148,20 +151,8 @@ def inspect(
     return findings
 
 
-def _repairs(problems: int, leaks: int) -> list[str]:
-    unreadable = f"what cannot be read ({counted(problems, 'file')}) stops a training: repair or remove it"
-    leaking = "val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side"
-    return [note for note, count in ((unreadable, problems), (leaking, leaks)) if count]
-
-
 def _names(folder: Path, files: Iterable[Path]) -> list[str]:
     return [file.relative_to(folder).as_posix() for file in files]
-
-
-def _sizes(infos: Mapping[Path, ImageInfo]) -> list[str]:
-    """The size of every picture, the smallest first."""
-    sides = sorted(((info.width, info.height) for info in infos.values()), key=lambda side: (side[0] * side[1], side))
-    return [f"{width}x{height}" for width, height in sides]
 
 
 @dataclass(frozen=True)
@@ -176,7 +167,7 @@ class _Contents:
 
 def _contents(folder: Path) -> _Contents:
     """Raises a `ValueError` for a folder in which there is nothing to train on."""
-    pictures, others = list_pictures(folder), other_files(folder)
+    pictures, others = list_pictures(folder), scan.other_files(folder)
     records = [file for file in others if tfrecords.NAMES.fullmatch(file.name)]
     pairs = [] if pictures or records else list(idx_files(folder).values())
     if not pictures and not records and not pairs and not _custom(DataPaths(folder), DataKind):
@@ -199,8 +190,8 @@ def _count_records(contents: _Contents) -> tuple[int, list[str]]:
 
 
 def _usual_side(infos: Mapping[Path, ImageInfo]) -> int | None:
-    """The shorter side of the median picture."""
-    return sorted(min(info.width, info.height) for info in infos.values())[len(infos) // 2] if infos else None
+    sides = [min(info.width, info.height) for info in infos.values()]
+    return median_high(sides) if sides else None
 
 
 def _write(out: Path, findings: Findings, cells: Sequence[Tensor]) -> None:
@@ -238,34 +229,25 @@ class _Fit:
 
 
 def _fit(
-    paths: DataPaths,
-    infos: Mapping[Path, ImageInfo],
-    pairs: Sequence[Sample],
-    contents: _Contents,
-    records: int,
-    has_same_stems: bool,
+    paths: DataPaths, infos: Mapping[Path, ImageInfo], pairs: Sequence[Sample], contents: _Contents, records: int
 ) -> _Fit:
-    if has_same_stems:
-        return _Fit(None, paths, "names that differ in their suffixes only are refused: rename one of each")
     if contents.idx_files:
         kind = DataKind.LABELLED if records else None
         return _Fit(kind, paths, f"{counted(records, 'picture')} with labels in idx files")
     if pairs:
         direction = "AtoB makes B from A, BtoA makes A from B: choose the --direction that you need"
-        return _Fit(
-            DataKind.PAIRED, paths, f"{counted(len(pairs), 'pair')} of two files with the same stem", [direction]
-        )
+        reason = f"{counted(len(pairs), 'pair')} of two files with the same stem"
+        return _Fit(DataKind.PAIRED, paths, reason, [direction])
     has_files = contents.pictures or contents.records
     if fit := _unpaired(paths, contents.records) or _custom(paths, SIDES if has_files else DataKind):
         return fit
-    count = len(infos)
     if infos and all(info.width == 2 * info.height for info in infos.values()):
         direction = "AtoB makes the right half from the left one, BtoA the left from the right: choose the --direction"
-        reason = f"{counted(count, 'picture')}, all twice as wide as tall: side-by-side pairs"
+        reason = f"{counted(len(infos), 'picture')}, all twice as wide as tall: side-by-side pairs"
         return _Fit(DataKind.PAIRED, paths, reason, [direction])
     coloured = sum(info.coloured for info in infos.values())
-    reason = f"{counted(count, 'single picture')}, {coloured} of them in colour"
-    if not count:
+    reason = f"{counted(len(infos), 'single picture')}, {coloured} of them in colour"
+    if not infos:
         return _Fit(None, paths, f"{reason}, and no second set to learn from")
     return _Fit(DataKind.IMAGES, paths, f"{reason}: too few to learn colours from" if _only_grey(infos) else reason)
 

@@ -2,8 +2,9 @@
 
 import io
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO
@@ -77,15 +78,19 @@ def pack(
     about = made_with("pack", {"size": sides, "count": count, "val": val, "seed": seed}, [folder])
     arrays = {split: _Array(array_of(out, split), sides, about) for split in SPLIT_FOLDERS}
     wanted = [array for split, array in arrays.items() if split in shares or (val and split == "val")]
+    unwanted = [array for array in arrays.values() if array not in wanted]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with locked(out, "packing"):
-            _require_own(arrays.values(), wanted)
+            for array in arrays.values():
+                array.require_own(array in wanted)
+            for array in unwanted:
+                array.forget()  # what another call began and gave up
             if all(array.file.exists() for array in wanted):
                 say(console, f"{out}: packed already; nothing to do")
                 return [line for array in wanted for line in array.read_note().left_out.values()]
             if val:
-                shares = _divide(folder, *shares["train"], val, seed, workers, console)
+                shares = _divide(folder, shares["train"], val, seed, workers, console)
             return [line for split in shares for line in arrays[split].make(*shares[split], workers, console)]
     except OSError as error:
         raise ValueError(
@@ -93,47 +98,31 @@ def pack(
         ) from error
 
 
-def _require_own(arrays: Collection["_Array"], wanted: Collection["_Array"]) -> None:
-    """Raises a `ValueError` for an array of another call; forgets what such a call began and gave up."""
-    for array in arrays:
-        array.require_own(array in wanted)
-    for array in arrays:
-        if array not in wanted:
-            array.forget()
-
-
 def _find(folder: Path, count: int, val: float, seed: int) -> dict[Split, Share]:
     """The pictures of each split, or `count` of them; a `ValueError` when there are too few."""
     if not 0 <= val < 1:
         raise ValueError(f"--val {val}: a share from 0 to 1 is expected, which leaves some for train")
-    splits = {split: find_one(DataKind.IMAGES, DataPaths(folder), split) for split in SPLIT_FOLDERS}
-    found = {split: images for split, images in splits.items() if isinstance(images, ImageDataset)}
+    each_split = {split: find_one(DataKind.IMAGES, DataPaths(folder), split) for split in SPLIT_FOLDERS}
+    found = {split: images for split, images in each_split.items() if isinstance(images, ImageDataset)}
     if val:
         undivided(folder)
     if not count:
         return {split: (source, range(len(source))) for split, source in found.items()}
     if len(found) > 1:
-        raise ValueError(
-            f"--count {count}: {folder} is divided into {' and '.join(found)} already; give one of them by itself"
-        )
+        splits = " and ".join(found)
+        raise ValueError(f"--count {count}: {folder} is divided into {splits} already; give one of them by itself")
     source = found["train"]
     if not 0 < count <= len(source):
-        raise ValueError(
-            f"--count {count}: {folder} has {counted(len(source), 'picture')}; give fewer, or leave it out for all"
-        )
+        there = counted(len(source), "picture")
+        raise ValueError(f"--count {count}: {folder} has {there}; give fewer, or leave it out for all")
     return {"train": (source, sorted(Random(seed).sample(range(len(source)), count)))}
 
 
 def _divide(
-    folder: Path,
-    source: ImageDataset,
-    numbers: Sequence[int],
-    val: float,
-    seed: int,
-    workers: int | None,
-    console: Console,
+    folder: Path, share: Share, val: float, seed: int, workers: int | None, console: Console
 ) -> dict[Split, Share]:
     """Train and val, near-duplicates on one side."""
+    source, numbers = share
     assert isinstance(source, FileDataset)
     paths = {source.paths[number]: number for number in numbers}
     infos, _ = scan_all([*paths], workers, console)
@@ -181,7 +170,6 @@ class _Array:
             raise ValueError(f"{self.file}: exists already{how}; choose another --out, nothing is overwritten")
 
     def forget(self) -> None:
-        """Removes the unfinished file and its label."""
         self.partial.unlink(missing_ok=True)
         self.label.file.unlink(missing_ok=True)
 
@@ -203,10 +191,13 @@ class _Array:
             self.forget()  # an older label must not describe what is written now
         self.partial.touch()
         with self.partial.open("r+b") as file:
-            file.truncate(self._end(note))
             file.seek(self._end(note))
+            file.truncate()
+            remaining = numbers[note.done :]
+            rows = each(remaining, partial(self._row, source), f"packing {self.file.name}", workers, console, note.done)
             try:
-                self._append(file, note, source, numbers, workers, console)
+                for number, row in zip(remaining, rows, strict=True):
+                    self._append(file, note, source.name(number), row)
             except KeyboardInterrupt:
                 self._keep(file, note)
                 raise KeyboardInterrupt(KEPT) from None
@@ -222,32 +213,21 @@ class _Array:
         say(console, f"{self.file}: {shape}, {megabytes(size)}")
         return [*note.left_out.values()]
 
-    def _append(
-        self,
-        file: BinaryIO,
-        note: _Note,
-        source: ImageDataset,
-        numbers: Sequence[int],
-        workers: int | None,
-        console: Console,
-    ) -> None:
-        def row(number: int) -> bytes | ValueError:
-            try:
-                pixels = fill(source.decode(number), self.height, self.width)
-            except ValueError as error:
-                return error
-            return to_bytes(pixels, 3).permute(1, 2, 0).numpy().tobytes()
+    def _row(self, source: ImageDataset, number: int) -> bytes | ValueError:
+        try:
+            pixels = fill(source.decode(number), self.height, self.width)
+        except ValueError as error:
+            return error
+        return to_bytes(pixels, 3).permute(1, 2, 0).numpy().tobytes()
 
-        remaining = numbers[note.done :]
-        rows = each(remaining, row, f"packing {self.file.name}", workers, console, note.done)
-        for number, packed in zip(remaining, rows, strict=True):
-            if isinstance(packed, bytes):
-                file.write(packed)
-                note.pictures.append(source.name(number))
-            else:
-                note.left_out[source.name(number)] = str(packed)
-            if note.done % KEEP_EVERY == 0:
-                self._keep(file, note)
+    def _append(self, file: BinaryIO, note: _Note, name: str, row: bytes | ValueError) -> None:
+        if isinstance(row, bytes):
+            file.write(row)
+            note.pictures.append(name)
+        else:
+            note.left_out[name] = str(row)
+        if note.done % KEEP_EVERY == 0:
+            self._keep(file, note)
 
     def _keep(self, file: BinaryIO, note: _Note) -> None:
         """Notes the progress, after the rows are safe on the disk."""
@@ -255,8 +235,7 @@ class _Array:
         os.fsync(file.fileno())
         self.label.write(**{"pictures": note.pictures, "left-out": note.left_out})
 
-    def _end(self, note: _Note) -> int:
-        """Where the rows end, in bytes."""
+    def _end(self, note: _Note) -> int:  # in bytes
         rows = len(note.pictures)
         return len(_header(rows, self.height, self.width)) + rows * self.height * self.width * 3
 

@@ -60,7 +60,7 @@ def resize(
     def change(pixels: Pixels, _: str) -> Pixels:
         if fit == "fill":
             return fill(pixels, height, width)
-        fitted = scale(pixels, *_as_large_as_fits(pixels.size, (height, width)))
+        fitted = scale(pixels, *as_large_as_fits(pixels.size, (height, width)))
         return fitted if fit == "fit" else _pad(fitted, height, width, colour)
 
     settings = {"size": [width, height], "fit": fit, "background": background}
@@ -101,7 +101,7 @@ def in_kind(colour: Pixels, pixels: Pixels) -> Array:
 
 def fill(pixels: Pixels, height: int, width: int) -> Pixels:
     """The middle of a picture, as much as has the shape wanted, scaled: nothing is stretched."""
-    return scale(_cut(pixels, *_as_large_as_fits((height, width), pixels.size)), height, width)
+    return scale(_cut(pixels, *as_large_as_fits((height, width), pixels.size)), height, width)
 
 
 def scale(pixels: Pixels, height: int, width: int) -> Pixels:
@@ -128,7 +128,7 @@ def middle(inner: Sides, outer: Sides) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _as_large_as_fits(shape: Sides, box: Sides) -> Sides:
+def as_large_as_fits(shape: Sides, box: Sides) -> Sides:
     """The sides of what has the shape of `shape` and just fits into `box`."""
     factor = min(there / side for side, there in zip(shape, box, strict=True))
     height, width = (max(1, round(side * factor)) for side in shape)

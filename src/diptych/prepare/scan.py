@@ -20,7 +20,7 @@ from diptych.images.spec import EIGHT_BIT
 from diptych.kinds import DataKind
 from diptych.prepare import duplicates
 from diptych.prepare.folders import each
-from diptych.prepare.resize import middle
+from diptych.prepare.resize import as_large_as_fits, middle
 
 CELL = 128  # pixels of a picture in a montage
 SAMPLED = 256  # pixels in a row are enough to tell colour from grey
@@ -82,8 +82,7 @@ def _scan_one(path: Path, shown: bool) -> ImageInfo | str:
 
 
 def _cell(pixels: Pixels) -> Tensor:
-    scale = CELL / max(pixels.size)
-    height, width = (max(1, round(side * scale)) for side in pixels.size)
+    height, width = as_large_as_fits(pixels.size, (CELL, CELL))
     cell = torch.full((3, CELL, CELL), EIGHT_BIT.full, dtype=torch.uint8)
     rows, columns = middle((height, width), (CELL, CELL))
     cell[:, rows, columns] = geometry.resize(to_bytes(pixels, 3), height, width)

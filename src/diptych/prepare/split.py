@@ -3,7 +3,8 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -83,7 +84,7 @@ def split(
     say_alike(folder, groups, console)
     division = divide(groups, shares, seed, sides or [folder])
     jobs = _plan(division, folder, out, data_paths, console)
-    return problems + each_missing(jobs, _BY[by], "split", workers, console)
+    return problems + each_missing(jobs, partial(_place, by), "split", workers, console)
 
 
 def _plan(
@@ -93,10 +94,8 @@ def _plan(
     jobs: list[Job] = []
     for part, its_groups in division.items():
         its_paths = [path for group in its_groups for sample in group for path in sample]
-        targets = {
-            split: [_target(out, split, path.relative_to(folder), data_paths) for path in its_paths]
-            for split in division
-        }
+        names = [path.relative_to(folder) for path in its_paths]
+        targets = {split: [_target(out, split, name, data_paths) for name in names] for split in division}
         jobs += zip(its_paths, targets.pop(part), strict=True)
         if stray := next(filter(os.path.lexists, chain.from_iterable(targets.values())), None):
             raise ValueError(
@@ -148,8 +147,7 @@ def undivided(folder: Path) -> Sequence[Path]:
 def say_alike(folder: Path, groups: Iterable[Group], console: Console) -> None:
     """Says how many near-duplicates there are, if there are any."""
     if kept := [len(group) for group in groups if len(group) > 1]:
-        many = counted(len(kept), "group")
-        say(console, f"{folder}: {many} of near-duplicates, of up to {max(kept)}, stay together")
+        say(console, f"{folder}: {counted(len(kept), 'group')} of near-duplicates, of up to {max(kept)}, stay together")
 
 
 def divide(
@@ -193,10 +191,8 @@ def _learn_of_all(division: dict[Split, list[Group]]) -> None:
         for index, group in enumerate(groups):
             if any(parent in learnt for parent in _parents(group)):
                 continue
-            spare = (
-                own for own in train if len(own) == len(group) and all(learnt[parent] > 1 for parent in _parents(own))
-            )
-            if own := next(spare, None):
+            alike = (own for own in train if len(own) == len(group))
+            if own := next((own for own in alike if all(learnt[parent] > 1 for parent in _parents(own))), None):
                 groups[index], train[train.index(own)] = own, group
                 learnt.subtract(_parents(own))
                 learnt.update(_parents(group))
@@ -225,26 +221,15 @@ def _fill_up(division: dict[Split, list[Group]], side: Path) -> None:
         groups.append(smallest)
 
 
-def _copy(job: Job) -> None:
-    _place(job, shutil.copyfile)
-
-
-def _link(job: Job) -> None:
-    _place(job, lambda source, beside: beside.symlink_to(_relative(source, beside.parent)))
-
-
-_BY = {"copy": _copy, "link": _link}
-
-
-def _relative(source: Path, folder: Path) -> str:
-    return os.path.relpath(Path(os.path.realpath(source.parent), source.name), os.path.realpath(folder))
-
-
-def _place(job: Job, put: Callable[[Path, Path], object]) -> None:
+def _place(by: Literal["copy", "link"], job: Job) -> None:
     source, target = job
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(target, durable=False) as beside:
-            put(source, beside)
+            if by == "copy":
+                shutil.copyfile(source, beside)
+            else:
+                real = Path(os.path.realpath(source.parent), source.name)
+                beside.symlink_to(os.path.relpath(real, os.path.realpath(target.parent)))
     except OSError as error:
         raise ValueError(f"{target}: could not be written ({error.strerror or error})") from error

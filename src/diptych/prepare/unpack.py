@@ -56,8 +56,8 @@ def unpack(
     holds more than the limit. `out` is then not there.
     """
     size = archive.stat().st_size
-    members = _Members(min(max(RATIO * size, HARMLESS), LARGEST) if limit is None else limit)
     work = out.with_name(f".partial-{out.name}")
+    members = _Members(work, min(max(RATIO * size, HARMLESS), LARGEST) if limit is None else limit)
     shutil.rmtree(work, ignore_errors=True)  # left by a process that was killed
     work.mkdir(parents=True)
     try:
@@ -65,9 +65,9 @@ def unpack(
             start = file.read(2)
             file.seek(0)
             if start == b"PK":
-                _unpack_zip(file, work, members, lambda done: progress(done, size))
+                _unpack_zip(file, members, lambda done: progress(done, size))
             else:
-                _unpack_tar(file, start == b"\x1f\x8b", work, members, lambda done: progress(done, size))
+                _unpack_tar(file, start == b"\x1f\x8b", members, lambda done: progress(done, size))
         if not members.files:
             raise _RefusedError("holds no files")
         inside = list(work.iterdir())
@@ -87,14 +87,14 @@ def unpack(
 
 
 class _Members:
-    """What was unpacked so far, and the limits."""
+    """What was unpacked into a folder so far, and the limits."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit, self.bytes, self.count, self.files = limit, 0, 0, 0
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder, self.limit, self.bytes, self.count, self.files = folder, limit, 0, 0, 0
         self.is_file: dict[str, bool] = {}
 
     def accept(self, name: str, is_folder: bool) -> Path | None:
-        """The path of a member below the folder, None for one to skip."""
+        """Makes a folder; gives the path of a file to write, None for one to skip."""
         self.count += 1
         if self.count > MEMBERS:
             raise _RefusedError(f"holds more than {MEMBERS} files and folders")
@@ -108,8 +108,12 @@ class _Members:
             self.is_file[key] = is_file
         if not parts or "__MACOSX" in parts or parts[-1] == ".DS_Store":
             return None
-        self.files += not is_folder
-        return Path(*parts)
+        path = self.folder.joinpath(*parts)
+        if is_folder:
+            path.mkdir(parents=True, exist_ok=True)
+            return None
+        self.files += 1
+        return path
 
 
 class _Counted(io.RawIOBase):
@@ -122,9 +126,8 @@ class _Counted(io.RawIOBase):
         data = self.stream.read(size)
         self.members.bytes += len(data)
         if self.members.bytes > self.members.limit:
-            raise _RefusedError(
-                f"holds more than {self.members.limit} bytes, which is more than such an archive should"
-            )
+            limit = self.members.limit
+            raise _RefusedError(f"holds more than {limit} bytes, which is more than such an archive should")
         return data
 
 
@@ -152,7 +155,7 @@ def _parts(name: str) -> list[str]:
     return [part for part in parts if part not in ("", ".")]
 
 
-def _unpack_zip(file: IO[bytes], folder: Path, members: _Members, progress: Callable[[int], None]) -> None:
+def _unpack_zip(file: IO[bytes], members: _Members, progress: Callable[[int], None]) -> None:
     with zipfile.ZipFile(file) as bundle:
         for info in bundle.infolist():
             name = info.orig_filename  # as it is written, where `filename` is cut at the first NUL
@@ -160,12 +163,9 @@ def _unpack_zip(file: IO[bytes], folder: Path, members: _Members, progress: Call
                 raise _RefusedError(f"{name!r} is a link or a device")
             if info.flag_bits & 1:
                 raise _RefusedError(f"{name!r} is encrypted")
-            path = members.accept(name, info.is_dir())
-            if path is not None and info.is_dir():
-                (folder / path).mkdir(parents=True, exist_ok=True)
-            elif path is not None:
+            if path := members.accept(name, info.is_dir()):
                 with bundle.open(info) as stream:
-                    _write(folder / path, _Counted(stream, members))
+                    _write(path, _Counted(stream, members))
             progress(info.header_offset)
 
 
@@ -185,9 +185,7 @@ class _Header(tarfile.TarInfo):
         return header
 
 
-def _unpack_tar(
-    file: IO[bytes], gzipped: bool, folder: Path, members: _Members, progress: Callable[[int], None]
-) -> None:
+def _unpack_tar(file: IO[bytes], gzipped: bool, members: _Members, progress: Callable[[int], None]) -> None:
     # As a stream ("r|"), because tarfile then never goes back, which in a tar.gz would be to the very start.
     with (
         gzip.GzipFile(fileobj=file) if gzipped else nullcontext(file) as plain,
@@ -197,13 +195,10 @@ def _unpack_tar(
         for member in bundle:
             if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or member.issparse():
                 raise _RefusedError(f"{member.name!r} is a link, a device or a file with holes")
-            path = members.accept(member.name, member.isdir())
-            if path is not None and member.isdir():
-                (folder / path).mkdir(parents=True, exist_ok=True)
-            elif path is not None:
+            if path := members.accept(member.name, member.isdir()):
                 content = bundle.extractfile(member)
                 assert content is not None  # it is a plain file
-                _write(folder / path, content)
+                _write(path, content)
             progress(file.tell())
         while stream.read(CHUNK):  # to the checksum at the end of a tar.gz
             pass

@@ -36,18 +36,16 @@ def draw(runs: Sequence[Run], out: Path) -> Path:
     lines = _lines(runs)
     different, same = _settings(runs)
     heads = [page.about(run, log) for run, log in zip(runs, logs, strict=True)]
-    shown = {
-        "samples": [
-            [
-                [step, pictures.take(run.path / "samples" / name)]
-                for step, name in _spread(contents.samples(run.path), SHEETS)
-            ]
-            for run in runs
-        ],
-        "results": list(_results(runs, pictures)),
-    }
+    samples = [
+        [
+            [step, pictures.take(run.path / "samples" / name)]
+            for step, name in _spread(contents.samples(run.path), SHEETS)
+        ]
+        for run in runs
+    ]
+    results = list(_results(runs, pictures))
     folder.claim(FOREIGN, runs=labels)
-    pictures.write(out / "pictures")
+    pictures.write_missing(out / "pictures")
     drawn = draw_template(
         "comparison.html",
         out / "index.html",
@@ -65,7 +63,8 @@ def draw(runs: Sequence[Run], out: Path) -> Path:
                 {"label": label, "best": head["best"], "steps": run.settings.steps}
                 for label, head, run in zip(labels, heads, runs, strict=True)
             ],
-            **shown,
+            "samples": samples,
+            "results": results,
         },
     )
     pictures.forget_others(out / "pictures")
@@ -108,8 +107,7 @@ class _Pictures:
         self.selected[name] = content
         return f"pictures/{name}"
 
-    def write(self, folder: Path) -> None:
-        """Writes the missing ones."""
+    def write_missing(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         for name, content in self.selected.items():
             if not (folder / name).exists():
@@ -142,9 +140,7 @@ def _lines(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """The newest measurements of all runs; those on the same pictures, and of the same answerer, stand together."""
     lines = [line | {"run": number} for number, run in enumerate(runs) for line in contents.measured(run)]
     answerers = list(dict.fromkeys(line["who"] for line in lines))
-    lines.sort(
-        key=lambda line: (line["split"], line["direction"], line["who"] != "model", answerers.index(line["who"]))
-    )
+    lines.sort(key=lambda line: (*contents.place(line), answerers.index(line["who"])))
     contents.mark_best(lines)
     return lines
 
@@ -153,13 +149,8 @@ def _tables(lines: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Those that can be compared: that have a metric in common, on data of one name."""
     tables: list[list[dict[str, Any]]] = []
     for line in lines:
-        alike = (
-            table
-            for table in tables
-            if contents.data_name(table[0]) == contents.data_name(line)
-            and not line["metrics"].keys().isdisjoint(contents.metrics_of(table))
-        )
-        if table := next(alike, None):
+        on_same = (table for table in tables if contents.data_name(table[0]) == contents.data_name(line))
+        if table := next((table for table in on_same if line["metrics"].keys() & contents.metrics_of(table)), None):
             table.append(line)
         elif line["metrics"]:
             tables.append([line])
@@ -177,14 +168,10 @@ def _settings(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
         for run in runs
     ]
     names = dict.fromkeys(name for of_run in of_runs for name in of_run)
-    rows = [
-        (
-            name,
-            [of_run[name][0] if name in of_run else None for of_run in of_runs],
-            next(of_run[name][1] for of_run in of_runs if name in of_run),
-        )
-        for name in names
-    ]
+    rows = []
+    for name in names:
+        values = [of_run[name][0] if name in of_run else None for of_run in of_runs]
+        rows.append((name, values, next(of_run[name][1] for of_run in of_runs if name in of_run)))
     same = [row for row in rows if all(value == row[1][0] for value in row[1])]
     return [row for row in rows if row not in same], same
 
@@ -205,22 +192,19 @@ def _results(runs: Sequence[Run], pictures: _Pictures) -> Iterator[dict[str, Any
         }
         first, *others = of_split.values()
         common = [name for name in first if all(name in other for other in others)]
-        if others and common:
-            shown = [
-                {
-                    "name": name,
-                    "panels": list(
-                        _panels(runs, split, {run: of_run[name] for run, of_run in of_split.items()}, pictures)
-                    ),
-                    "metrics": [
-                        [run, metric, contents.number(value)]
-                        for run, of_run in of_split.items()
-                        for metric, value in of_run[name]["metrics"].items()
-                    ],
-                }
-                for name in _spread(common, RESULTS)
+        if not (others and common):
+            continue
+        shown = []
+        for name in _spread(common, RESULTS):
+            entries = {run: of_run[name] for run, of_run in of_split.items()}
+            metrics = [
+                [run, metric, contents.number(value)]
+                for run, entry in entries.items()
+                for metric, value in entry["metrics"].items()
             ]
-            yield {"split": split, "runs": len(of_split), "count": len(common), "pictures": shown}
+            panels = list(_panels(runs, split, entries, pictures))
+            shown.append({"name": name, "panels": panels, "metrics": metrics})
+        yield {"split": split, "runs": len(of_split), "count": len(common), "pictures": shown}
 
 
 def _panels(
@@ -229,12 +213,9 @@ def _panels(
     """Name, address and run of every panel of a picture; no run where all have the same, such as the input."""
     name = next(iter(entries.values()))["name"]
     for panel in contents.panels_of(entries.values()):
-        copies = {
-            run: pictures.take(runs[run].path / "results" / split / panel / f"{name}.png")
-            for run, entry in entries.items()
-            if panel in entry["panels"]
-        }
-        if len(copies) == len(entries) and len(set(copies.values())) == 1:
-            yield panel, next(iter(copies.values())), None
+        having = [run for run, entry in entries.items() if panel in entry["panels"]]
+        copies = [pictures.take(runs[run].path / "results" / split / panel / f"{name}.png") for run in having]
+        if len(copies) == len(entries) and len(set(copies)) == 1:
+            yield panel, copies[0], None
         else:
-            yield from ((panel, copy, run) for run, copy in copies.items())
+            yield from ((panel, copy, run) for run, copy in zip(having, copies, strict=True))

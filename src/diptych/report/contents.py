@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel
-
 from diptych.methods.settings import kebab
 from diptych.metrics import better
 from diptych.training.run import Run, read_json_lines
@@ -192,7 +190,12 @@ def measured(run: Run) -> list[dict[str, Any]]:
     for line in read_json_lines(run.path / "metrics.jsonl"):
         line.setdefault("direction", run.settings.direction)  # lines of early versions have no direction
         newest[line["split"], line["direction"], line["who"]] = line
-    return sorted(newest.values(), key=lambda line: (line["split"], line["direction"], line["who"] != "model"))
+    return sorted(newest.values(), key=place)
+
+
+def place(line: dict[str, Any]) -> tuple[str, str, bool]:
+    """What lines are sorted by."""
+    return line["split"], line["direction"], line["who"] != "model"
 
 
 def data_name(line: dict[str, Any]) -> str:
@@ -239,12 +242,8 @@ def described(run: Run) -> Iterator[tuple[str, Any, str]]:
     values = run.values()
     own = values.pop("method")
     for prefix, group, model in (("", values, type(run.settings)), ("method.", own, type(run.settings.method))):
-        descriptions = _descriptions(model)
+        descriptions = {kebab(name): field.description or "" for name, field in model.model_fields.items()}
         yield from ((f"{prefix}{key}", value, descriptions.get(key, "")) for key, value in group.items())
-
-
-def _descriptions(model: type[BaseModel]) -> dict[str, str]:
-    return {kebab(name): field.description or "" for name, field in model.model_fields.items()}
 
 
 def _short(value: float) -> float:

@@ -53,12 +53,15 @@ def draw(run: Run) -> Path:
 def about(run: Run, log: contents.Log) -> dict[str, Any]:
     """The header of a run, for both pages."""
     step, time = contents.progress(log)
+    translators = sketch(run.method, run.settings.method, run.shape).translators()
     return {
         "run": run,
         "name": run.path.resolve().name,
         "method": METHODS[run.method],
         "single": not METHODS[run.method].data.has_sides,
-        **shape_of(run),
+        "columns": _preview_columns(run),
+        "rows": next(iter(translators.values())).row_titles,
+        "two_way": len(translators) > 1,
         "step": step,
         "time": time,
         "best": checkpoint.model_step(checkpoint.model_folder(run.path, checkpoint.BEST)),
@@ -69,13 +72,6 @@ def metadata(run: Run) -> dict[str, Any]:
     """The metadata in settings.toml: the command, the data, the versions."""
     table: dict[str, Any] = tomllib.loads((run.path / "settings.toml").read_text(encoding="utf-8"))["run"]
     return table
-
-
-def shape_of(run: Run) -> dict[str, Any]:
-    """Values derived from the method's settings: titles of preview columns and rows, and whether it has both directions."""
-    translators = sketch(run.method, run.settings.method, run.shape).translators()
-    first = next(iter(translators.values()))
-    return {"columns": _preview_columns(run), "rows": first.row_titles, "two_way": len(translators) > 1}
 
 
 def _preview_columns(run: Run) -> list[str]:
