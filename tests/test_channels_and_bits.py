@@ -177,3 +177,34 @@ def test_a_run_of_before_has_8_bits(train_tiny: Train, tmp_path: Path) -> None:
     assert Run.open(run).settings.specs == (ImageSpec(), ImageSpec())
     assert "bits" not in json.dumps(json.loads((run / "model/config.json").read_text()))
     assert train_tiny(run, steps=6).settings.steps == 6
+
+
+@pytest.mark.parametrize(("channels", "bits"), [(1, 16), (4, 8)])
+def test_an_array_of_any_bits_and_channels_is_trained_on(tmp_path: Path, channels: int, bits: int) -> None:
+    array = np.stack([picture(seed, channels, bits) for seed in range(4)])
+    np.save(tmp_path / "x.npy", array[..., 0] if channels == 1 else array)
+    diptych.train(
+        "cgan",
+        data=tmp_path / "x.npy",
+        out=tmp_path / "run",
+        steps=1,
+        batch_size=2,
+        bits_a=bits,
+        bits_b=bits,
+        channels_a=channels,
+        channels_b=channels,
+        method={"width": 4, "noise": 4, "conditional": False},
+    )
+    assert next(diptych.load(tmp_path / "run").generate(None, 1)).shape == (channels, 32, 32)
+
+
+def test_arrays_have_the_channels_of_the_input_not_of_the_output(train_tiny: Train, tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "pairs", 4, 8)
+    run = train_tiny(tmp_path / "run", data=folder, channels_a=4, channels_b=3, direction="AtoB")
+    model = diptych.load(run.path)
+    values = picture(3, 4, 8)
+    from_bytes, from_floats = model(values), model((values / 255).astype(np.float32))
+    assert from_bytes.shape == from_floats.shape == (32, 32, 3)
+    np.testing.assert_allclose(from_bytes / 255, from_floats, atol=1 / 255)
+    with pytest.raises(ValueError, match="4"):
+        model(np.zeros((32, 32, 3), np.float32))

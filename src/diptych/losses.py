@@ -25,7 +25,8 @@ class AdversarialLoss:
     generator: Callable[[Tensor], Tensor]
     """The loss of the logits of generated images, which should say "real"."""
     chance_level: float
-    """The discriminator's loss if it cannot distinguish real from fake."""
+    """The discriminator's loss if it cannot distinguish real from fake; 0 if the loss says nothing of it (the doctor then
+    does not judge the balance)."""
     generator_chance_level: float
     """The generator's loss against such a discriminator."""
 

@@ -15,7 +15,7 @@ from diptych.devices import Device, Precision, autocast, choose_device, choose_p
 from diptych.images.blend import Blend
 from diptych.images.files import Array, Pixels, decode, encode, from_image, from_tensor, to_image
 from diptych.images.masks import Mask
-from diptych.images.spec import EIGHT_BIT
+from diptych.images.spec import EIGHT_BIT, ImageSpec
 from diptych.kinds import Direction
 from diptych.training import checkpoint
 from diptych.translators.base import PLAIN, Request, dropout_active
@@ -111,7 +111,8 @@ class Model:
                 require_no_input([(Path(mask), target)])
             source: Pixels | Array = decode(file)
         else:
-            channels = self.translator.output_spec.channels
+            spec = self.translator.input_specs.get("x")
+            channels = spec.channels if isinstance(spec, ImageSpec) else 3
             source = from_image(picture) if isinstance(picture, Image.Image) else _as_channels(picture, channels)
         self.translator.require_request(mask is not None, blend)
         size = source.size if isinstance(source, Pixels) else (source.shape[0], source.shape[1])
@@ -170,7 +171,8 @@ class Model:
 def _as_channels(array: Array, channels: int) -> Pixels | Array:
     """Integers as `Pixels`, floats as `[H, W, C]`; a `ValueError` for an array that is not an image."""
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3, channels)) or 0 in array.shape:
-        raise ValueError(f"an array of shape {array.shape} is not a picture; [H, W], [H, W, 1] or [H, W, 3] is")
+        *others, last = ("[H, W]", *(f"[H, W, {count}]" for count in sorted({1, 3, channels})))
+        raise ValueError(f"an array of shape {array.shape} is not a picture; {', '.join(others)} or {last} is")
     values = array if array.ndim == 3 else array[..., None]
     if array.dtype in (np.uint8, np.uint16):
         return Pixels(values)

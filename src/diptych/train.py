@@ -50,9 +50,8 @@ def train(
     The same call again continues an interrupted run, and does nothing for a finished one; `fresh` renames the old run first.
     All data and settings are checked before the first step: a `ValueError` names the problem and a remedy.
     """
-    console = console or Console()
     require_method(method)
-    paths, out = DataPaths.from_flags(data, data_a, data_b), Path(out)
+    paths, out, console = DataPaths.from_flags(data, data_a, data_b), Path(out), console or Console()
     kind = METHODS[method].data
     given = settings_from(method, settings, Path(recipe) if recipe else None, layouts.uniform(kind, paths))
     device = choose_device(given.device)

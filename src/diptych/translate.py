@@ -56,8 +56,7 @@ def translate(
         progress: Called with the number of pictures that are done, and of all.
     """
     model = load(run, direction=direction, device=device, precision=precision)
-    given = [inputs] if isinstance(inputs, Path | str) else inputs
-    jobs = plan([Path(path) for path in given], Path(out), overwrite)
+    jobs = plan([Path(path) for path in ([inputs] if isinstance(inputs, Path | str) else inputs)], Path(out), overwrite)
     model.translator.require_request(mask is not None, blend)
     masks = mask_files.match([_name(job, Path(out)) for job in jobs], Path(mask)) if mask is not None else []
     require_no_input([(file, target) for file, (_, target) in zip(masks, jobs, strict=False)])

@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
         stderr(str(error))
         return 2
     except OSError as error:
-        stderr(f"{error.filename or ''}: {error.strerror or error}")
+        stderr(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return 2
     except KeyboardInterrupt as stopped:
         stderr(str(stopped) or "interrupted")

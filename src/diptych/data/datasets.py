@@ -218,7 +218,8 @@ class ArrayDataset(ImageDataset):
     def __post_init__(self) -> None:
         dtype, shape, [spec] = self.array.dtype, self.array.shape, self.specs
         if dtype != np.uint8 and not (dtype == np.uint16 and spec.bits == 16):
-            raise ValueError(f"{self.file}: holds {dtype}; 8-bit pictures are expected: save it as uint8, 0 to 255")
+            remedy = "--bits-a 16 reads it" if dtype == np.uint16 else "save it as uint8, 0 to 255"
+            raise ValueError(f"{self.file}: holds {dtype}; 8-bit pictures are expected: {remedy}")
         if not (len(shape) == 3 or (len(shape) == 4 and shape[-1] in (1, 3, spec.channels))):
             raise ValueError(
                 f"{self.file}: has the shape {list(shape)}; [N, H, W, 3] for RGB is expected, or [N, H, W] for grey: "
@@ -233,14 +234,7 @@ class ArrayDataset(ImageDataset):
     @cached_property
     def array(self) -> Array:
         """All images, as they are in the file."""
-        try:
-            return np.lib.format.open_memmap(self.file, mode="r")  # never unpickles, unlike np.load with allow_pickle
-        except OSError as error:
-            raise ValueError(f"{self.file}: cannot be read ({error.strerror or error})") from error
-        except Exception as error:  # for a damaged header numpy raises whatever its parser did, such as TokenError
-            raise ValueError(
-                f"{self.file}: is no whole array of 8-bit pictures ({error}); copy it or make it again"
-            ) from error
+        return open_array(self.file)
 
     @property
     def uniform(self) -> tuple[int, int, int]:
@@ -263,6 +257,16 @@ class ArrayDataset(ImageDataset):
     def decode(self, index: int) -> Pixels:
         values = np.array(self.array[index])  # a copy: the map is read-only
         return Pixels(values.reshape(*values.shape[:2], -1))
+
+
+def open_array(file: Path) -> Array:
+    """The array in a file, memory-mapped; a `ValueError` if it is none."""
+    try:
+        return np.lib.format.open_memmap(file, mode="r")  # never unpickles, unlike np.load with allow_pickle
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # for a damaged header numpy raises whatever its parser did, such as TokenError
+        raise ValueError(f"{file}: is no whole array of 8-bit pictures ({error}); copy it or make it again") from error
 
 
 @dataclass

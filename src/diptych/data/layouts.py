@@ -19,6 +19,7 @@ from diptych.data.datasets import (
     PairSide,
     RecordDataset,
     SideBySide,
+    open_array,
 )
 from diptych.data.paths import (
     SPLIT_FOLDERS,
@@ -217,7 +218,11 @@ class Arrays(SingleImages):
 
     def uniform(self, paths: DataPaths) -> Uniform | None:
         array = paths.folder if is_array(paths.folder) else arrays_in(paths.folder).get("train")
-        return ArrayDataset(array, (ImageSpec(),)).uniform if array else None
+        if not array:
+            return None
+        *_, channels = shape = open_array(array).shape
+        is_last = len(shape) == 4 and channels < min(shape[1:3])  # else there are no channels, or they come first
+        return ArrayDataset(array, (ImageSpec(channels if is_last else 3, bits=16),)).uniform
 
 
 class TFRecordFiles(SingleImages):
@@ -313,6 +318,8 @@ def find(kind: DataKind, paths: DataPaths, split: Split, specs: Specs = RGB) -> 
     if not kind.has_sides and paths.folder_b is not None:
         raise ValueError(f"{paths.arguments}: single pictures are learnt from, not an A and a B; give one --data DIR")
     if found := match(kind, paths, split, specs):
+        if split == "train" and not found.datasets:
+            raise ValueError(f"{paths}: has no pictures to train on; put them in a folder train; {HINTS[kind]}")
         return [*found.datasets] or None
     folder = None if paths.folder_b else split_folder(paths.folder, split, HINTS[kind])
     if folder is None:

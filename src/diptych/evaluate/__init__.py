@@ -13,7 +13,7 @@ from diptych.devices import Device
 from diptych.evaluate import folders, generation, translation
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Progress
-from diptych.kinds import Direction
+from diptych.kinds import DataKind, Direction
 from diptych.methods import METHODS
 from diptych.training.run import Run, command_line
 
@@ -62,40 +62,40 @@ def evaluate(
         device: Where to run.
         progress: Called with the name of a piece of work, how much of it is done, and all of it.
     """
-    options = EvalOptions(
-        names=names,
-        baselines=baselines,
-        direction=direction,
-        features=Path(features) if features else None,
-        weights=Path(weights) if weights else None,
-        fetch_weights=fetch_weights,
-        device=device,
-        progress=progress,
-    )
+    network, folder = (Path(path) if path else None for path in (features, weights))
+    options = EvalOptions(names, baselines, direction, device, network, folder, fetch_weights, progress)
     if real is not None or fake is not None:
         if run is not None or real is None or fake is None or (data, data_a, data_b) != (None, None, None):
             raise ValueError("--real DIR and --fake DIR are measured beside each other, without a run and its --data")
-        folder, about = Path(out) if out else None, {}
-        if folder and (folder / "settings.toml").exists():
+        if out and (Path(out) / "settings.toml").exists():
             raise ValueError(f"--out {out}: is a run, whose metrics.jsonl is of its own model; give another folder")
-        measured = folders.measure(Path(real), Path(fake), options)
-    else:
-        if run is None or out is not None:
-            raise ValueError(
-                "give the folder of a run with its --data, or --real DIR and --fake DIR (with --out DIR to keep the numbers)"
-            )
-        folder = Path(run)
-        opened, paths = Run.open(folder), DataPaths.from_flags(data, data_a, data_b)
-        split, datasets = _held_out(opened, paths)
-        measure = generation.measure if METHODS[opened.method].data == "labelled" else translation.measure
-        about, measured = {"data": str(paths), "split": split}, measure(opened, paths, split, datasets, options)
+        return _keep(folders.measure(Path(real), Path(fake), options), {}, out, options)
+    if run is None or out is not None:
+        raise ValueError(
+            "give the folder of a run with its --data, or --real DIR and --fake DIR (with --out DIR to keep the numbers)"
+        )
+    return _of_run(Run.open(Path(run)), DataPaths.from_flags(data, data_a, data_b), options)
+
+
+def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> list[dict[str, Any]]:
+    """The lines of a run's models, written to it."""
+    split, datasets = _held_out(run, paths)
+    measure = generation.measure if METHODS[run.method].data == DataKind.LABELLED else translation.measure
+    measured = measure(run, paths, split, datasets, options)
+    return _keep(measured, {"data": str(paths), "split": split}, run.path, options)
+
+
+def _keep(
+    measured: list[dict[str, Any]], about: dict[str, Any], folder: Path | str | None, options: EvalOptions
+) -> list[dict[str, Any]]:
+    """The lines with time, command, `about` and what was not measured; appended to `metrics.jsonl` in a folder."""
     time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     about = {"time": time, "command": command_line(), **about}
     not_measured = {"not-measured": options.missing} if options.missing else {}
     lines = [{**about, **line, **not_measured} for line in measured]
     if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with (Path(folder) / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
     return lines
 

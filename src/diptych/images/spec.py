@@ -110,9 +110,13 @@ def to_channels(values: Array, alpha: Array | None, channels: int) -> Array:
     if channels == 1 and values.shape[-1] == 3:
         luma = values.astype(np.uint32) @ np.array(_LUMA_INTEGERS, np.uint32)
         return ((luma + 0x8000) >> 16).astype(values.dtype)[..., None]
-    raise ValueError(
-        f"a picture of {values.shape[-1]} channels cannot be read as {channels}; 1 and 3 can be read as each other, "
-        "4 as those, and 3 with alpha as 4"
+    raise _unreadable(values.shape[-1], channels)
+
+
+def _unreadable(found: int, channels: int) -> ValueError:
+    return ValueError(
+        f"a picture of {found} channels cannot be read as {channels}; 1 and 3 can be read as each other, 4 as those, and "
+        "3 with alpha as 4"
     )
 
 
@@ -123,12 +127,16 @@ def _on_white(values: Array, alpha: Array) -> Array:
 
 
 def floats_to_channels(image: Tensor, channels: int) -> Tensor:
-    """`to_channels` for floats `[C, H, W]`, of one channel or three."""
+    """`to_channels` for floats `[C, H, W]`."""
     if image.shape[0] == channels:
         return image
-    if channels == 3:
+    if channels == 3 and image.shape[0] == 1:
         return image.expand(3, -1, -1)
-    return (image * torch.tensor(_LUMA).view(3, 1, 1)).sum(0, keepdim=True)
+    if channels in (1, 3) and image.shape[0] == 4:
+        return floats_to_channels(image[:3], channels)
+    if channels == 1 and image.shape[0] == 3:
+        return (image * torch.tensor(_LUMA).view(3, 1, 1)).sum(0, keepdim=True)
+    raise _unreadable(image.shape[0], channels)
 
 
 def viewable(image: Tensor) -> Tensor:

@@ -190,7 +190,8 @@ def patch_nce(z_hat: Tensor, z: Tensor, temperature: float) -> Tensor:
     >>> round(patch_nce(z, z, 1.0).item(), 4)  # log(1 + e^-1)
     0.3133
     """
-    logits = z_hat @ z.transpose(1, 2) / temperature  # [B, S, S]: the positives on the diagonal
+    with torch.autocast(z.device.type, enabled=False):  # tau would multiply the rounding of bf16
+        logits = z_hat @ z.transpose(1, 2) / temperature  # [B, S, S]: the positives on the diagonal
     target = torch.arange(logits.shape[1], device=logits.device).expand(len(logits), -1)
     return F.cross_entropy(logits.flatten(0, 1), target.flatten())
 

@@ -34,4 +34,4 @@ class FitsData(Protocol):
     """Computes statistics of the training set before the first step; they are part of the `state_dict`."""
 
     def fit_statistics(self, training: Iterable[Tensor]) -> None:
-        """`training` yields every image as levels `[C, H, W]`."""
+        """`training` yields every image, both of a pair, as uint8 `[C, H, W]`."""

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from random import Random
 from statistics import median_high
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -108,30 +109,19 @@ def inspect(
     records, broken = _count_records(contents)
     problems += broken
     paths, pairs = scan.partners(folder, contents.pictures)
-    samples = scan.samples(contents.pictures, pairs)
-    groups = [group for group in scan.alike(samples, infos) if len(group) > 1]
+    groups = [group for group in scan.alike(scan.samples(contents.pictures, pairs), infos) if len(group) > 1]
     leaks = [group for group in groups if len({scan.split_of(sample[0], folder) for sample in group} - {None}) > 1]
     same_stems = _same_stems(folder, contents.pictures)
     fit = _fit(paths, infos, pairs, contents, records)
     if same_stems:
         fit = _Fit(None, paths, "names that differ in their suffixes only are refused: rename one of each")
-    least_classes = 3 if fit.kind is None or fit.kind.has_sides else 2
-    notes = [*fit.notes, *([] if contents.idx_files else _classes(fit.paths, infos, least_classes))]
-    if problems:
-        notes.append(f"what cannot be read ({counted(len(problems), 'file')}) stops a training: repair or remove it")
-    if leaks:
-        notes.append("val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side")
+    notes = [*fit.notes, *([] if contents.idx_files else _classes(fit, infos)), *_warnings(problems, leaks)]
     methods = [name for name in methods_for(fit.kind) if not _only_grey(infos) or _learns_from_grey(name)]
-    direction: Direction | None = "AtoB" if fit.kind == DataKind.PAIRED else None
-    by_area = sorted(infos.values(), key=lambda info: (info.width * info.height, info.width))
-    sizes = [f"{info.width}x{info.height}" for info in by_area]
     findings = Findings(
         folder=str(folder),
         pictures=len(infos),
         counts=dict(Counter(Path(*path.relative_to(folder).parts[:-1][:2]).as_posix() for path in infos)),
-        sizes=dict(Counter(sizes).most_common()),
-        smallest=next(iter(sizes), ""),
-        largest=next(reversed(sizes), ""),
+        **_sizes(infos.values()),
         modes=dict(Counter(info.mode for info in infos.values()).most_common()),
         grey_in_colour=sum(info.channels >= 3 and not info.coloured for info in infos.values()),
         records=records,
@@ -142,13 +132,30 @@ def inspect(
         other_files=_names(folder, contents.others),
         methods=methods,
         reason=fit.reason,
-        command=train_command(methods[0], fit.paths, direction, _usual_side(infos)) if methods else None,
+        command=_command(methods[0], fit, infos) if methods else None,
         notes=notes,
         layouts=layouts.explain(DataPaths(folder)),
     )
     if out is not None:
         _write(Path(out), findings, [info.cell for info in infos.values() if info.cell is not None])
     return findings
+
+
+def _warnings(problems: Sequence[str], leaks: Sequence[object]) -> list[str]:
+    warnings = []
+    if problems:
+        warnings.append(f"what cannot be read ({counted(len(problems), 'file')}) stops a training: repair or remove it")
+    if leaks:
+        warnings.append("val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side")
+    return warnings
+
+
+def _sizes(infos: Iterable[ImageInfo]) -> dict[str, Any]:
+    """The entries of the findings about sizes."""
+    by_area = sorted(infos, key=lambda info: (info.width * info.height, info.width))
+    sizes = [f"{info.width}x{info.height}" for info in by_area]
+    smallest, largest = (sizes[0], sizes[-1]) if sizes else ("", "")
+    return {"sizes": dict(Counter(sizes).most_common()), "smallest": smallest, "largest": largest}
 
 
 def _names(folder: Path, files: Iterable[Path]) -> list[str]:
@@ -282,13 +289,19 @@ def _custom(paths: DataPaths, kinds: Iterable[DataKind]) -> _Fit | None:
     return None
 
 
-def _classes(paths: DataPaths, infos: Mapping[Path, ImageInfo], least: int) -> list[str]:
-    """A note on folders that may be classes, where there are at least so many."""
-    classes = {name for found in layouts.matches(DataKind.LABELLED, paths) for name in classes_of(found.datasets)}
+def _command(method: str, fit: _Fit, infos: Mapping[Path, ImageInfo]) -> str:
+    direction: Direction | None = "AtoB" if fit.kind == DataKind.PAIRED else None
+    return train_command(method, fit.paths, direction, _usual_side(infos))
+
+
+def _classes(fit: _Fit, infos: Mapping[Path, ImageInfo]) -> list[str]:
+    """A note on folders that may be classes: two or more, or three where two may be A and B."""
+    least = 3 if fit.kind is None or fit.kind.has_sides else 2
+    classes = {name for found in layouts.matches(DataKind.LABELLED, fit.paths) for name in classes_of(found.datasets)}
     if not classes or len(classes) < least:
         return []
     method, *_ = methods_for(DataKind.LABELLED)
-    command = train_command(method, paths, side=_usual_side(infos))
+    command = train_command(method, fit.paths, side=_usual_side(infos))
     return [f"its {len(classes)} folders may be classes, of which {method} draws more: {command}"]
 
 

@@ -78,14 +78,10 @@ def pack(
     about = made_with("pack", {"size": sides, "count": count, "val": val, "seed": seed}, [folder])
     arrays = {split: _Array(array_of(out, split), sides, about) for split in SPLIT_FOLDERS}
     wanted = [array for split, array in arrays.items() if split in shares or (val and split == "val")]
-    unwanted = [array for array in arrays.values() if array not in wanted]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with locked(out, "packing"):
-            for array in arrays.values():
-                array.require_own(array in wanted)
-            for array in unwanted:
-                array.forget()  # what another call began and gave up
+            _require_own([*arrays.values()], wanted)
             if all(array.file.exists() for array in wanted):
                 say(console, f"{out}: packed already; nothing to do")
                 return [line for array in wanted for line in array.read_note().left_out.values()]
@@ -96,6 +92,15 @@ def pack(
         raise ValueError(
             f"{out}: cannot be written ({error.strerror or error}); mend that, and the same command goes on"
         ) from error
+
+
+def _require_own(arrays: "list[_Array]", wanted: "list[_Array]") -> None:
+    """Raises a `ValueError` for an array of another call; forgets what another call began and gave up."""
+    for array in arrays:
+        array.require_own(array in wanted)
+    for array in arrays:
+        if array not in wanted:
+            array.forget()
 
 
 def _find(folder: Path, count: int, val: float, seed: int) -> dict[Split, Share]:

@@ -98,6 +98,8 @@ def in_losses(log: Sequence[Mapping[str, Any]], adversaries: Sequence[Adversary]
 
 def _balance(adversary: Adversary, loss_D: float, loss_G: float, steps: int, settings: Settings) -> list[Finding]:
     chance = adversary.loss.chance_level
+    if not chance:  # the thresholds are multiples of it
+        return []
     names = " and ".join(adversary.discriminator_scalars)
     losses = f"{names} {loss_D:.3g}, {adversary.generator_scalar} {loss_G:.3g}"
     saw = f"{losses} over {steps} steps, where {chance:.3g} would be guessing"

@@ -56,7 +56,7 @@ class Previewer:
         """The doctor's latest findings from images."""
         networks = deployed(training.method)
         self.names = {
-            direction: next(name for name, network in networks.items() if network is translator.network)
+            direction: next((name for name, network in networks.items() if network is translator.network), direction)
             for direction, translator in training.translators.items()
         }
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diptych.data.loaders import CachedDataset, EvalLoader, TrainLoader
 from diptych.devices import autocast, memory_format
+from diptych.images.spec import to_eight_bit
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.methods.roles import FitsData, Phased
@@ -179,5 +180,5 @@ def seed_of(*key: int) -> int:
 def _each(datasets: Sequence[CachedDataset], progress: Callable[[int, int], None]) -> Iterator[Tensor]:
     samples = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
     for done, (dataset, index) in enumerate(samples, start=1):
-        yield dataset.get(index)
+        yield from map(to_eight_bit, dataset.sides(index))
         progress(done, len(samples))
