@@ -130,7 +130,7 @@ def _measure_one_way(
         if scores or system in predictors:
             count = len(real if system == HELD_OUT else held_out)
             line: dict[str, Any] = {"step": ours.get(system, ours["model"]).step, "count": count}
-            if held_out.kind.has_sides:
+            if not held_out.makes_inputs:
                 line["direction"] = direction
             if left_out:
                 line["left-out"] = len(left_out)
@@ -220,7 +220,7 @@ class _Images:
     ) -> None:
         """At most `most` images of the dataset, evenly spaced; None for all."""
         self.run, self.direction, self.translator = run, direction, translator
-        self.settings, self.kind = run.settings, METHODS[run.method].data
+        self.settings, self.makes_inputs = run.settings, METHODS[run.method].data == DataKind.IMAGES
         memory_gib = self.settings.memory_gib / OPEN_SETS
         [self.cached] = open_cached([dataset], self.settings.size, self.settings.fit, memory_gib, most)
         self.loader = EvalLoader([self.cached], direction, translator.mask_spec)
@@ -244,7 +244,8 @@ class _Images:
     def batches(self, most: int | None = None) -> Iterator[tuple[range, dict[str, Tensor]]]:
         """At most `most` images, evenly spaced; None for all."""
         for indices, batch in self.loader.batches(min(len(self), most or len(self)), BATCH_SIZE):
-            batch = {"x": batch["y"], **batch}  # the images of one side are inputs as they are, if nothing makes others
+            if "x" not in batch and not self.makes_inputs:  # one of two sets
+                batch = {"x": batch["y"]}
             yield indices, {**batch, **self.translator.inputs_from(batch)}
 
     def both_sides(self, most: int) -> tuple[Tensor, Tensor]:
@@ -263,7 +264,7 @@ class _Images:
 
 def _baselines(training: list[Dataset], held_out: _Images, options: EvalOptions) -> dict[str, Predictor]:
     """Baselines computed from the training set, without a model."""
-    if held_out.kind == DataKind.IMAGES:
+    if held_out.makes_inputs:
         singles = held_out.like(training[0])
         singles.check("training pictures", "--baselines: ", "leave it out, or give others", options)
         return held_out.translator.baselines(batch["y"] for _, batch in singles.batches())
