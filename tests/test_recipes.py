@@ -6,6 +6,7 @@ import pytest
 
 from diptych.methods import METHODS
 from diptych.recipes import find, method_of, recipes
+from diptych.training.settings import settings_from
 
 
 def test_a_recipe_is_found_by_its_name_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +40,8 @@ def test_an_unknown_name_gets_the_nearest_and_the_list(
 
 def test_every_method_has_a_recipe() -> None:
     assert {method_of(recipe) for recipe in recipes().values()} == set(METHODS)
+
+
+def test_fastcut_by_a_flag_over_the_recipe_of_cut_is_fastcut() -> None:
+    by_flag = settings_from("cut", {"method": {"variant": "fastcut"}}, Path("cut"))
+    assert by_flag == settings_from("cut", {}, Path("fastcut"))

@@ -116,6 +116,12 @@ def test_what_training_finds_is_what_is_explained(tiny_pairs: Path, tiny_photos:
                 assert ": fits as " in found.layout.explain(DataPaths(folder))
 
 
+def test_a_layout_without_training_pictures_is_named(toy: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="has no pictures to train on"):
+        patch.setattr(Npz, "find", lambda *_: [])
+        layouts.find(DataKind.PAIRED, DataPaths(toy), "train")
+
+
 def test_the_toy_batches_are_its_arrays(toy: Path) -> None:
     found = layouts.find_one(DataKind.PAIRED, DataPaths(toy), "val")
     assert found is not None

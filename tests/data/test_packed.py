@@ -124,7 +124,8 @@ def refused(file: Path) -> str:
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, np.uint16, np.int8, bool])
 def test_other_numbers_than_8_bit_are_refused(tmp_path: Path, kind: type) -> None:
     message = refused(save(tmp_path / "x.npy", np.zeros((3, 4, 6, 3), kind)))
-    assert message == f"holds {np.dtype(kind)}; 8-bit pictures are expected: save it as uint8, 0 to 255"
+    also = ", or give --bits-a 16" if kind is np.uint16 else ""
+    assert message == f"holds {np.dtype(kind)}; 8-bit pictures are expected: save it as uint8, 0 to 255{also}"
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 4, 6), (3, 4, 6, 4), (3, 4, 6, 2), (72,), (12, 6), (1, 3, 4, 6, 3), ()])

@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 import diptych
-from diptych.losses import ADVERSARIAL
+from diptych.losses import ADVERSARIAL, AdversarialLoss
 from diptych.methods import METHODS
 from diptych.methods.base import Adversary
 from diptych.methods.cyclegan import CycleGANSettings
@@ -246,6 +246,14 @@ def test_losses_are_measured_by_what_guessing_costs(kind: Any, of_D: float, of_G
     log, settings = log_of(40, D=of_D, G=of_G), given(Pix2PixSettings(adversarial=kind))
     found = doctor.in_losses(log, [adversary(kind)], settings)
     assert [one["finding"] for one in found] == ([finding] if finding else [])
+
+
+def test_a_loss_that_knows_no_guessing_is_not_judged() -> None:
+    """Such as that of the Wasserstein GAN, which is 0 for it and has no scale."""
+    critic = AdversarialLoss(lambda logits, real: logits.mean(), lambda logits: -logits.mean(), 0.0, 0.0)
+    log, settings = log_of(40, D=-3.0, G=2.0), given(Pix2PixSettings())
+    of_critic = Adversary("D", critic, ("D",), "G", lambda batch: pytest.fail("the log says it all"))
+    assert doctor.in_losses(log, [of_critic], settings) == []
 
 
 def test_the_first_steps_say_nothing_yet() -> None:

@@ -218,8 +218,10 @@ class ArrayDataset(ImageDataset):
     def __post_init__(self) -> None:
         dtype, shape, [spec] = self.array.dtype, self.array.shape, self.specs
         if dtype != np.uint8 and not (dtype == np.uint16 and spec.bits == 16):
-            remedy = "--bits-a 16 reads it" if dtype == np.uint16 else "save it as uint8, 0 to 255"
-            raise ValueError(f"{self.file}: holds {dtype}; 8-bit pictures are expected: {remedy}")
+            also = ", or give --bits-a 16" if dtype == np.uint16 else ""
+            raise ValueError(
+                f"{self.file}: holds {dtype}; 8-bit pictures are expected: save it as uint8, 0 to 255{also}"
+            )
         if not (len(shape) == 3 or (len(shape) == 4 and shape[-1] in (1, 3, spec.channels))):
             raise ValueError(
                 f"{self.file}: has the shape {list(shape)}; [N, H, W, 3] for RGB is expected, or [N, H, W] for grey: "
