@@ -116,9 +116,9 @@ def test_what_training_finds_is_what_is_explained(tiny_pairs: Path, tiny_photos:
                 assert ": fits as " in found.layout.explain(DataPaths(folder))
 
 
-def test_a_layout_without_training_pictures_is_named(toy: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="has no pictures to train on"):
-        patch.setattr(Npz, "find", lambda *_: [])
+def test_a_layout_without_training_pictures_is_named(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Npz, "find", lambda *_: [])
+    with pytest.raises(ValueError, match="has no pictures to train on"):
         layouts.find(DataKind.PAIRED, DataPaths(toy), "train")
 
 
