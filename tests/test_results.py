@@ -44,6 +44,8 @@ def write(results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     """Runs the script on `WRITE` and records in a folder of their own; gives the page."""
     for name, file in {"TEMPLATE": "page.template.md", "PAGE": "page.md", "RECORDS": "measured"}.items():
         monkeypatch.setattr(results, name, tmp_path / file)
+    (tmp_path / "clone/of/project").mkdir(parents=True)  # paths near the project's are kept, wherever it lies
+    monkeypatch.setattr(results, "ROOT", tmp_path / "clone/of/project")
     (tmp_path / "page.template.md").write_text(WRITE, encoding="utf-8")
 
     def called(*arguments: str | Path) -> str:
