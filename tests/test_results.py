@@ -44,8 +44,6 @@ def write(results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     """Runs the script on `WRITE` and records in a folder of their own; gives the page."""
     for name, file in {"TEMPLATE": "page.template.md", "PAGE": "page.md", "RECORDS": "measured"}.items():
         monkeypatch.setattr(results, name, tmp_path / file)
-    (tmp_path / "clone/of/project").mkdir(parents=True)  # paths near the project's are kept, wherever it lies
-    monkeypatch.setattr(results, "ROOT", tmp_path / "clone/of/project")
     (tmp_path / "page.template.md").write_text(WRITE, encoding="utf-8")
 
     def called(*arguments: str | Path) -> str:
@@ -80,7 +78,8 @@ def evaluation(when: str, l1: float, command: str = "diptych evaluate /home/me/r
 
 def make_run(folder: Path, lines: list[Any]) -> None:
     settings = settings_from("cyclegan", {"steps": 2400, "size": 128, "ema": 0.9, "validate_every": 100})
-    command = f"diptych train cyclegan --data {folder.parent}/maps --out {ROOT}/runs/maps"
+    far = ROOT.parents[1] / "elsewhere"  # from which a path is not told
+    command = f"diptych train cyclegan --data {far}/maps --out {ROOT}/runs/maps"
     Run(folder, "cyclegan", settings, DataPaths(folder.parent)).write_settings(command, "160 pictures", "")
     log = [{"step": step, "seconds": 2.0 * step} for step in (20, 2400)]
     for name, entries in (("log.jsonl", log), ("metrics.jsonl", lines)):
