@@ -160,7 +160,7 @@ COMMANDS = {
     "data inspect": Command(
         "diptych.prepare.inspect:inspect",
         "Say what is in a folder, what is wrong with it, and which method it is for, with the command to train it.\n\n"
-        "Counts, sizes, modes, unreadable files, near-duplicates, and those that lie on both sides of train and val.",
+        "Counts, sizes, modes, unreadable files, near-duplicates, also between train and val.",
         inspect_data,
     ),
     "data resize": Command("diptych.prepare.resize:resize", "Scale pictures to one size."),

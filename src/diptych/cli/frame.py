@@ -90,7 +90,7 @@ class _Names(dict[str, Any]):
 
 
 def _as_flag(parameter: inspect.Parameter, override: Any) -> inspect.Parameter:
-    """A parameter as it is typed: one type of those that Python takes, and several inputs one after the other."""
+    """A parameter as it is typed: one of the types that Python takes, and several inputs one after the other."""
     kinds = get_args(override or parameter.annotation)
     if any(get_origin(kind) is Iterable for kind in kinds) and not override:
         return parameter.replace(annotation=Path, kind=inspect.Parameter.VAR_POSITIONAL)

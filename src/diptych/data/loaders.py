@@ -176,8 +176,7 @@ def _named_specs(datasets: Sequence[CachedDataset], direction: Direction) -> dic
 class EvalLoader:
     """Datasets as they are, without crop or flip: for previews, validation and evaluation.
 
-    Of two unpaired datasets, as many images are used of one as of the other. A mask depends on the name of its image alone,
-    so that every model has to fill the same holes.
+    A mask depends on the name of its image alone, so that every model has to fill the same holes.
     """
 
     datasets: Sequence[CachedDataset]
@@ -193,7 +192,10 @@ class EvalLoader:
         return max(map(len, self.datasets))
 
     def batch(self, numbers: Sequence[int], of: int) -> dict[str, Tensor]:
-        """Samples `numbers` of `of` evenly spaced ones: x and y as floats, mask, label, and `number`, a seed for noise."""
+        """Samples `numbers` of `of` evenly spaced ones, as many of each of two datasets.
+
+        x and y are floats; mask, label, and `number`, a seed for noise.
+        """
         indices = [[number * len(dataset) // of for number in numbers] for dataset in self.datasets]
         sides = [
             torch.stack([geometry.join([side]) for side in levels])

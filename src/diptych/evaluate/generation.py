@@ -126,7 +126,7 @@ def measure(
 
 
 def _select(run: Run, paths: DataPaths, model: Model, has_classes: bool, options: EvalOptions) -> list[str]:
-    """Names of the metrics to measure; a `ValueError` for those that this data or this model does not allow."""
+    """Names of the metrics to measure; a `ValueError` for one that this data or model does not allow."""
     if options.baselines:
         raise ValueError("--baselines: the held-out pictures are always measured beside the drawn ones; leave it out")
     if not has_classes and (classified := [name for name in options.names or () if name in METRICS]):

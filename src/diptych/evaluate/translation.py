@@ -139,7 +139,7 @@ def _measure_one_way(
 
 
 def _select(run: Run, paths: DataPaths, datasets: list[Dataset], options: EvalOptions) -> list[str]:
-    """Names of the metrics to measure; a `ValueError` for those that this data does not allow."""
+    """Names of the metrics to measure; a `ValueError` for one that this data does not allow."""
     settings, method = run.settings, METHODS[run.method]
     with_targets = [*dict.fromkeys((*metrics.PAIRED, *method.metrics)), "lpips"]
     label_maps = LABEL_MAP_METRICS if method.data.has_sides else ()

@@ -1,7 +1,7 @@
 """Automatic colouring: pix2pix from the lightness of an image to its colour, trained on colour images alone.
 
 The task is that of Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016: from L of CIE Lab to ab (section 1). G and
-D are those of pix2pix (Isola et al. 2017, figure 9 of which is the same task): the input of G is L, that of D is L and ab.
+D are those of pix2pix (Isola et al. 2017; its figure 9 shows the same task): the input of G is L, that of D is L and ab.
 """
 
 from dataclasses import replace

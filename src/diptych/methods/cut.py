@@ -16,7 +16,16 @@ from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.losses import ADVERSARIAL
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
-from diptych.methods.settings import Adversarial, Generator, MethodSettings, Patch, Shape, Uniform, kebab
+from diptych.methods.settings import (
+    Adversarial,
+    Generator,
+    MethodSettings,
+    Patch,
+    Shape,
+    Uniform,
+    build_generator,
+    kebab,
+)
 from diptych.networks import DISCRIMINATORS, GENERATORS
 from diptych.networks.layers import Upsampling, frozen, initialise
 from diptych.networks.patch_projection import PatchProjection
@@ -89,15 +98,7 @@ class CUT(Method):
         require_playable(settings, shape)
         self.settings, self.shape = settings, shape
         self.adversarial = ADVERSARIAL[settings.adversarial]
-        self.G = GENERATORS[settings.generator].build(
-            shape.x_channels,
-            shape.y_channels,
-            size=shape.size,
-            width=settings.width,
-            norm=settings.norm,
-            upsampling=settings.upsampling,
-            dropout=settings.dropout,
-        )
+        self.G = build_generator(settings, shape.x_channels, shape.y_channels, shape.size)
         if missing := [name for name in STAGES if name not in self.G.stages]:
             raise ValueError(
                 f"--method.generator {settings.generator}: PatchNCE compares the stages {', '.join(STAGES)}, and this "

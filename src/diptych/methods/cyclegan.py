@@ -15,11 +15,11 @@ from diptych.images.spec import ImageSpec
 from diptych.kinds import REVERSE, DataKind, Direction
 from diptych.losses import ADVERSARIAL, pixelwise
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
-from diptych.methods.settings import Adversarial, Generator, MethodSettings, Patch, Shape
+from diptych.methods.settings import Adversarial, Generator, MethodSettings, Patch, Shape, build_generator
 from diptych.networks import DISCRIMINATORS, GENERATORS
 from diptych.networks.augment import augment
 from diptych.networks.image_pool import ImagePool
-from diptych.networks.layers import ImageNetwork, Upsampling, frozen, initialise
+from diptych.networks.layers import Upsampling, frozen, initialise
 from diptych.networks.patchgan import score_both
 from diptych.translators.base import Translator
 from diptych.translators.image import ImageTranslator
@@ -91,25 +91,13 @@ class CycleGAN(Method):
             )
         self.settings, self.shape = settings, shape
         self.adversarial = ADVERSARIAL[settings.adversarial]
-        self.G = self._generator(shape.x_channels, shape.y_channels)
-        self.F = self._generator(shape.y_channels, shape.x_channels)
+        self.G = build_generator(settings, shape.x_channels, shape.y_channels, shape.size)
+        self.F = build_generator(settings, shape.y_channels, shape.x_channels, shape.size)
         self.D_X = DISCRIMINATORS[settings.patch].build(shape.x_channels, width=settings.width, norm=settings.norm)
         self.D_Y = DISCRIMINATORS[settings.patch].build(shape.y_channels, width=settings.width, norm=settings.norm)
         self.pool_X = ImagePool(settings.pool_size, shape.x_channels, shape.size, shape.size)
         self.pool_Y = ImagePool(settings.pool_size, shape.y_channels, shape.size, shape.size)
         initialise(self)
-
-    def _generator(self, in_channels: int, out_channels: int) -> ImageNetwork:
-        settings = self.settings
-        return GENERATORS[settings.generator].build(
-            in_channels,
-            out_channels,
-            size=self.shape.size,
-            width=settings.width,
-            norm=settings.norm,
-            upsampling=settings.upsampling,
-            dropout=settings.dropout,
-        )
 
     def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
         """One step on G and F, then one on D_X and D_Y.

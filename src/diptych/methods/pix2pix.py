@@ -14,7 +14,7 @@ from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.losses import ADVERSARIAL, pixelwise
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
-from diptych.methods.settings import Choices, Generator, MethodSettings, Patch, Shape
+from diptych.methods.settings import Choices, Generator, MethodSettings, Patch, Shape, build_generator
 from diptych.networks import DISCRIMINATORS, GENERATORS
 from diptych.networks.layers import Norm, Upsampling, frozen, initialise
 from diptych.networks.patchgan import score_both
@@ -69,15 +69,7 @@ class Pix2Pix(Method):
             )
         self.settings, self.shape = settings, shape
         self.adversarial = ADVERSARIAL.get(settings.adversarial)
-        self.G = GENERATORS[settings.generator].build(
-            shape.x_channels,
-            shape.y_channels,
-            size=shape.size,
-            width=settings.width,
-            norm=settings.norm,
-            upsampling=settings.upsampling,
-            dropout=settings.dropout,
-        )
+        self.G = build_generator(settings, shape.x_channels, shape.y_channels, shape.size)
         D_channels = shape.y_channels + (shape.x_channels if settings.conditional else 0)
         self.D = DISCRIMINATORS[settings.patch].build(D_channels, width=settings.width, norm=settings.norm)
         initialise(self)

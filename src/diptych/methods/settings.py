@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
 from diptych.losses import ADVERSARIAL
 from diptych.networks import DISCRIMINATORS, GENERATORS
+from diptych.networks.layers import ImageNetwork
 
 
 def kebab(name: str) -> str:
@@ -107,3 +108,9 @@ class Shape(StrictModel):
         if unsafe := [name for name in classes if name in ("", ".", "..") or PurePath(name).name != name]:
             raise ValueError(f"{unsafe[0]!r} is no name of a folder")
         return classes
+
+
+def build_generator(settings: MethodSettings, in_channels: int, out_channels: int, size: int) -> ImageNetwork:
+    """The generator that the settings name, built with the settings that every generator has."""
+    values = settings.model_dump(include={"generator", "width", "norm", "upsampling", "dropout"})
+    return GENERATORS[values.pop("generator")].build(in_channels, out_channels, size=size, **values)
