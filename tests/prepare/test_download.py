@@ -98,8 +98,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body) if answer.claims is None else answer.claims))
         self.end_headers()
         part = body[: answer.sends]
-        self.wfile.write(part)
-        self.host.sent += len(part)
+        self.host.sent += len(part)  # counted before the client has the last byte, and may be done with the test
+        try:
+            self.wfile.write(part)
+        except OSError:
+            self.host.sent -= len(part)
+            raise
         if answer.sends is not None and answer.ends == "stalls":
             self.host.free.wait(120)
         if answer.sends is not None and answer.ends == "resets":
