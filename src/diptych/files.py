@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,55 @@ from torch import Tensor
 LABEL = ".made-with.json"
 LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
 """The name of what `atomic_file` leaves behind when its process is killed."""
+
+
+SMALL = 2**20
+"""Bytes: no settings, no configuration and no label of ours comes near."""
+
+
+# ---- what may be read
+
+
+def require_file(path: Path) -> None:
+    """Raises a `ValueError` unless `path` is a regular file, or a link to one.
+
+    A fifo, a socket or a device can make a reader wait for ever, or give bytes without end.
+
+    >>> require_file(Path("/dev/zero"))
+    Traceback (most recent call last):
+        ...
+    ValueError: /dev/zero: is not a regular file; remove it, or give another path
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path}: is not a regular file; remove it, or give another path")
+
+
+def read_text(path: Path, most: int = SMALL) -> str:
+    """The text (UTF-8) of a regular file of at most `most` bytes; a `ValueError` names any other.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "config.json"
+    >>> _ = file.write_text("{}")
+    >>> read_text(file)
+    '{}'
+    >>> read_text(file, most=1)
+    Traceback (most recent call last):
+        ...
+    ValueError: .../config.json: has 2 bytes, and such a file has 1 at most; it is not what its name says
+    """
+    require_file(path)
+    try:
+        if (size := path.stat().st_size) > most:
+            raise ValueError(f"{path}: has {size} bytes, and such a file has {most} at most; it is not what its name says")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not text (UTF-8)") from error
 
 
 # ---- whole or not at all
