@@ -27,20 +27,40 @@ def needed_memory(translator: Translator, shapes: Sequence[tuple[int, ...]]) -> 
     >>> f"{needed_memory(translator, [(1, 3, 8000, 12000)]) / 2**30:.0f} GiB"
     '86 GiB'
     """
-    parameter = next(translator.parameters())
-    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), _LiveTensors() as live:
+    parameter, watch = next(translator.parameters()), _Watch()
+    watch.count = _Count()
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), watch:
         translator(*(torch.empty(shape, device=parameter.device) for shape in shapes))
-    return round(live.peak * WORKSPACE)
+    return round(watch.count.peak * WORKSPACE)
 
 
-class _LiveTensors(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations make, until they are forgotten."""
+class _Count:
+    """The bytes of the tensors that are alive, now and at the most."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.now: int = 0
         self.peak: int = 0
-        self.counted: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self.alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def add(self, storage: torch.UntypedStorage) -> None:
+        """Counts a storage until it is forgotten; several tensors may share one."""
+        key, size = id(storage), storage.nbytes()
+        if key in self.alive:
+            return
+
+        def forget(_: object) -> None:
+            self.now -= size
+            del self.alive[key]
+
+        self.alive[key] = weakref.ref(storage, forget)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+
+class _Watch(TorchDispatchMode):
+    """Counts what operations make."""
+
+    count: _Count
 
     def __torch_dispatch__(
         self,
@@ -52,18 +72,5 @@ class _LiveTensors(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
-                self._count(tensor.untyped_storage())
+                self.count.add(tensor.untyped_storage())
         return result
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = id(storage), storage.nbytes()
-        if key in self.counted:
-            return
-
-        def forget(_: object) -> None:
-            self.now -= size
-            del self.counted[key]
-
-        self.counted[key] = weakref.ref(storage, forget)
-        self.now += size
-        self.peak = max(self.peak, self.now)
