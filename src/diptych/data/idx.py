@@ -55,8 +55,8 @@ def read(file: Path, dimensions: int) -> Array:
             raise ValueError(f"{file}: says {_times(lengths)}, so there is nothing in it; copy it again")
         if expected > LARGEST:
             raise ValueError(
-                f"{file}: says {_times(lengths)}, and at most {LARGEST:,} bytes are read into memory; copy it again, or save "
-                "so large a set as an array (.npy), which is read where it is"
+                f"{file}: says {_times(lengths)}, and at most {LARGEST:,} bytes are read into memory; copy it again, or "
+                "save so large a set as an array (.npy), which is read where it is"
             )
         values = np.empty(expected, np.uint8)
         held = _fill(values, stream)
