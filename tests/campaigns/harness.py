@@ -16,8 +16,9 @@ A campaign is a module of this package, named in `__main__.NAMES`, with a consta
 
 Faults that the harness finds by itself, in every case: an exception other than `ValueError`, a refusal that is not one short
 line, more than `hang` seconds, the death of the process, more than `memory` MiB above what it had before, anything written
-to the terminal (file descriptors 1 and 2, also from C, also Python's warnings), and a change below `case.precious` or below
-a path that was given to `case.guard(path)`. A case adds others with `case.fault(kind, text)`.
+to the terminal (file descriptors 1 and 2, also from C, also Python's warnings), a change below `case.precious` or below a
+path that was given to `case.guard(path)`, and a file at `case.executed`, which whatever should not be run tries to write. A
+case adds others with `case.fault(kind, text)`.
 
 `case.command("translate", RUN, ...)` runs a command line inside the worker and judges its status and what it prints; it
 gives True for status 0, and False where something was refused. A case may start processes of its own (`subprocess`), and
@@ -53,6 +54,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 MIB = 2**20
 MOST_MEMORY = 8 * 2**30  # bytes above its own that a worker is given at most, so that a bomb does not end the machine
 LONGEST_LINE = 300
+LISTS = re.compile(r"; (?:the layouts|there) are: ")
+"""What follows is a list of all that is possible, as long as it is."""
 BUILD = 600  # seconds to import, to prepare, or to write the files of a case
 NOT_FOR_A_TERMINAL = re.compile(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]")
 
@@ -83,6 +86,11 @@ class Case:
     title: str = ""
     faults: list[Fault] = field(default_factory=list)
     guarded: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def executed(self) -> Path:
+        """A file that code or a program in hostile input tries to write."""
+        return self.folder / "executed"
 
     def fault(self, kind: Kind, text: str) -> None:
         """Notes a fault; the case goes on."""
@@ -122,13 +130,19 @@ class Case:
 
     def judge_line(self, line: str) -> None:
         """Notes what is wrong with the one line that refuses something."""
-        short = line.replace(str(self.folder), "").replace(str(self.precious), "").replace(str(self.shared), "")
+        line = " ".join(line.split())  # as the command line does
+        short = (
+            LISTS.split(line)[0]
+            .replace(str(self.folder), "")
+            .replace(str(self.precious), "")
+            .replace(str(self.shared), "")
+        )
         if len(short) > LONGEST_LINE:
             self.fault("wrong", f"a line of {len(short)} characters: {line}")
         if not short.strip() or short.startswith(":"):
             self.fault("wrong", f"a line that names nothing: {line!r}")
-        if "\n" in line or NOT_FOR_A_TERMINAL.search(line):
-            self.fault("wrong", f"not one line of text: {line!r}")
+        if NOT_FOR_A_TERMINAL.search(line):
+            self.fault("terminal", f"not text: {line!r}")
         if "pydantic" in line or "https://" in line:
             self.fault("wrong", f"a library's own message: {line}")
 
@@ -247,6 +261,8 @@ def _try(case: Case, campaign: Campaign, connection: Connection) -> Result:
         case.fault("memory", f"{mib} MiB")
     if terminal := _take_terminal():
         case.fault("terminal", terminal)
+    if case.executed.exists():
+        case.fault("wrong", "code or a program in the input was run")
     for path, whole in case.guarded.items():
         if digest(path) != whole:
             case.fault("files", f"{path} is no longer what it was")
