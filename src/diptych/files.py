@@ -30,6 +30,20 @@ SMALL = 2**20
 """Bytes: no settings, no configuration and no label of ours comes near."""
 
 
+REASON = 120
+"""Characters of a library's own message that are quoted: some quote the whole file."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, short and on one line; its kind where it says nothing.
+
+    >>> reason_of(OSError("bad header:\\n  " + 1000 * "x")), reason_of(EOFError())
+    ('bad header: xxx...', 'EOFError')
+    """
+    reason = " ".join(str(error).split())
+    return (reason if len(reason) <= REASON else f"{reason[: REASON - 3]}...") or type(error).__name__
+
+
 # ---- what may be read
 
 
