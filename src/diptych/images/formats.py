@@ -49,7 +49,7 @@ MAX_PIXEL_SCANS = 8_000_000_000
 JPEG, START_OF_SCAN = b"\xff\xd8", b"\xff\xda"
 
 # Pillow warns of damaged metadata, which does not change the pixels, and logs why it refuses a file; libtiff writes to the
-# terminal by itself. A damaged picture has a line of its own. Where libtiff is a part of Pillow's library it is out of reach.
+# terminal by itself. A damaged picture has a line of its own. Where libtiff is inside Pillow's library it is out of reach.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 warnings.filterwarnings("ignore", module=r"PIL\.")
 with suppress(AttributeError):
