@@ -1,5 +1,6 @@
 """The choice of device, precision and memory layout, based on measurements."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -42,3 +43,12 @@ def autocast(precision: Literal["fp32", "bf16"], device: torch.device) -> Abstra
 def memory_format(device: torch.device) -> torch.memory_format:
     """Channels last on GPUs; on AVX2 CPUs that layout has 0.84 times the speed of the contiguous one (measured)."""
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def memory_of(device: torch.device) -> int | None:
+    """The bytes of memory that a device has in all; None where there is no way to know."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if device.type == "cpu" and "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None

@@ -1,7 +1,7 @@
 """The base class of all methods' settings, and the shape of a method's inputs and outputs."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Self
 
@@ -125,10 +125,17 @@ class Shape(StrictModel):
     @field_validator("classes")
     @classmethod
     def _are_names(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        """Rejects unsafe names: samples are written into folders of these names, and a model may be untrusted."""
-        if unsafe := [name for name in classes if not _is_name(name)]:
-            raise ValueError(f"{shown(unsafe[0])} is no name of a folder")
-        return classes
+        return require_classes(classes)
+
+
+def require_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of classes; a `ValueError` for unsafe ones, which may come from an untrusted model or run.
+
+    Samples are written into folders of these names.
+    """
+    if unsafe := [name for name in names if not isinstance(name, str) or not _is_name(name)]:
+        raise ValueError(f"class {shown(unsafe[0])} is no name of a folder")
+    return tuple(names)
 
 
 def _is_name(name: str) -> bool:

@@ -200,10 +200,7 @@ def settings_from(method: str, flags: Values, recipe: Path | None = None, unifor
 
 def parse_settings(method: str, values: Values, own: Values, uniform: Uniform | None = None) -> Settings:
     """Validates the settings of `method`."""
-    try:
-        parsed = METHODS[method].Settings.model_validate(dict(own))
-    except ValidationError as error:
-        raise ValueError(explain(error, METHODS[method].Settings, prefix="--method.")) from error
+    parsed = parse_method(method, own)
     try:
         settings = Settings.model_validate({**parsed.defaults(uniform), **values, "method": parsed})
     except ValidationError as error:
@@ -213,6 +210,14 @@ def parse_settings(method: str, values: Values, own: Values, uniform: Uniform | 
             f"--direction {settings.direction}: {method} learns from single pictures, with no A and B; leave it out"
         )
     return settings
+
+
+def parse_method(method: str, own: Values, prefix: str = "--method.") -> MethodSettings:
+    """Validates what is `method`'s own; `prefix` goes before the names of its settings in the message."""
+    try:
+        return METHODS[method].Settings.model_validate(dict(own))
+    except ValidationError as error:
+        raise ValueError(explain(error, METHODS[method].Settings, prefix)) from error
 
 
 def require_method(method: str) -> None:
