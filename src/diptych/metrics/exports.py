@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 ENTRY = re.compile(r"[^/]+(/[\w.-]+)+")
 NAME = re.compile(r"((?!__)[\w:+-]*\.?)*")
-IDENTIFIER = re.compile(r"(?!__)[A-Za-z_]\w*")
+IDENTIFIER = re.compile(r"((?!__)[A-Za-z_]\w*)?")
+NUMBER = re.compile(r"-?\d{1,30}(\.\d{0,60})?(e[+-]?\d{1,3})?")
 OPERATOR = re.compile(
-    r"torch\.ops\.aten\.(?!_|from_file|save|load)\w+\.\w+"  # of these, some read or write files
-    r"|torch\.ops\.aten\._(assert|unsafe|scaled|native|adaptive|to_copy|softmax|log_softmax)\w*\.\w+"
+    r"torch\.ops\.aten\.(__(and|or|xor)__|(?!__|from_file\b|save\b)\w+)\.(?!__)\w+"  # those two write files
     r"|torch\.ops\.higher_order\.(wrap_with_set_grad_enabled|wrap_with_autocast|cond)"
     r"|torch\._?sym_\w+|math\.(floor|ceil|trunc|sqrt)"
-    r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_)"
+    r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_)"
 )
 FUNCTIONS = {
     *("Symbol", "Integer", "Rational", "Float", "Add", "Mul", "Max", "Min", "Mod", "Abs", "floor", "ceiling"),
@@ -167,7 +167,7 @@ def _problems(key: str, value: Any) -> Iterator[str]:
         if isinstance(value.get("metadata"), dict):
             value["metadata"] = {}
         for name, part in value.items():
-            if not NAME.fullmatch(name):
+            if not NAME.fullmatch(name) and not _is_arithmetic(name):  # such as the range of 8*s0
                 yield shown(name)
             yield from _problems(name, part)
     elif isinstance(value, list):
@@ -197,7 +197,11 @@ def _is_arithmetic(code: str) -> bool:
 def _is_harmless(node: ast.AST) -> bool:
     match node:
         case ast.Call(ast.Name("Symbol"), [ast.Constant(str(name))], options):
-            return bool(IDENTIFIER.fullmatch(name)) and all(isinstance(one.value, ast.Constant) for one in options)
+            return bool(name and IDENTIFIER.fullmatch(name)) and all(
+                isinstance(one.value, ast.Constant) for one in options
+            )
+        case ast.Call(ast.Name("Float"), [ast.Constant(str(digits))], options):
+            return bool(NUMBER.fullmatch(digits)) and all(isinstance(one.value, ast.Constant) for one in options)
         case ast.Subscript(ast.Name("L"), ast.Constant(str(name))):  # an argument of the network
             return bool(IDENTIFIER.fullmatch(name))
         case ast.Call(ast.Name("Pow" | "FloatPow" | "PowByNatural"), [base, power], []) | ast.BinOp(
@@ -219,6 +223,8 @@ def _is_small(power: ast.expr) -> bool:
     match power:
         case ast.Call(ast.Name("Integer"), [inner], []):
             return _is_small(inner)
+        case ast.Call(ast.Name("Float"), [ast.Constant(str(digits))], _):
+            return bool(NUMBER.fullmatch(digits)) and float(digits) <= LARGEST_POWER
         case ast.UnaryOp(ast.USub(), inner):
             return _is_small(inner)
         case ast.Constant(int(value)) | ast.Constant(float(value)):
