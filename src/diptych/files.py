@@ -13,13 +13,16 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
+import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
+
+from diptych.wording import brief
 
 LABEL = ".made-with.json"
 LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
@@ -28,20 +31,6 @@ LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
 
 SMALL = 2**20
 """Bytes: no settings, no configuration and no label of ours comes near."""
-
-
-REASON = 120
-"""Characters of a library's own message that are quoted: some quote the whole file."""
-
-
-def reason_of(error: BaseException) -> str:
-    """What an error says, short and on one line; its kind where it says nothing.
-
-    >>> reason_of(OSError("bad header:\\n  " + 1000 * "x")), reason_of(EOFError())
-    ('bad header: xxx...', 'EOFError')
-    """
-    reason = " ".join(str(error).split())
-    return (reason if len(reason) <= REASON else f"{reason[: REASON - 3]}...") or type(error).__name__
 
 
 # ---- what may be read
@@ -91,6 +80,51 @@ def read_text(path: Path, most: int = SMALL) -> str:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not text (UTF-8)") from error
+
+
+MOST_HEADER = 2**22
+"""Bytes of a safetensors header: some 40,000 tensors."""
+
+
+class TensorFile(Protocol):
+    """An open safetensors file."""
+
+    def keys(self) -> list[str]:
+        """The names of all tensors."""
+
+    def metadata(self) -> dict[str, str] | None:
+        """Whatever the writer noted."""
+
+    def get_slice(self, name: str) -> Any:
+        """What the header says of a tensor: `get_shape()` and `get_dtype()`."""
+
+    def get_tensor(self, name: str) -> Tensor:
+        """The tensor, on the CPU."""
+
+
+@contextmanager
+def open_tensors(path: Path) -> Iterator[TensorFile]:
+    """Opens a safetensors file; a `ValueError` names one that is damaged, now or when a tensor is read inside.
+
+    >>> with open_tensors(Path("/dev/zero")) as file:
+    ...     pass
+    Traceback (most recent call last):
+        ...
+    ValueError: /dev/zero: is not a regular file; remove it, or give another path
+    """
+    require_file(path)
+    try:
+        with path.open("rb") as file:
+            if int.from_bytes(file.read(8), "little") > MOST_HEADER:  # of 100 MB, it would take 1.5 GB and 12 s
+                raise ValueError(f"{path}: is damaged, or not a safetensors file (its header is too long)")
+        with safe_open(path, framework="pt") as opened:
+            yield opened
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or brief(error)})") from error
+    except SafetensorError as error:
+        raise ValueError(f"{path}: is damaged, or not a safetensors file ({brief(error)})") from error
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"{path}: cannot be loaded into memory ({brief(error)})") from error
 
 
 # ---- whole or not at all
@@ -289,17 +323,38 @@ def _digest_picture(picture: Tensor) -> str:
 def cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors that `make` computes, read from the cache where they are there under `name`, which holds a `digest`.
 
-    A cache that cannot be written or read costs time and nothing else.
+    A cache that cannot be written or read, or holds anything else than was written, costs time and nothing else.
     """
     file = cache_folder() / f"{name}.safetensors"
     try:
-        return load_file(file)
-    except (OSError, SafetensorError):
-        tensors = make()
+        return _sealed(name, file)
+    except ValueError:
+        tensors = {key: value.contiguous() for key, value in make().items()}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(file) as beside:
-            save_file({key: value.contiguous() for key, value in tensors.items()}, beside)
+            save_file(tensors, beside, metadata={SEAL: _seal(name, tensors)})
     except (OSError, SafetensorError):
         pass
     return tensors
+
+
+SEAL = "sha256"
+
+
+def _sealed(name: str, file: Path) -> dict[str, Tensor]:
+    """The tensors of a file of the cache; a `ValueError` if they are not those that were written under `name`."""
+    with open_tensors(file) as opened:
+        seal = (opened.metadata() or {}).get(SEAL)
+        tensors = {key: opened.get_tensor(key) for key in opened.keys()} if seal else {}  # noqa: SIM118 -- not a dict
+    if seal is None or seal != _seal(name, tensors):
+        raise ValueError(f"{file}: holds something else than was written")
+    return tensors
+
+
+def _seal(name: str, tensors: Mapping[str, Tensor]) -> str:
+    whole = hashlib.sha256(name.encode())
+    for key, value in sorted(tensors.items()):
+        whole.update(f"\n{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        whole.update(value.flatten().view(torch.uint8).numpy().data)
+    return whole.hexdigest()

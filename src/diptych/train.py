@@ -17,7 +17,7 @@ from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
 from diptych.data.paths import DataPaths
 from diptych.devices import choose_device, choose_precision, memory_or
 from diptych.files import alone, is_vacant
-from diptych.methods import METHODS, sketch
+from diptych.methods import METHODS, require_memory, sketch
 from diptych.progress import counting, say
 from diptych.training import checkpoint
 from diptych.training.loop import Interrupted, learn
@@ -60,7 +60,7 @@ def train(
     datasets = layouts.find(kind, paths, "train", given.specs)
     assert datasets is not None
     run = Run(out, method, given.resolved(max(map(len, datasets))), paths, classes_of(datasets))
-    translator = _translator(run)
+    translator = _translator(run, device)
     aside = fresh and (out / "settings.toml").exists()
     if not aside:
         _require_free_or_same(run, datasets)
@@ -108,9 +108,10 @@ def _set_aside(folder: Path, console: Console) -> None:
     say(console, f"{folder}: set aside as {set_aside(folder)}")
 
 
-def _translator(run: Run) -> Translator:
-    """The run's translator without weights; a `ValueError` if the networks do not accept the settings."""
+def _translator(run: Run, device: torch.device) -> Translator:
+    """The run's translator without weights; a `ValueError` if the networks do not accept the settings, or take too much."""
     method = sketch(run.method, run.settings.method, run.shape)
+    require_memory(run.method, method, run.settings.method, device)
     return method.translators(run.settings.direction)[run.settings.direction]
 
 
@@ -173,7 +174,7 @@ def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
                 f"{run.path}: was trained on other pictures (the names in {run.data_paths} differ from those it began "
                 "with); give the same pictures, choose another --out, or add --fresh to set it aside and start anew"
             )
-        if not _steps_done(run) and checkpoint.model_step(run.path / "model"):
+        if not _steps_done(run) and checkpoint.model_step(run.path / "model") is not None:
             raise ValueError(
                 f"{run.path}: has a model but no checkpoints to continue from; put its checkpoints back, choose another "
                 "--out, or add --fresh to set it aside and start anew"

@@ -32,6 +32,7 @@ def picture(*between: bytes, pixels: bytes = COMPRESSED, end: bytes = png.END) -
         chunk(b"tEXt", b"no zero byte"),
         chunk(b"pHYs", b"\0" * 20),
         chunk(b"eXIf", b"MM nothing"),
+        HEADER,
     ],
     ids=lambda between: between[4:8].decode(),
 )

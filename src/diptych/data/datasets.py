@@ -13,9 +13,10 @@ import numpy as np
 from torch import Tensor
 
 from diptych.data import tfrecords
-from diptych.files import reason_of, require_file
+from diptych.files import require_file
 from diptych.images.files import Array, Pixels, decode, decode_bytes
 from diptych.images.spec import ImageSpec
+from diptych.wording import brief
 
 SHOWN = 10  # class names in a line
 
@@ -274,7 +275,7 @@ def open_array(file: Path) -> Array:
         raise ValueError(f"{file}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # for a damaged header numpy raises whatever its parser did, such as TokenError
         raise ValueError(
-            f"{file}: is no whole array of 8-bit pictures ({reason_of(error)}); copy it or make it again"
+            f"{file}: is no whole array of 8-bit pictures ({brief(error)}); copy it or make it again"
         ) from error
 
 

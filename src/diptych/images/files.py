@@ -5,6 +5,7 @@ A picture is float32 `[C, H, W]` in [-1, 1]. Between the file and the tensor sta
 levels mean and how channels convert is in `images/spec.py`.
 """
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from diptych.files import atomic_file, reason_of, require_file
+from diptych.files import atomic_file, require_file
 from diptych.images import formats, png, spec
 from diptych.images.formats import MAX_PIXELS
 from diptych.images.spec import EIGHT_BIT, Bits, ImageSpec, viewable
 from diptych.images.spec import Array as Array
+from diptych.wording import brief
 
 # OpenCV reads this once, when it is imported; otherwise it prints lines of its own next to the one that names the file.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -31,6 +33,8 @@ except ImportError:
     simplejpeg = None
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+FORMATS = dict(zip(SUFFIXES, ("JPEG", "JPEG", "PNG", "WEBP", "BMP", "TIFF", "TIFF"), strict=True))
+"""Pillow's names of what is written by each suffix."""
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp")
 
@@ -94,7 +98,7 @@ def decode_bytes(data: bytes, name: str, most: int = MAX_PIXELS) -> Pixels:
         if isinstance(error, MemoryError) or "insufficient memory" in str(error).lower():
             raise ValueError(f"{name}: does not fit in the memory that is free; scale it down or cut it up") from error
         raise ValueError(
-            f"{name}: damaged or only half written ({reason_of(error)}); remove it or copy it again"
+            f"{name}: damaged or only half written ({brief(error) or type(error).__name__}); remove it or copy it again"
         ) from error
 
 
@@ -285,7 +289,9 @@ def encode(pixels: Pixels, path: Path) -> None:
             if pixels.bits == 16 and (pixels.values.shape[-1] > 1 or pixels.alpha is not None):
                 _write_deep_colour(pixels, partial)
             else:
-                to_image(pixels).save(partial, **options)
+                # Not to the file itself: where the disk is full, Pillow does not see that only a part was written.
+                to_image(pixels).save(encoded := io.BytesIO(), FORMATS[suffix], **options)
+                partial.write_bytes(encoded.getbuffer())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: could not be written ({reason})") from error

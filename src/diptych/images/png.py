@@ -4,7 +4,7 @@ import struct
 import zlib
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-OF_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
+BEFORE_PIXELS = (b"IHDR", b"PLTE", b"tRNS")
 END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 PIECE = 2**20  # bytes
 
@@ -19,14 +19,17 @@ def essential(data: bytes) -> bytes:
         length, kind = struct.unpack_from(">I4s", data, place)
         if kind == b"IEND":
             break
-        if kind in OF_PIXELS:
+        if kind in (*BEFORE_PIXELS, b"IDAT"):
             chunks.append(data[place : place + 12 + length])
         place += 12 + length
     for chunk in chunks:
         if chunk[-4:] != struct.pack(">I", zlib.crc32(chunk[4:-4])):
             raise ValueError(f"the checksum of a part of it ({chunk[4:8].decode()}) is wrong")
-    _require_whole(b"".join(chunk[8:-4] for chunk in chunks if chunk[4:8] == b"IDAT"))
-    return SIGNATURE + b"".join(chunks) + END
+    # One of each and in order, as decoders differ in what they bear; only the compressed pixels may come in several parts.
+    first = {chunk[4:8]: chunk for chunk in reversed(chunks)}
+    pixels = [chunk for chunk in chunks if chunk[4:8] == b"IDAT"]
+    _require_whole(b"".join(chunk[8:-4] for chunk in pixels))
+    return SIGNATURE + b"".join([*(first[kind] for kind in BEFORE_PIXELS if kind in first), *pixels, END])
 
 
 def _require_whole(compressed: bytes) -> None:

@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Self
 
-from diptych.files import reason_of
+from diptych.wording import brief
 
 RATIO = 50  # times its own size is the most that may come out of an archive; pictures hardly get smaller by packing
 HARMLESS = 64 * 2**20  # bytes that may come out of any archive
@@ -82,9 +82,7 @@ def unpack(
     except Exception as error:  # what the decoders say of damage is of many kinds
         if isinstance(error, OSError) and error.errno:  # the disk's own, not a decoder's
             raise
-        raise ValueError(
-            f"{called}: is damaged, cut short, or neither zip, tar nor tar.gz ({reason_of(error)})"
-        ) from error
+        raise ValueError(f"{called}: is damaged, cut short, or neither zip, tar nor tar.gz ({brief(error)})") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return members.files

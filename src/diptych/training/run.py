@@ -18,7 +18,6 @@ import json
 import platform
 import shlex
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -29,8 +28,9 @@ import tomli_w
 from diptych.data.datasets import Dataset
 from diptych.data.paths import DataPaths
 from diptych.files import atomic_file, differences
-from diptych.methods.settings import Shape
-from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, require_method
+from diptych.methods.settings import Shape, require_classes
+from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, read_toml, require_method
+from diptych.wording import brief
 
 
 class Run:
@@ -62,14 +62,16 @@ class Run:
                 f"{path}: is not a run (it has no settings.toml); give the folder that `diptych train` wrote"
             )
         try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
+            values = read_toml(file)
             about, own = values.pop("run"), values.pop("method")
-            method, digest, classes = own.pop("name"), about["names"], tuple(about.get("classes", ()))
+            method, digest, classes = own.pop("name"), str(about["names"]), require_classes(about.get("classes", []))
             data_paths = DataPaths.from_flags(about.get("data"), about.get("data-a"), about.get("data-b"))
+            require_method(method)
+            settings = parse_settings(method, values, own)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{file}: is damaged ({error}); restore it or start anew with --fresh") from error
-        require_method(method)
-        return cls(path, method, parse_settings(method, values, own), data_paths, classes, digest)
+            reason = brief(str(error).removeprefix(f"{file}: "), 180)
+            raise ValueError(f"{file}: is damaged ({reason}); restore it or start anew with --fresh") from error
+        return cls(path, method, settings, data_paths, classes, digest)
 
     def values(self) -> dict[str, Any]:
         """The settings in the form of settings.toml, with the method's settings nested."""
