@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,10 +22,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+if sys.platform != "win32":
+    import fcntl
+
 LABEL = ".made-with.json"
 LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
 """The name of what `atomic_file` leaves behind when its process is killed."""
-
 
 SMALL = 2**20
 """Bytes: no settings, no configuration and no label of ours comes near."""
@@ -67,7 +70,9 @@ def read_text(path: Path, most: int = SMALL) -> str:
     require_file(path)
     try:
         if (size := path.stat().st_size) > most:
-            raise ValueError(f"{path}: has {size} bytes, and such a file has {most} at most; it is not what its name says")
+            raise ValueError(
+                f"{path}: has {size} bytes, and such a file has {most} at most; it is not what its name says"
+            )
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
@@ -98,7 +103,8 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to; when the block succeeds, the file is renamed to `path`.
 
     If the block raises, the temporary file is removed and an older file at `path` is untouched. `durable` survives a power
-    cut too, but waits for the disk; files that can be made again, such as thousands of pictures, need not wait.
+    cut too, but waits for the disk; files that can be made again, such as thousands of pictures, need not wait. An
+    `OSError` has the name `path`.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "notes.txt"
@@ -109,15 +115,38 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """
     # The suffix stays last, because writers choose the format by it.
     beside = path.with_name(f".partial-{uuid4().hex[:8]}{path.suffix}")
+    if durable:  # others are written by the thousand, and whoever does so removes leftovers once before
+        remove_leftovers(path.parent, path.suffix)
     try:
-        yield beside
-        if durable:
-            _flush_file(beside)
-        beside.replace(path)
-        if durable:
-            _flush_folder(path.parent)
+        with _held(beside):
+            yield beside
+            if durable:
+                _flush_file(beside)
+            beside.replace(path)
+            if durable:
+                _flush_folder(path.parent)
+    except OSError as error:
+        if error.filename in (None, str(beside)):
+            error.filename = str(path)
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk's error, or a folder that is gone, has been raised already
+            beside.unlink()
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Creates a file and holds a lock on it until the block ends or the process dies: `remove_leftovers` asks for it.
+
+    Windows needs none, for there nobody can remove a file that is open.
+    """
+    with path.open("xb") as file:
+        if sys.platform != "win32":
+            with suppress(OSError):  # a file system without locks: then leftovers stay
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+            return
+    yield
 
 
 @contextmanager
@@ -138,6 +167,28 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _flush_folder(path.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, suffix: str = "") -> None:
+    """Removes what killed processes left half written in `folder`, all or that of one suffix, and nothing that is in work.
+
+    Only files named as `atomic_file` names them, which no process holds; links and the folders below are left alone.
+    """
+    with suppress(OSError):  # a folder that is not there, or may not be read
+        for path in list(folder.iterdir()):
+            ours = LEFTOVER.fullmatch(path.name) and path.name.endswith(suffix)
+            if ours and stat.S_ISREG(path.lstat().st_mode):
+                _remove_unless_held(path)
+
+
+def _remove_unless_held(path: Path) -> None:
+    with suppress(OSError):  # it is held, or another process was faster, or it may not be touched
+        if sys.platform == "win32":
+            path.unlink()
+            return
+        with path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 # ---- one owner
@@ -234,19 +285,21 @@ class OwnedFolder:
 
     def sweep(self) -> None:
         """Removes what killed processes left behind; half a download has another name and stays, links are not followed."""
-        for parent, _, names in os.walk(self.path):
-            for name in filter(LEFTOVER.fullmatch, names):
-                Path(parent, name).unlink()
+        for parent, _, _ in os.walk(self.path):
+            remove_leftovers(Path(parent))
 
 
 # ---- the cache
 
 
-def cache_folder() -> Path:
-    """Where the cache lies; need not exist."""
+def cache_folder() -> Path | None:
+    """Where the cache lies; need not exist. None without a variable that says where, for a user without a home."""
     if folder := os.environ.get("DIPTYCH_CACHE"):
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diptych"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diptych"
+    except RuntimeError:
+        return None
 
 
 def digest(*parts: str | Iterable[Tensor]) -> str:
@@ -273,10 +326,14 @@ def cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor
 
     A cache that cannot be written or read costs time and nothing else.
     """
-    file = cache_folder() / f"{name}.safetensors"
+    folder = cache_folder()
+    if folder is None:
+        return make()
+    file = folder / f"{name}.safetensors"
     try:
+        require_file(file)
         return load_file(file)
-    except (OSError, SafetensorError):
+    except (OSError, ValueError, SafetensorError):
         tensors = make()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -65,6 +65,14 @@ def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted(checkpoints)
 
 
+def remove_half_written(folder: Path) -> None:
+    """Removes checkpoints that a killed training was writing; links are not followed, and a stranger's file stays."""
+    for path in folder.glob(".partial-step-*") if not folder.is_symlink() else ():
+        ours = re.fullmatch(r"\.partial-step-\d+", path.name) and path.is_dir() and not path.is_symlink()
+        if ours and {file.name for file in path.iterdir()} <= {"training.safetensors"}:
+            shutil.rmtree(path)
+
+
 def load_training(
     checkpoint: Path, method: Method, optimizers: dict[str, torch.optim.Optimizer], ema: dict[str, Tensor]
 ) -> None:

@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 
@@ -23,8 +23,7 @@ class Interrupted(KeyboardInterrupt):
 
 def learn(training: Training, validation: Validation | None) -> str:
     """Trains from the newest checkpoint to the last step; returns a message with that step, and why it was the last."""
-    from torch.utils.tensorboard import SummaryWriter  # slow to import
-
+    from diptych.training.board import Board  # slow to import, for TensorBoard is
     from diptych.training.hooks import Logger, Previewer, Validator, save_checkpoint, save_snapshot
 
     run, settings, start = training.run, training.settings, training.start
@@ -35,8 +34,8 @@ def learn(training: Training, validation: Validation | None) -> str:
     )
     if start:  # a process that was killed between checkpoint and model leaves an older model
         training.save_model(start)
+    board = Board(run.path / "tensorboard", start, partial(say, training.console))
     with (
-        closing(SummaryWriter(str(run.path / "tensorboard"), purge_step=start + 1)) as board,
         _stop_signals() as stop,
         TrainingProgress(training.console, start, settings.steps, settings.batch_size) as display,
     ):
