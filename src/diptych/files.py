@@ -50,6 +50,8 @@ def require_file(path: Path) -> None:
         mode = path.stat().st_mode
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    if stat.S_ISDIR(mode):
+        raise ValueError(f"{path}: cannot be read (it is a folder)")
     if not stat.S_ISREG(mode):
         raise ValueError(f"{path}: is not a regular file; remove it, or give another path")
 
