@@ -75,6 +75,48 @@ def read_text(path: Path, most: int = SMALL) -> str:
         raise ValueError(f"{path}: is not text (UTF-8)") from error
 
 
+# ---- links
+
+
+def lies_in(folder: Path, path: Path) -> bool:
+    """Whether `path`, which need not exist, lies below `folder` without a link or a step upwards on the way.
+
+    `folder` itself may be a link, which is its owner's business; one in it may lead to anything.
+
+    >>> import tempfile
+    >>> run = Path(tempfile.mkdtemp())
+    >>> (run / "samples").symlink_to("/etc")
+    >>> [lies_in(run, run / below) for below in ("results/val/a.png", "samples/passwd", "../a.png", "/a.png")]
+    [True, False, False, False]
+    """
+    try:
+        return Path(os.path.realpath(path)) == Path(os.path.realpath(folder), path.relative_to(folder))
+    except ValueError:  # it lies elsewhere, or no file can have such a name
+        return False
+
+
+def require_no_link(*paths: Path) -> None:
+    """Raises a `ValueError` for one that is a link: it would be written through, or somebody's files be deleted."""
+    for path in paths:
+        if not lies_in(path.parent, path):
+            raise ValueError(f"{path}: is a link, which may lead to other files than its folder's; remove it")
+
+
+def is_plain(path: Path) -> bool:
+    """Whether there is a regular file at `path` itself, neither a link nor the second name of another file."""
+    try:
+        found = path.lstat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
+def require_plain(path: Path) -> None:
+    """Raises a `ValueError` unless nothing is at `path`, or a file that can be written in place: see `is_plain`."""
+    if os.path.lexists(path) and not is_plain(path):
+        raise ValueError(f"{path}: is in the way, and is no file of ours (a link, or no regular file); move it away")
+
+
 # ---- whole or not at all
 
 
@@ -126,8 +168,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     `path` must not exist yet. If the block raises, nothing stays behind.
     """
-    beside = path.with_name(f".partial-{path.name}")
-    shutil.rmtree(beside, ignore_errors=True)  # left by a process that was killed
+    beside = path.with_name(f".partial-{uuid4().hex[:8]}-{path.name}")
     beside.mkdir(parents=True)
     try:
         yield beside
@@ -146,6 +187,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 @contextmanager
 def alone(lock: Path, busy: str) -> Iterator[None]:
     """Inside, no other process holds the file `lock`; a `ValueError` with the text `busy` when one does already."""
+    if os.path.lexists(lock) and not (stat.S_ISREG((found := lock.lstat()).st_mode) and found.st_size == 0):
+        raise ValueError(f"{lock}: is in the way, and is no lock of ours (an empty file); move it away")  # FileLock empties it
     try:
         with FileLock(lock, timeout=0):
             yield
