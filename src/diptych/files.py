@@ -67,7 +67,9 @@ def read_text(path: Path, most: int = SMALL) -> str:
     require_file(path)
     try:
         if (size := path.stat().st_size) > most:
-            raise ValueError(f"{path}: has {size} bytes, and such a file has {most} at most; it is not what its name says")
+            raise ValueError(
+                f"{path}: has {size} bytes, and such a file has {most} at most; it is not what its name says"
+            )
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
@@ -188,7 +190,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def alone(lock: Path, busy: str) -> Iterator[None]:
     """Inside, no other process holds the file `lock`; a `ValueError` with the text `busy` when one does already."""
     if os.path.lexists(lock) and not (stat.S_ISREG((found := lock.lstat()).st_mode) and found.st_size == 0):
-        raise ValueError(f"{lock}: is in the way, and is no lock of ours (an empty file); move it away")  # FileLock empties it
+        raise ValueError(
+            f"{lock}: is in the way, and is no lock of ours (an empty file); move it away"
+        )  # FileLock empties it
     try:
         with FileLock(lock, timeout=0):
             yield

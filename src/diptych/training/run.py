@@ -175,7 +175,9 @@ def _lines(path: Path) -> Iterator[str]:
     """The lines of a text file; at most `LONGEST_LINE` of each, so that a file without line breaks takes no memory."""
     require_file(path)
     if (size := path.stat().st_size) > LARGEST_RECORDS:
-        raise ValueError(f"{path}: has {size} bytes, and such a file has {LARGEST_RECORDS} at most; it is not what it says")
+        raise ValueError(
+            f"{path}: has {size} bytes, and such a file has {LARGEST_RECORDS} at most; it is not what it says"
+        )
     try:
         with path.open(encoding="utf-8") as file:
             yield from iter(lambda: file.readline(LONGEST_LINE), "")
