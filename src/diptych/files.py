@@ -105,17 +105,16 @@ def require_no_link(*paths: Path) -> None:
 
 
 def is_plain(path: Path) -> bool:
-    """Whether there is a regular file at `path` itself, neither a link nor the second name of another file."""
+    """Whether there is a regular file at `path` itself, no link to one."""
     try:
-        found = path.lstat()
+        return stat.S_ISREG(path.lstat().st_mode)
     except (OSError, ValueError):
         return False
-    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
 
 
 def require_plain(path: Path) -> None:
-    """Raises a `ValueError` unless nothing is at `path`, or a file that can be written in place: see `is_plain`."""
-    if os.path.lexists(path) and not is_plain(path):
+    """Raises a `ValueError` unless nothing is at `path`, or a file that can be written in place: no other's second name."""
+    if os.path.lexists(path) and not (is_plain(path) and path.stat().st_nlink == 1):
         raise ValueError(f"{path}: is in the way, and is no file of ours (a link, or no regular file); move it away")
 
 
@@ -189,10 +188,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 @contextmanager
 def alone(lock: Path, busy: str) -> Iterator[None]:
     """Inside, no other process holds the file `lock`; a `ValueError` with the text `busy` when one does already."""
-    if os.path.lexists(lock) and not (stat.S_ISREG((found := lock.lstat()).st_mode) and found.st_size == 0):
-        raise ValueError(
-            f"{lock}: is in the way, and is no lock of ours (an empty file); move it away"
-        )  # FileLock empties it
+    if os.path.lexists(lock) and not (is_plain(lock) and lock.stat().st_size == 0):
+        # FileLock would empty it, and what a link leads to.
+        raise ValueError(f"{lock}: is in the way, and is no lock of ours (an empty file); move it away")
     try:
         with FileLock(lock, timeout=0):
             yield

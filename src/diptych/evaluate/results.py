@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from diptych.files import LEFTOVER, is_plain, require_file, require_no_link
 from diptych.images.files import encode, from_tensor, merge
 from diptych.images.geometry import resize
 from diptych.images.spec import viewable
-from diptych.training.records import Result
+from diptych.training.records import Result, files_of
 from diptych.training.run import read_json_lines, set_aside
 
 ENTRIES = "results.jsonl"
@@ -108,13 +108,3 @@ def is_ours(folder: Path) -> bool:
         for parent, folders, names in os.walk(folder)
         for name in (*names, *(name for name in folders if Path(parent, name).is_symlink()))
     )
-
-
-def files_of(result: Mapping[str, Any]) -> list[str]:
-    """The files of a line of results.jsonl, below its folder: the panels, and a thumbnail of all of them.
-
-    >>> files_of({"name": "one", "metrics": {}, "panels": ["input", "output"]})
-    ['input/one.png', 'output/one.png', 'thumbnails/one.jpg']
-    """
-    name = result["name"]
-    return [*(f"{panel}/{name}.png" for panel in result["panels"]), f"thumbnails/{name}.jpg"]

@@ -3,7 +3,8 @@
 Only what is read is asked for, so that lines of other versions of Diptych, which have more, are sound too.
 """
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
@@ -93,3 +94,13 @@ class About(Line):
     names: Text
     classes: list[Text] = []
     versions: dict[Text, Text] = {}
+
+
+def files_of(result: Mapping[str, Any]) -> list[str]:
+    """The files of a line of results.jsonl, below its folder: the panels, and a thumbnail of all of them.
+
+    >>> files_of({"name": "one", "metrics": {}, "panels": ["input", "output"]})
+    ['input/one.png', 'output/one.png', 'thumbnails/one.jpg']
+    """
+    name = result["name"]
+    return [*(f"{panel}/{name}.png" for panel in result["panels"]), f"thumbnails/{name}.jpg"]

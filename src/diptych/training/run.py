@@ -51,12 +51,12 @@ class Run:
         data_paths: DataPaths,
         classes: tuple[str, ...] = (),
         digest: str = "",
-        about: Mapping[str, Any] | None = None,
+        about: About | None = None,
     ) -> None:
         self.path, self.method, self.settings, self.data_paths = path, method, settings, data_paths
         self.classes, self.digest = classes, digest
-        self.about: Mapping[str, Any] = about or {}
-        """What settings.toml says of an existing run: the command, the data that were found, the versions."""
+        self.about = about or About(names=digest)
+        """What settings.toml of an existing run says: its command, the data that were found, the versions."""
 
     @property
     def shape(self) -> Shape:
@@ -82,7 +82,15 @@ class Run:
             raise ValueError(f"{file}: is damaged ({error}); restore it or start anew with --fresh") from error
         require_method(method)
         settings = parse_settings(method, values, own)
-        return cls(path, method, settings, data_paths, tuple(about.get("classes", ())), about["names"], about)
+        return cls(
+            path,
+            method,
+            settings,
+            data_paths,
+            tuple(about.get("classes", ())),
+            about["names"],
+            About.model_validate(about),
+        )
 
     def values(self) -> dict[str, Any]:
         """The settings in the form of settings.toml, with the method's settings nested."""
