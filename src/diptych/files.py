@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 LABEL = ".made-with.json"
+LARGEST_LABEL = 2**28  # bytes: that of an array names every row
 LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
 """The name of what `atomic_file` leaves behind when its process is killed."""
 
@@ -226,8 +227,8 @@ class Label:
         if not self.file.is_file():
             return None
         try:
-            content = json.loads(self.file.read_text(encoding="utf-8"))
-        except ValueError:
+            content = json.loads(read_text(self.file, LARGEST_LABEL))
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
             raise ValueError(f"{self.file}: is damaged; choose another --out, or remove what it belongs to")
