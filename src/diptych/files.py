@@ -26,6 +26,7 @@ if sys.platform != "win32":
     import fcntl
 
 LABEL = ".made-with.json"
+LARGEST_LABEL = 2**28  # bytes: that of an array names every row
 LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
 """The name of what `atomic_file` leaves behind when its process is killed."""
 
@@ -80,6 +81,47 @@ def read_text(path: Path, most: int = SMALL) -> str:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not text (UTF-8)") from error
+
+
+# ---- links
+
+
+def lies_in(folder: Path, path: Path) -> bool:
+    """Whether `path`, which need not exist, lies below `folder` without a link or a step upwards on the way.
+
+    `folder` itself may be a link, which is its owner's business; one in it may lead to anything.
+
+    >>> import tempfile
+    >>> run = Path(tempfile.mkdtemp())
+    >>> (run / "samples").symlink_to("/etc")
+    >>> [lies_in(run, run / below) for below in ("results/val/a.png", "samples/passwd", "../a.png", "/a.png")]
+    [True, False, False, False]
+    """
+    try:
+        return Path(os.path.realpath(path)) == Path(os.path.realpath(folder), path.relative_to(folder))
+    except ValueError:  # it lies elsewhere, or no file can have such a name
+        return False
+
+
+def require_no_link(*paths: Path) -> None:
+    """Raises a `ValueError` for one that is a link: it would be written through, or somebody's files be deleted."""
+    for path in paths:
+        if not lies_in(path.parent, path):
+            raise ValueError(f"{path}: is a link, which may lead to other files than its folder's; remove it")
+
+
+def is_plain(path: Path) -> bool:
+    """Whether there is a regular file at `path` itself, no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def require_plain(path: Path) -> None:
+    """Raises a `ValueError` unless nothing is at `path`, or a file that can be written in place: no other's second name."""
+    if os.path.lexists(path) and not (is_plain(path) and path.stat().st_nlink == 1):
+        raise ValueError(f"{path}: is in the way, and is no file of ours (a link, or no regular file); move it away")
 
 
 # ---- whole or not at all
@@ -157,8 +199,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     `path` must not exist yet. If the block raises, nothing stays behind.
     """
-    beside = path.with_name(f".partial-{path.name}")
-    shutil.rmtree(beside, ignore_errors=True)  # left by a process that was killed
+    beside = path.with_name(f".partial-{uuid4().hex[:8]}-{path.name}")
     beside.mkdir(parents=True)
     try:
         yield beside
@@ -199,6 +240,9 @@ def _remove_unless_held(path: Path) -> None:
 @contextmanager
 def alone(lock: Path, busy: str) -> Iterator[None]:
     """Inside, no other process holds the file `lock`; a `ValueError` with the text `busy` when one does already."""
+    if os.path.lexists(lock) and not (is_plain(lock) and lock.stat().st_size == 0):
+        # FileLock would empty it, and what a link leads to.
+        raise ValueError(f"{lock}: is in the way, and is no lock of ours (an empty file); move it away")
     try:
         with FileLock(lock, timeout=0):
             yield
@@ -234,8 +278,8 @@ class Label:
         if not self.file.is_file():
             return None
         try:
-            content = json.loads(self.file.read_text(encoding="utf-8"))
-        except ValueError:
+            content = json.loads(read_text(self.file, LARGEST_LABEL))
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
             raise ValueError(f"{self.file}: is damaged; choose another --out, or remove what it belongs to")

@@ -167,6 +167,7 @@ def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
     if (run.path / "settings.toml").exists():
         existing = Run.open(run.path)
         existing.require_same(run)
+        existing.require_no_links()
         if existing.digest != names_digest(datasets):
             raise ValueError(
                 f"{run.path}: was trained on other pictures (the names in {run.data_paths} differ from those it began "

@@ -2,7 +2,7 @@
 
 import json
 import re
-import shutil
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,6 +21,7 @@ from diptych.methods.settings import MethodSettings, Shape, StrictModel
 from diptych.translators.base import Translator
 
 KEEP = 3  # checkpoints
+STATE = "training.safetensors"  # the file of a checkpoint
 BEST = "best"  # the snapshot with the best validation
 
 
@@ -46,21 +47,24 @@ def save_training(
         if target.exists():
             return
         with atomic_folder(target) as partial:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, partial / "training.safetensors")
+            save_file({name: value.contiguous() for name, value in tensors.items()}, partial / STATE)
     except (OSError, SafetensorError) as error:
         raise ValueError(
             f"{folder}: the checkpoint of step {step} could not be written ({error}); the ones before it are whole: "
             "free some disk space and give the same command again"
         ) from error
     for _, old in list_checkpoints(folder)[:-KEEP]:
-        shutil.rmtree(old)
+        (old / STATE).unlink()
+        with suppress(OSError):  # somebody has put a file of their own there, which stays
+            old.rmdir()
 
 
 def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     """All complete checkpoints, oldest first."""
     checkpoints = []
     for path in folder.glob("step-*"):
-        if match := re.fullmatch(r"step-(\d+)", path.name):
+        match = re.fullmatch(r"step-(\d+)", path.name)
+        if match and not path.is_symlink() and (path / STATE).is_file():
             checkpoints.append((int(match[1]), path))
     return sorted(checkpoints)
 
@@ -77,7 +81,7 @@ def load_training(
     checkpoint: Path, method: Method, optimizers: dict[str, torch.optim.Optimizer], ema: dict[str, Tensor]
 ) -> None:
     """Restores method, optimisers and moving average from a checkpoint."""
-    file = checkpoint / "training.safetensors"
+    file = checkpoint / STATE
     device = next(method.parameters()).device
     try:
         tensors = load_file(file)
