@@ -76,7 +76,8 @@ def train(
     batches = PreviewBatches(run, cached, held_out, translator)
     validation = _validation(run, held_out, device)
     if dry_run:
-        say(console, tomli_w.dumps(run.values()).rstrip())
+        for line in tomli_w.dumps(run.values()).rstrip().split("\n"):
+            say(console, line)
         return run
     if aside:
         _set_aside(out, console)

@@ -22,6 +22,7 @@ from diptych.translators.base import Translator
 
 KEEP = 3  # checkpoints
 STATE = "training.safetensors"  # the file of a checkpoint
+HALF_WRITTEN = re.compile(r"\.partial-([0-9a-f]{8}-)?step-\d+")  # version 0.1 put no number before it
 BEST = "best"  # the snapshot with the best validation
 
 
@@ -71,10 +72,11 @@ def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 def remove_half_written(folder: Path) -> None:
     """Removes checkpoints that a killed training was writing; links are not followed, and a stranger's file stays."""
-    for path in folder.glob(".partial-step-*") if not folder.is_symlink() else ():
-        ours = re.fullmatch(r"\.partial-step-\d+", path.name) and path.is_dir() and not path.is_symlink()
-        if ours and {file.name for file in path.iterdir()} <= {"training.safetensors"}:
-            shutil.rmtree(path)
+    for path in folder.glob(".partial-*") if not folder.is_symlink() else ():
+        ours = HALF_WRITTEN.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        if ours and {file.name for file in path.iterdir()} <= {STATE}:
+            (path / STATE).unlink(missing_ok=True)
+            path.rmdir()
 
 
 def load_training(

@@ -12,6 +12,7 @@ import torch
 from diptych import distributed
 from diptych.devices import autocast
 from diptych.progress import TrainingProgress, say
+from diptych.signals import heard
 from diptych.training import checkpoint
 from diptych.training.state import Hook, Moment, Stop, Training, seed_of
 from diptych.training.validation import Validation
@@ -79,7 +80,7 @@ def _steps(training: Training, hooks: Sequence[Hook], stop: threading.Event, dis
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set the event, and the loop stops after the current step; a second Ctrl-C stops immediately."""
+    """A signal to end sets the event, and the loop stops after the current step; a second one stops immediately."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -90,7 +91,7 @@ def _stop_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in heard()}
     try:
         yield stop
     finally:

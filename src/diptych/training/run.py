@@ -34,6 +34,7 @@ from diptych.files import atomic_file, differences, read_text, require_file, req
 from diptych.methods.settings import Shape
 from diptych.training.records import About, Line, LogEntry
 from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, require_method
+from diptych.wording import printable
 
 LARGEST_SETTINGS = 2**24  # bytes: settings.toml names every picture that was left out
 LARGEST_RECORDS = 2**30  # bytes of a file of lines: the log of the longest runs has a tenth
@@ -111,8 +112,8 @@ class Run:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.path / "settings.toml") as partial:
-            text = tomli_w.dumps({**self.values(), "run": about})
-            partial.write_text(text, encoding="utf-8", errors="replace")  # a folder's name may be invalid Unicode
+            lines = tomli_w.dumps({**self.values(), "run": about}).split("\n")
+            partial.write_text("\n".join(map(printable, lines)), encoding="utf-8")
 
     def require_same(self, other: "Run") -> None:
         """Raises a `ValueError` with the first differences if `other` is not a continuation of this run."""
