@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -24,10 +25,13 @@ from torch import Tensor
 
 from diptych.wording import brief
 
+if sys.platform != "win32":
+    import fcntl
+
 LABEL = ".made-with.json"
+LARGEST_LABEL = 2**28  # bytes: that of an array names every row
 LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
 """The name of what `atomic_file` leaves behind when its process is killed."""
-
 
 SMALL = 2**20
 """Bytes: no settings, no configuration and no label of ours comes near."""
@@ -127,6 +131,47 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
         raise ValueError(f"{path}: cannot be loaded into memory ({brief(error)})") from error
 
 
+# ---- links
+
+
+def lies_in(folder: Path, path: Path) -> bool:
+    """Whether `path`, which need not exist, lies below `folder` without a link or a step upwards on the way.
+
+    `folder` itself may be a link, which is its owner's business; one in it may lead to anything.
+
+    >>> import tempfile
+    >>> run = Path(tempfile.mkdtemp())
+    >>> (run / "samples").symlink_to("/etc")
+    >>> [lies_in(run, run / below) for below in ("results/val/a.png", "samples/passwd", "../a.png", "/a.png")]
+    [True, False, False, False]
+    """
+    try:
+        return Path(os.path.realpath(path)) == Path(os.path.realpath(folder), path.relative_to(folder))
+    except ValueError:  # it lies elsewhere, or no file can have such a name
+        return False
+
+
+def require_no_link(*paths: Path) -> None:
+    """Raises a `ValueError` for one that is a link: it would be written through, or somebody's files be deleted."""
+    for path in paths:
+        if not lies_in(path.parent, path):
+            raise ValueError(f"{path}: is a link, which may lead to other files than its folder's; remove it")
+
+
+def is_plain(path: Path) -> bool:
+    """Whether there is a regular file at `path` itself, no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def require_plain(path: Path) -> None:
+    """Raises a `ValueError` unless nothing is at `path`, or a file that can be written in place: no other's second name."""
+    if os.path.lexists(path) and not (is_plain(path) and path.stat().st_nlink == 1):
+        raise ValueError(f"{path}: is in the way, and is no file of ours (a link, or no regular file); move it away")
+
+
 # ---- whole or not at all
 
 
@@ -150,7 +195,8 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to; when the block succeeds, the file is renamed to `path`.
 
     If the block raises, the temporary file is removed and an older file at `path` is untouched. `durable` survives a power
-    cut too, but waits for the disk; files that can be made again, such as thousands of pictures, need not wait.
+    cut too, but waits for the disk; files that can be made again, such as thousands of pictures, need not wait. An
+    `OSError` has the name `path`.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "notes.txt"
@@ -161,15 +207,38 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """
     # The suffix stays last, because writers choose the format by it.
     beside = path.with_name(f".partial-{uuid4().hex[:8]}{path.suffix}")
+    if durable:  # others are written by the thousand, and whoever does so removes leftovers once before
+        remove_leftovers(path.parent, path.suffix)
     try:
-        yield beside
-        if durable:
-            _flush_file(beside)
-        beside.replace(path)
-        if durable:
-            _flush_folder(path.parent)
+        with _held(beside):
+            yield beside
+            if durable:
+                _flush_file(beside)
+            beside.replace(path)
+            if durable:
+                _flush_folder(path.parent)
+    except OSError as error:
+        if error.filename in (None, str(beside)):
+            error.filename = str(path)
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk's error, or a folder that is gone, has been raised already
+            beside.unlink()
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Creates a file and holds a lock on it until the block ends or the process dies: `remove_leftovers` asks for it.
+
+    Windows needs none, for there nobody can remove a file that is open.
+    """
+    with path.open("xb") as file:
+        if sys.platform != "win32":
+            with suppress(OSError):  # a file system without locks: then leftovers stay
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+            return
+    yield
 
 
 @contextmanager
@@ -178,8 +247,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     `path` must not exist yet. If the block raises, nothing stays behind.
     """
-    beside = path.with_name(f".partial-{path.name}")
-    shutil.rmtree(beside, ignore_errors=True)  # left by a process that was killed
+    beside = path.with_name(f".partial-{uuid4().hex[:8]}-{path.name}")
     beside.mkdir(parents=True)
     try:
         yield beside
@@ -192,12 +260,37 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def remove_leftovers(folder: Path, suffix: str = "") -> None:
+    """Removes what killed processes left half written in `folder`, all or that of one suffix, and nothing that is in work.
+
+    Only files named as `atomic_file` names them, which no process holds; links and the folders below are left alone.
+    """
+    with suppress(OSError):  # a folder that is not there, or may not be read
+        for path in list(folder.iterdir()):
+            ours = LEFTOVER.fullmatch(path.name) and path.name.endswith(suffix)
+            if ours and stat.S_ISREG(path.lstat().st_mode):
+                _remove_unless_held(path)
+
+
+def _remove_unless_held(path: Path) -> None:
+    with suppress(OSError):  # it is held, or another process was faster, or it may not be touched
+        if sys.platform == "win32":
+            path.unlink()
+            return
+        with path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
 # ---- one owner
 
 
 @contextmanager
 def alone(lock: Path, busy: str) -> Iterator[None]:
     """Inside, no other process holds the file `lock`; a `ValueError` with the text `busy` when one does already."""
+    if os.path.lexists(lock) and not (is_plain(lock) and lock.stat().st_size == 0):
+        # FileLock would empty it, and what a link leads to.
+        raise ValueError(f"{lock}: is in the way, and is no lock of ours (an empty file); move it away")
     try:
         with FileLock(lock, timeout=0):
             yield
@@ -233,8 +326,8 @@ class Label:
         if not self.file.is_file():
             return None
         try:
-            content = json.loads(self.file.read_text(encoding="utf-8"))
-        except ValueError:
+            content = json.loads(read_text(self.file, LARGEST_LABEL))
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
             raise ValueError(f"{self.file}: is damaged; choose another --out, or remove what it belongs to")
@@ -286,19 +379,21 @@ class OwnedFolder:
 
     def sweep(self) -> None:
         """Removes what killed processes left behind; half a download has another name and stays, links are not followed."""
-        for parent, _, names in os.walk(self.path):
-            for name in filter(LEFTOVER.fullmatch, names):
-                Path(parent, name).unlink()
+        for parent, _, _ in os.walk(self.path):
+            remove_leftovers(Path(parent))
 
 
 # ---- the cache
 
 
-def cache_folder() -> Path:
-    """Where the cache lies; need not exist."""
+def cache_folder() -> Path | None:
+    """Where the cache lies; need not exist. None without a variable that says where, for a user without a home."""
     if folder := os.environ.get("DIPTYCH_CACHE"):
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diptych"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diptych"
+    except RuntimeError:
+        return None
 
 
 def digest(*parts: str | Iterable[Tensor]) -> str:
@@ -325,7 +420,10 @@ def cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor
 
     A cache that cannot be written or read, or holds anything else than was written, costs time and nothing else.
     """
-    file = cache_folder() / f"{name}.safetensors"
+    folder = cache_folder()
+    if folder is None:
+        return make()
+    file = folder / f"{name}.safetensors"
     try:
         return _sealed(name, file)
     except ValueError:

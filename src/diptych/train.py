@@ -1,7 +1,6 @@
 """Train a method on image data: all data and settings are checked before the first step."""
 
 import shlex
-import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,7 +15,7 @@ from diptych.data.datasets import Dataset, classes_of
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
 from diptych.data.paths import DataPaths
 from diptych.devices import choose_device, choose_precision, memory_or
-from diptych.files import alone, is_vacant
+from diptych.files import alone, is_vacant, remove_leftovers
 from diptych.methods import METHODS, require_memory, sketch
 from diptych.progress import counting, say
 from diptych.training import checkpoint
@@ -77,7 +76,8 @@ def train(
     batches = PreviewBatches(run, cached, held_out, translator)
     validation = _validation(run, held_out, device)
     if dry_run:
-        say(console, tomli_w.dumps(run.values()).rstrip())
+        for line in tomli_w.dumps(run.values()).rstrip().split("\n"):
+            say(console, line)
         return run
     if aside:
         _set_aside(out, console)
@@ -169,6 +169,7 @@ def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
     if (run.path / "settings.toml").exists():
         existing = Run.open(run.path)
         existing.require_same(run)
+        existing.require_no_links()
         if existing.digest != names_digest(datasets):
             raise ValueError(
                 f"{run.path}: was trained on other pictures (the names in {run.data_paths} differ from those it began "
@@ -184,13 +185,11 @@ def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
 
 
 def _remove_half_written(out: Path) -> None:
-    """Removes what a killed training was writing; `evaluate` and `report` may be writing elsewhere in the run."""
-    for pattern in ("*.toml", "*.jsonl"):
-        for path in out.glob(f".partial-{pattern}"):
-            path.unlink()
-    for folder in (out / "checkpoints", out / "samples", *out.glob("model*")):
-        for path in folder.glob(".partial-*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Removes what killed processes left in the run, and nothing that `evaluate` or `report` are writing there."""
+    for folder in (out, out / "samples", *out.glob("model*")):
+        if not folder.is_symlink():
+            remove_leftovers(folder)
+    checkpoint.remove_half_written(out / "checkpoints")
 
 
 def _steps_done(run: Run) -> int:

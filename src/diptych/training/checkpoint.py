@@ -1,9 +1,9 @@
 """Checkpoints of the training state, written atomically, and deployed models. Safetensors and JSON; no pickle."""
 
 import re
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from copy import copy
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,8 @@ from diptych.translators.base import Translator
 from diptych.wording import brief
 
 KEEP = 3  # checkpoints
+STATE = "training.safetensors"  # the file of a checkpoint
+HALF_WRITTEN = re.compile(r"\.partial-([0-9a-f]{8}-)?step-\d+")  # version 0.1 put no number before it
 BEST = "best"  # the snapshot with the best validation
 
 
@@ -51,30 +53,42 @@ def save_training(
         if target.exists():
             return
         with atomic_folder(target) as partial:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, partial / "training.safetensors")
+            save_file({name: value.contiguous() for name, value in tensors.items()}, partial / STATE)
     except (OSError, SafetensorError) as error:
         raise ValueError(
             f"{folder}: the checkpoint of step {step} could not be written ({error}); the ones before it are whole: "
             "free some disk space and give the same command again"
         ) from error
     for _, old in list_checkpoints(folder)[:-KEEP]:
-        shutil.rmtree(old)
+        (old / STATE).unlink()
+        with suppress(OSError):  # somebody has put a file of their own there, which stays
+            old.rmdir()
 
 
 def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     """All complete checkpoints, oldest first."""
     checkpoints = []
     for path in folder.glob("step-*"):
-        if match := re.fullmatch("step-([0-9]{1,10})", path.name):
+        match = re.fullmatch("step-([0-9]{1,10})", path.name)
+        if match and not path.is_symlink() and (path / STATE).is_file():
             checkpoints.append((int(match[1]), path))
     return sorted(checkpoints)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Removes checkpoints that a killed training was writing; links are not followed, and a stranger's file stays."""
+    for path in folder.glob(".partial-*") if not folder.is_symlink() else ():
+        ours = HALF_WRITTEN.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        if ours and {file.name for file in path.iterdir()} <= {STATE}:
+            (path / STATE).unlink(missing_ok=True)
+            path.rmdir()
 
 
 def load_training(
     checkpoint: Path, method: Method, optimizers: dict[str, torch.optim.Optimizer], ema: dict[str, Tensor]
 ) -> None:
     """Restores method, optimisers and moving average; a `ValueError` with a remedy for a file that does not fit them."""
-    file = checkpoint / "training.safetensors"
+    file = checkpoint / STATE
     try:
         with open_tensors(file) as opened:
             tensors = read_tensors(opened, _training_like(opened.keys(), method, optimizers, ema))
