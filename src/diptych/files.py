@@ -168,9 +168,9 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Gives an empty temporary folder beside `path` to fill; when the block succeeds, it is renamed to `path`.
 
-    `path` must not exist yet. If the block raises, nothing stays behind.
+    `path` must not exist yet, nor what a killed process left of it. If the block raises, nothing stays behind.
     """
-    beside = path.with_name(f".partial-{uuid4().hex[:8]}-{path.name}")
+    beside = path.with_name(f".partial-{path.name}")
     beside.mkdir(parents=True)
     try:
         yield beside
