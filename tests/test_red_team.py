@@ -188,6 +188,15 @@ def test_no_link_is_followed_out_of_a_run(name: str, run: Path, precious: Path, 
         verb()
 
 
+def test_a_run_of_second_names_leaves_the_first_ones_alone(run: Path, precious: Path, verbs: Verbs) -> None:
+    """Such as a copy made by `cp -al`, which takes no space."""
+    shutil.rmtree(run)
+    shutil.copytree(precious, run, copy_function=os.link)
+    (run / ".lock").unlink()
+    for verb in ("report", "translate", "evaluate", "train", "train --fresh"):
+        assert verbs[verb]()[0] == 0
+
+
 def test_the_page_shows_nothing_that_a_link_leads_to(run: Path, precious: Path, command: Command) -> None:
     put_link(run, "samples/step-00000006.png", precious / "samples/step-00000006.png")
     put_link(run, "results/val/output", precious / "results/val/output")
@@ -220,11 +229,24 @@ def test_checkpoints_on_another_disk_are_kept_there_and_nothing_else_is_touched(
 
 
 DEEP = "[" * 100_000
+LOGGED = {"step": 4, "seconds": 1.0, "lr": 1e-3, "losses": {"G": 1.0}}
 ODD_LINES = [
-    *("", "null", "[]", '"text"', "1", "{", "{}", DEEP, '{"a":' * 100_000, '{"step": 1' + "0" * 5000 + "}", "NaN"),
+    *(
+        "",
+        "null",
+        "[]",
+        '"text"',
+        "1",
+        "{",
+        "{}",
+        DEEP,
+        *(json.dumps(LOGGED)[:-1] + f',"deep":{"[" * n}{"]" * n}}}' for n in range(200, 1000, 20)),
+        '{"a":' * 100_000,
+        '{"step": 1' + "0" * 5000 + "}",
+        "NaN",
+    ),
     *("\\ud800", '{"name": "\\ud800"}', '{"name": []}', "\x00", "\x1b[31m"),
 ]
-LOGGED = {"step": 4, "seconds": 1.0, "lr": 1e-3, "losses": {"G": 1.0}}
 SCORES = {
     "time": "t",
     "command": "c",

@@ -98,6 +98,16 @@ def lies_in(folder: Path, path: Path) -> bool:
         return False
 
 
+def leads_away(path: Path) -> bool:
+    """Whether `path` is a link, or a name that no file can have; `lies_in` asks its folders too."""
+    try:
+        return stat.S_ISLNK(path.lstat().st_mode)
+    except OSError:
+        return False
+    except ValueError:
+        return True
+
+
 def require_no_link(*paths: Path) -> None:
     """Raises a `ValueError` for one that is a link: it would be written through, or somebody's files be deleted."""
     for path in paths:
