@@ -367,7 +367,7 @@ MOMENTS = {
     "while the first file is written": ("os.rename /.partial-*.toml", 0),
     "before the first step": ("os.mkdir /tensorboard", 0),
     "before the first checkpoint": ("open /log.jsonl", 2),
-    "while the first checkpoint is written": ("open /checkpoints/.partial-*-step-00000004/training.safetensors", 0),
+    "while the first checkpoint is written": ("open /checkpoints/.partial-step-00000004/training.safetensors", 0),
     "right after the first checkpoint appeared": ("os.mkdir /model", 0),
     "while the first model is written": ("os.rename /model/.partial-*.safetensors", 0),
     "while a sample sheet is written": ("os.rename /samples/.partial-*.png", 0),

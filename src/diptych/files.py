@@ -151,6 +151,16 @@ def lies_in(folder: Path, path: Path) -> bool:
         return False
 
 
+def leads_away(path: Path) -> bool:
+    """Whether `path` is a link, or a name that no file can have; `lies_in` asks its folders too."""
+    try:
+        return stat.S_ISLNK(path.lstat().st_mode)
+    except OSError:
+        return False
+    except ValueError:
+        return True
+
+
 def require_no_link(*paths: Path) -> None:
     """Raises a `ValueError` for one that is a link: it would be written through, or somebody's files be deleted."""
     for path in paths:
@@ -245,9 +255,9 @@ def _held(path: Path) -> Iterator[None]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Gives an empty temporary folder beside `path` to fill; when the block succeeds, it is renamed to `path`.
 
-    `path` must not exist yet. If the block raises, nothing stays behind.
+    `path` must not exist yet, nor what a killed process left of it. If the block raises, nothing stays behind.
     """
-    beside = path.with_name(f".partial-{uuid4().hex[:8]}-{path.name}")
+    beside = path.with_name(f".partial-{path.name}")
     beside.mkdir(parents=True)
     try:
         yield beside

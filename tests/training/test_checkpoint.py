@@ -81,6 +81,7 @@ def test_a_half_written_folder_of_a_killed_process_is_no_checkpoint(
     assert checkpoint.list_checkpoints(tmp_path) == []
     checkpoint.save_training(tmp_path, 2, *trained, {})
     assert [step for step, _ in checkpoint.list_checkpoints(tmp_path)] == [2]
+    assert not partial.exists()
 
 
 def test_a_checkpoint_of_other_networks_is_one_clear_line(tmp_path: Path, trained: tuple[Pix2Pix, Any]) -> None:

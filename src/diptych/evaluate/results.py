@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -102,9 +102,9 @@ def is_ours(folder: Path) -> bool:
     entries = read_json_lines(file, Result, notes) if is_plain(file) else []
     listed = {*chain.from_iterable(map(files_of, entries))}
     if entries or (is_plain(file) and file.stat().st_size == 0):
-        listed.add(ENTRIES)
+        listed.add(PurePath(ENTRIES))
     return not notes and all(
-        Path(parent, name).relative_to(folder).as_posix() in listed or LEFTOVER.fullmatch(name)
+        Path(parent, name).relative_to(folder) in listed or LEFTOVER.fullmatch(name)
         for parent, folders, names in os.walk(folder)
         for name in (*names, *(name for name in folders if Path(parent, name).is_symlink()))
     )

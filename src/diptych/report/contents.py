@@ -6,11 +6,12 @@ It is independent of methods, losses and metrics; it uses only the direction in 
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from diptych.files import lies_in
+from diptych.files import leads_away, lies_in
 from diptych.methods.settings import kebab
 from diptych.metrics import better
 from diptych.training.records import Result, Scores, files_of
@@ -181,7 +182,13 @@ def measured_pictures(run: Path, notes: list[str]) -> dict[str, list[dict[str, A
             notes.append(f"{folder}: is left out, because a link leads to it")
             continue
         entries = read_json_lines(file, Result, notes)
-        own = [entry for entry in entries if all(lies_in(folder, folder / name) for name in files_of(entry))]
+        in_folder = cache(partial(lies_in, folder))  # thousands of pictures lie in a few folders
+        of_entries = [[folder / name for name in files_of(entry)] for entry in entries]
+        own = [
+            entry
+            for entry, files in zip(entries, of_entries, strict=True)
+            if all(in_folder(path.parent) and not leads_away(path) for path in files)
+        ]
         _note_strangers(folder, len(entries) - len(own), notes)
         of_splits[folder.name] = own
     return of_splits

@@ -52,6 +52,7 @@ def save_training(
         target = folder / f"step-{step:08d}"
         if target.exists():
             return
+        _remove(folder / f".partial-{target.name}")  # left by a process that was killed
         with atomic_folder(target) as partial:
             save_file({name: value.contiguous() for name, value in tensors.items()}, partial / STATE)
     except (OSError, SafetensorError) as error:
@@ -60,9 +61,15 @@ def save_training(
             "free some disk space and give the same command again"
         ) from error
     for _, old in list_checkpoints(folder)[:-KEEP]:
-        (old / STATE).unlink()
-        with suppress(OSError):  # somebody has put a file of their own there, which stays
-            old.rmdir()
+        _remove(old)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Removes what `save_training` wrote; what somebody else has put there stays, and what a link leads to."""
+    if not checkpoint.is_symlink():
+        with suppress(OSError):
+            (checkpoint / STATE).unlink(missing_ok=True)
+            checkpoint.rmdir()
 
 
 def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:

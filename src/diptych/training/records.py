@@ -4,6 +4,7 @@ Only what is read is asked for, so that lines of other versions of Diptych, whic
 """
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
@@ -96,11 +97,11 @@ class About(Line):
     versions: dict[Text, Text] = {}
 
 
-def files_of(result: Mapping[str, Any]) -> list[str]:
+def files_of(result: Mapping[str, Any]) -> list[PurePath]:
     """The files of a line of results.jsonl, below its folder: the panels, and a thumbnail of all of them.
 
-    >>> files_of({"name": "one", "metrics": {}, "panels": ["input", "output"]})
+    >>> [path.as_posix() for path in files_of({"name": "one", "metrics": {}, "panels": ["input", "output"]})]
     ['input/one.png', 'output/one.png', 'thumbnails/one.jpg']
     """
     name = result["name"]
-    return [*(f"{panel}/{name}.png" for panel in result["panels"]), f"thumbnails/{name}.jpg"]
+    return [*(PurePath(panel, f"{name}.png") for panel in result["panels"]), PurePath("thumbnails", f"{name}.jpg")]

@@ -145,9 +145,11 @@ class Run:
 
     def cut_log(self, step: int) -> None:
         """Removes the entries after `step`; those steps will be repeated."""
-        entries = [entry for entry in self.read_log() if entry["step"] <= step]
-        with atomic_file(self.path / "log.jsonl") as partial:
-            partial.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+        file = self.path / "log.jsonl"
+        lines = _lines(file) if os.path.lexists(file) else ()
+        kept = [line for line in lines if LogEntry.accepts(entry := _parse(line)) and entry["step"] <= step]
+        with atomic_file(file) as partial:
+            partial.write_text("".join(f"{line.rstrip()}\n" for line in kept), encoding="utf-8")
 
 
 def read_json_lines(path: Path, shape: type[Line] = Line, notes: list[str] | None = None) -> list[dict[str, Any]]:
