@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from diptych.files import OwnedFolder
+from diptych.wording import brief
 
 RATIO = 50  # times its own size is the most that may come out of an archive; pictures hardly get smaller by packing
 HARMLESS = 64 * 2**20  # bytes that may come out of any archive
@@ -85,7 +86,7 @@ def unpack(
     except Exception as error:  # what the decoders say of damage is of many kinds
         if isinstance(error, OSError) and error.errno:  # the disk's own, not a decoder's
             raise
-        raise ValueError(f"{called}: is damaged, cut short, or neither zip, tar nor tar.gz ({error})") from error
+        raise ValueError(f"{called}: is damaged, cut short, or neither zip, tar nor tar.gz ({brief(error)})") from error
     finally:
         shutil.rmtree(work.path, ignore_errors=True)
     return members.files

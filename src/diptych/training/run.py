@@ -19,7 +19,6 @@ import os
 import platform
 import shlex
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import count
@@ -30,12 +29,12 @@ import tomli_w
 
 from diptych.data.datasets import Dataset
 from diptych.data.paths import DataPaths
-from diptych.files import atomic_file, differences, read_text, require_file, require_no_link
-from diptych.methods.settings import Shape
+from diptych.files import atomic_file, differences, require_file, require_no_link
+from diptych.methods.settings import Shape, require_classes
 from diptych.training.records import About, Line, LogEntry
-from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, require_method
+from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, read_toml, require_method
+from diptych.wording import brief, printable
 
-LARGEST_SETTINGS = 2**24  # bytes: settings.toml names every picture that was left out
 LARGEST_RECORDS = 2**30  # bytes of a file of lines: the log of the longest runs has a tenth
 LONGEST_LINE = 2**20  # characters
 
@@ -72,25 +71,19 @@ class Run:
                 f"{path}: is not a run (it has no settings.toml); give the folder that `diptych train` wrote"
             )
         try:
-            values = tomllib.loads(read_text(file, LARGEST_SETTINGS))
+            values = read_toml(file)
             about, own = values.pop("run"), values.pop("method")
             if not About.accepts(about):
                 raise ValueError("its table run is not as training writes it")
+            classes = require_classes(about.get("classes", []))
             method = str(own.pop("name"))
             data_paths = DataPaths.from_flags(about.get("data"), about.get("data-a"), about.get("data-b"))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{file}: is damaged ({error}); restore it or start anew with --fresh") from error
-        require_method(method)
-        settings = parse_settings(method, values, own)
-        return cls(
-            path,
-            method,
-            settings,
-            data_paths,
-            tuple(about.get("classes", ())),
-            about["names"],
-            About.model_validate(about),
-        )
+            require_method(method)
+            settings = parse_settings(method, values, own)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = brief(str(error).removeprefix(f"{file}: "), 180)
+            raise ValueError(f"{file}: is damaged ({reason}); restore it or start anew with --fresh") from error
+        return cls(path, method, settings, data_paths, classes, about["names"], About.model_validate(about))
 
     def values(self) -> dict[str, Any]:
         """The settings in the form of settings.toml, with the method's settings nested."""
@@ -111,8 +104,8 @@ class Run:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.path / "settings.toml") as partial:
-            text = tomli_w.dumps({**self.values(), "run": about})
-            partial.write_text(text, encoding="utf-8", errors="replace")  # a folder's name may be invalid Unicode
+            lines = tomli_w.dumps({**self.values(), "run": about}).split("\n")
+            partial.write_text("\n".join(map(printable, lines)), encoding="utf-8")
 
     def require_same(self, other: "Run") -> None:
         """Raises a `ValueError` with the first differences if `other` is not a continuation of this run."""
