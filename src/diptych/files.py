@@ -215,20 +215,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path, suffix: str = "") -> None:
     """Removes what killed processes left half written in `folder`, all or that of one suffix, and nothing that is in work.
 
-    Only files named as `atomic_file` names them, which no process holds; links and the folders below are left alone.
+    Only files named as `atomic_file` names them, which no process holds. Links are not followed, nor folders looked into.
     """
     with suppress(OSError):  # a folder that is not there, or may not be read
         for path in list(folder.iterdir()):
-            ours = LEFTOVER.fullmatch(path.name) and path.name.endswith(suffix)
-            if ours and stat.S_ISREG(path.lstat().st_mode):
+            if LEFTOVER.fullmatch(path.name) and path.name.endswith(suffix):
                 _remove_unless_held(path)
 
 
 def _remove_unless_held(path: Path) -> None:
-    with suppress(OSError):  # it is held, or another process was faster, or it may not be touched
-        if sys.platform == "win32":
+    with suppress(OSError, ValueError):  # it is held, or another process was faster, or it may not be touched
+        if sys.platform == "win32" or path.is_symlink():
             path.unlink()
             return
+        require_file(path)  # a fifo would wait for somebody
         with path.open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
