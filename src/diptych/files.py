@@ -212,6 +212,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def remove_leftovers_beside(targets: Iterable[Path]) -> None:
+    """The same in every folder that is about to be written to."""
+    for folder in {target.parent for target in targets}:
+        remove_leftovers(folder)
+
+
 def remove_leftovers(folder: Path, suffix: str = "") -> None:
     """Removes what killed processes left half written in `folder`, all or that of one suffix, and nothing that is in work.
 
