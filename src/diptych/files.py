@@ -30,6 +30,9 @@ LARGEST_LABEL = 2**28  # bytes: that of an array names every row
 LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
 """The name of what `atomic_file` leaves behind when its process is killed."""
 
+SAVING = re.compile(r"\.tmp\w{6}")
+"""The name of what safetensors is writing."""
+
 SMALL = 2**20
 """Bytes: no settings, no configuration and no label of ours comes near."""
 
@@ -240,6 +243,20 @@ def _remove_unless_held(path: Path) -> None:
             path.unlink()
 
 
+# ---- tensors
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file, for those to read who may read what this process writes.
+
+    Since version 0.8 safetensors writes a file of another name (`SAVING`) for its owner alone, and renames it.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
+    path.chmod(mode)
+
+
 # ---- one owner
 
 
@@ -390,7 +407,7 @@ def cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(file) as beside:
-            save_file({key: value.contiguous() for key, value in tensors.items()}, beside)
+            save_tensors(tensors, beside)
     except (OSError, SafetensorError):
         pass
     return tensors

@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from diptych.files import atomic_file, atomic_folder
+from diptych.files import SAVING, atomic_file, atomic_folder, is_plain, remove_leftovers, save_tensors
 from diptych.kinds import Direction
 from diptych.methods import METHODS
 from diptych.methods.base import Method, deployed
@@ -48,7 +48,7 @@ def save_training(
         if target.exists():
             return
         with atomic_folder(target) as partial:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, partial / STATE)
+            save_tensors(tensors, partial / STATE)
     except (OSError, SafetensorError) as error:
         raise ValueError(
             f"{folder}: the checkpoint of step {step} could not be written ({error}); the ones before it are whole: "
@@ -70,13 +70,25 @@ def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted(checkpoints)
 
 
-def remove_half_written(folder: Path) -> None:
-    """Removes checkpoints that a killed training was writing; links are not followed, and a stranger's file stays."""
+def remove_half_written(run: Path) -> None:
+    """Removes models and checkpoints that a killed training was writing; links are not followed, strangers' files stay."""
+    for folder in run.glob("model*"):
+        if not folder.is_symlink():
+            remove_leftovers(folder)
+            _remove_saving(folder)
+    folder = run / "checkpoints"
     for path in folder.glob(".partial-*") if not folder.is_symlink() else ():
-        ours = HALF_WRITTEN.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
-        if ours and {file.name for file in path.iterdir()} <= {STATE}:
+        if HALF_WRITTEN.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             (path / STATE).unlink(missing_ok=True)
-            path.rmdir()
+            _remove_saving(path)
+            with suppress(OSError):  # something else is in it
+                path.rmdir()
+
+
+def _remove_saving(folder: Path) -> None:
+    for path in folder.glob(".tmp*"):
+        if SAVING.fullmatch(path.name) and is_plain(path):
+            path.unlink()
 
 
 def load_training(
@@ -130,16 +142,14 @@ def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema
     """Writes model.safetensors and config.json: the deployed networks alone, with the moving averages in `ema`."""
     networks = deployed(method)
     weights = {
-        name: ema.get(name, value).contiguous()
-        for name, value in method.state_dict().items()
-        if name.split(".")[0] in networks
+        name: ema.get(name, value) for name, value in method.state_dict().items() if name.split(".")[0] in networks
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / "config.json") as partial:
             partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         with atomic_file(folder / "model.safetensors") as partial:
-            save_file(weights, partial, metadata={"step": str(step)})
+            save_tensors(weights, partial, {"step": str(step)})
     except (OSError, SafetensorError) as error:
         raise ValueError(
             f"{folder}: the model of step {step} could not be written ({error}); free some disk space and give the same "
