@@ -65,7 +65,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
         path.write_bytes(before[:100])  # what fitted
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "save_tensors", full)
     with pytest.raises(ValueError, match=r"step 2 .*No space left"):
         checkpoint.save_training(tmp_path, 2, *trained, {})
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
