@@ -256,8 +256,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError(f"{path}: is not TOML of settings (it is nested too deep)") from None
-    except ValueError as error:  # not only TOMLDecodeError: a number of 5,000 digits
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: is not TOML ({brief(error)})") from error
+    except ValueError as error:  # a number of 5,000 digits, a date of month 13
+        raise ValueError(f"{path}: is not TOML of settings (a number or a date that cannot be)") from error
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "--") -> str:
