@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 2**22  # of settings.toml, which names the pictures that are left out: 100,000 of them
 MOST_DOTS = 100  # in a line: the time that tomllib takes grows with the square of the parts of a dotted key
-PROBLEMS, LINE = 3, 200  # how many of them, and about how many characters, are read before the first one is mended
+PROBLEMS, LINE = 3, 160  # how many of them, and about how many characters, are read before the first one is mended
 
 
 class Settings(StrictModel):
@@ -265,7 +265,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "--") -> str:
     """A readable message for a validation error: the first invalid settings, their values and the expected ones.
 
-    `prefix` goes before the names: "--" where they are flags. About 200 characters at most.
+    `prefix` goes before the names: "--" where they are flags. About 160 characters, unless the first problem takes more.
 
     >>> try:
     ...     Settings(sise=128)

@@ -25,7 +25,7 @@ def read_tensors(file: TensorFile, expected: Mapping[str, Tensor]) -> dict[str, 
             raise ValueError(f"{_named(name)} is missing")
         _require_like(file, name, like)
     for name in names - expected.keys():
-        raise ValueError(f"{_named(name)} belongs to no network of these settings")
+        raise ValueError(f"{_named(name)} is nothing that these networks have")
     return {name: _read(file, name, like) for name, like in expected.items()}
 
 
