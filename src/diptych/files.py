@@ -123,13 +123,14 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
     try:
         with path.open("rb") as file:
             if int.from_bytes(file.read(8), "little") > MOST_HEADER:  # of 100 MB, it would take 1.5 GB and 12 s
-                raise ValueError(f"{path}: is damaged, or not a safetensors file (its header is too long)")
+                raise ValueError(f"{path}: is damaged (its header is too long)")
         with safe_open(path, framework="pt") as opened:
             yield opened
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or brief(error)})") from error
     except SafetensorError as error:
-        raise ValueError(f"{path}: is damaged, or not a safetensors file ({brief(error)})") from error
+        reason = str(error).removeprefix("Error while deserializing header: ")
+        raise ValueError(f"{path}: is damaged ({brief(reason, 80)})") from error
     except (RuntimeError, MemoryError) as error:
         raise ValueError(f"{path}: cannot be loaded into memory ({brief(error)})") from error
 

@@ -119,10 +119,10 @@ def load_training(
             tensors = read_tensors(opened, _training_like(opened.keys(), method, optimizers, ema))
         method.load_state_dict(_below("method/", tensors))
     except ValueError as error:
-        reason = brief(str(error).removeprefix(f"{file}: "), 150)
+        reason = brief(str(error).removeprefix(f"{file}: "), 100)
         raise ValueError(
-            f"{file}: does not fit this run ({reason}); remove {checkpoint.name} to continue from the checkpoint before it, "
-            "or add --fresh to start anew"
+            f"{file}: does not fit this run ({reason}); remove {checkpoint.name} to continue from the one before it, or add "
+            "--fresh to start anew"
         ) from error
     for name, value in _below("ema/", tensors).items():
         ema[name].copy_(value)
