@@ -40,6 +40,7 @@ import sys
 import time
 import traceback
 import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -131,12 +132,7 @@ class Case:
     def judge_line(self, line: str) -> None:
         """Notes what is wrong with the one line that refuses something."""
         line = " ".join(line.split())  # as the command line does
-        short = (
-            LISTS.split(line)[0]
-            .replace(str(self.folder), "")
-            .replace(str(self.precious), "")
-            .replace(str(self.shared), "")
-        )
+        short = LISTS.split(line)[0].replace(str(self.shared.parent), "")
         if len(short) > LONGEST_LINE:
             self.fault("wrong", f"a line of {len(short)} characters: {line}")
         if not short.strip() or short.startswith(":"):
@@ -187,16 +183,20 @@ def campaign_of(name: str) -> Campaign:
 # ---- files that nobody may touch
 
 
+SECRET = b"SECRET-7f3a9c"
+"""Is in every precious file, so that a copy of one can be found."""
+
+
 def write_precious(folder: Path) -> None:
     """A small tree of somebody's, with the names that Diptych uses itself in the folder of a run."""
-    png = bytes.fromhex(
-        "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc000000301"
-        "0100c9fe92ef0000000049454e44ae426082"
-    )
-    names = ("letter.txt", "val/keep.txt", "samples/step-00000004.png", "a.png", "results/val/x.png", ".partial-1.json")
-    for name in (*names, "model/config.json", "checkpoints/step-00000004/training.safetensors"):
+    png = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de")
+    text = b"tEXtComment\0" + SECRET
+    png += (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+    png += bytes.fromhex("0000000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082")
+    names = ("letter.txt", "val/keep.txt", "samples/step-00000004.png", "a.png", "results/val/x.png", "log.jsonl")
+    for name in (*names, "model/.partial-0a1b2c3d.json", "checkpoints/step-00000004/training.safetensors"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(png if name.endswith(".png") else f"precious {name}\n".encode())
+        (folder / name).write_bytes(png if name.endswith(".png") else b'{"name": "%s"}\n' % SECRET)
     (folder / "empty").mkdir()
 
 
@@ -225,7 +225,8 @@ def work(connection: Connection, name: str, seed: str, lane: Path, shared: Path)
     _catch_terminal(lane / "terminal.txt")
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    os.environ.update(HOME=str(lane / "home"), DIPTYCH_CACHE=str(lane / "cache"), COLUMNS="1000")
+    os.environ.update(HOME=str(shared.with_name("home")), DIPTYCH_CACHE=str(shared.with_name("cache")), COLUMNS="1000")
+    os.environ["OMP_NUM_THREADS"] = "1"  # a case takes as long beside another as alone
     campaign, ready = campaign_of(name), shared.with_name(f"{shared.name}.ready")
     shared.mkdir(exist_ok=True)
     if campaign.prepare and not ready.exists():

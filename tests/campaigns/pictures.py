@@ -83,7 +83,7 @@ def _way(case: Case, pictures: Path, file: Path) -> Attempt:
     if way == "inspect":
         return lambda: case.command("data", "inspect", pictures)
     if way == "translate":
-        arguments = ("translate", case.shared / "run", pictures, "--out", case.folder / "out", "--device", "cpu")
+        arguments = ("translate", case.shared / "run", pictures, "--out", case.folder / "out", "--working-size", 32)
         return lambda: case.command(*arguments)
     return lambda: case.command(
         *("train", "glcic", "--data", pictures, "--out", case.folder / "out", "--size", 32, "--dry-run")
