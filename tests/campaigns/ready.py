@@ -7,7 +7,7 @@ from diptych.cli import run
 from diptych.data import layouts
 from diptych.data.builtin import facades, shapes
 from diptych.data.paths import DataPaths
-from diptych.evaluate import segmentation
+from diptych.evaluate import generation, segmentation
 from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind
 from diptych.methods import METHODS
@@ -23,6 +23,7 @@ SMALLEST: dict[str, tuple[object, ...]] = {
 """The methods that have a run here, with the flags of the smallest networks."""
 
 
+generation.GENERATED = 40
 segmentation.STEPS = 8  # what evaluation trains by the way is not what campaigns are about
 
 
@@ -44,11 +45,17 @@ def training(method: str, data: Path, out: Path, steps: int = 4) -> tuple[object
     return ("train", method, "--data", data, "--out", out, "--steps", steps, *SMALLEST[method], *often)
 
 
+def perform(*command: object) -> None:
+    """Runs a command that a campaign begins with."""
+    if run(list(map(str, command))):
+        raise RuntimeError(f"{command}: could not be done to begin with")
+
+
 def write_run(out: Path, method: str, data: Path) -> Path:
     """Trains four steps, evaluates, and draws the page."""
-    for command in (training(method, data, out), ("evaluate", out, "--data", data), ("report", out)):
-        if run(list(map(str, command))):
-            raise RuntimeError(f"{method}: no run to begin with")
+    perform(*training(method, data, out))
+    perform("evaluate", out, "--data", data)
+    perform("report", out)
     return out
 
 
