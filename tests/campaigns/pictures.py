@@ -78,8 +78,7 @@ def _way(case: Case, pictures: Path, file: Path) -> Attempt:
     way = case.random.choice(("inspect", "translate", "train"))
     case.title += f", {way}"
     if several:  # at once, in threads
-        for copy in range(3):
-            (pictures / f"copy{copy}{file.suffix}").hardlink_to(file)
+        (pictures / f"copy{file.suffix}").hardlink_to(file)
     if way == "inspect":
         return lambda: case.command("data", "inspect", pictures)
     if way == "translate":
