@@ -7,7 +7,7 @@ import numpy as np
 
 from diptych.images.files import decode, to_bytes
 
-from . import bombs, ready, seeds
+from . import bombs, generated, ready, seeds
 from .harness import Attempt, Campaign, Case
 from .mutations import BY_FORMAT, mutate
 
@@ -34,6 +34,10 @@ def make(case: Case) -> Attempt:
         bomb = bombs.BOMBS[case.number % BOMBS]
         suffix, data = bomb(case.random)
         case.title = f"{bomb.__name__.replace('_', ' ')}, {len(data)} bytes"
+    elif case.random.random() < 0.2:
+        make_up = case.random.choice(generated.GENERATED)
+        suffix, data = make_up(case.random)
+        case.title = make_up.__name__.replace("_", " ")
     elif case.random.random() < 0.04:
         suffix, data = _of_another_format(case)
     else:
