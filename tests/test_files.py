@@ -130,10 +130,9 @@ def test_what_a_killed_process_left_does_not_get_into_the_next_folder(tmp_path: 
     )
     assert not (tmp_path / "step-1").exists()
     assert len(list(tmp_path.iterdir())) == 1
-    with atomic_folder(tmp_path / "step-1") as beside:
-        (beside / "new").write_text("whole")
-    assert list(tmp_path.iterdir()) == [tmp_path / "step-1"]
-    assert [path.name for path in (tmp_path / "step-1").iterdir()] == ["new"]
+    with pytest.raises(FileExistsError), atomic_folder(tmp_path / "step-1"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [".partial-step-1"]
 
 
 def test_a_folder_that_is_there_is_never_replaced(tmp_path: Path) -> None:

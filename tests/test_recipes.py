@@ -26,15 +26,14 @@ def test_a_file_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", ["cyclegan-mone", "recipes/glcic.toml", "cyclegan-monet.toml"])
-def test_an_unknown_name_gets_the_nearest_and_the_list(
+def test_an_unknown_name_gets_the_nearest_or_where_the_list_is(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     near = "glcic" if "glcic" in name else "cyclegan-monet"
-    with pytest.raises(ValueError, match=f"^--recipe {name}: .*did you mean --recipe {near}. ") as error:
+    with pytest.raises(ValueError, match=f"^--recipe {name}: .*did you mean --recipe {near}.$"):
         find(name)
-    assert str(error.value).endswith(", ".join(recipes()))
-    with pytest.raises(ValueError, match=r"^--recipe quite-else: .*; there are: cgan"):
+    with pytest.raises(ValueError, match=r"^--recipe quite-else: .*diptych methods"):
         find("quite-else")
 
 

@@ -96,3 +96,10 @@ def memory_or(message: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise ValueError(message) from None
+
+
+def all_memory(device: torch.device) -> int:
+    """The bytes of memory that a device has in all."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return int(psutil.virtual_memory().total)

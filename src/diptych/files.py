@@ -10,21 +10,28 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
+import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from diptych.wording import brief
+
+if sys.platform != "win32":
+    import fcntl
+
 LABEL = ".made-with.json"
+LARGEST_LABEL = 2**28  # bytes: that of an array names every row
 LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
 """The name of what `atomic_file` leaves behind when its process is killed."""
-
 
 SMALL = 2**20
 """Bytes: no settings, no configuration and no label of ours comes near."""
@@ -79,6 +86,102 @@ def read_text(path: Path, most: int = SMALL) -> str:
         raise ValueError(f"{path}: is not text (UTF-8)") from error
 
 
+MOST_HEADER = 2**22
+"""Bytes of a safetensors header: some 40,000 tensors."""
+
+
+class TensorFile(Protocol):
+    """An open safetensors file."""
+
+    def keys(self) -> list[str]:
+        """The names of all tensors."""
+
+    def metadata(self) -> dict[str, str] | None:
+        """Whatever the writer noted."""
+
+    def get_slice(self, name: str) -> Any:
+        """What the header says of a tensor: `get_shape()` and `get_dtype()`."""
+
+    def get_tensor(self, name: str) -> Tensor:
+        """The tensor, on the CPU."""
+
+
+@contextmanager
+def open_tensors(path: Path) -> Iterator[TensorFile]:
+    """Opens a safetensors file; a `ValueError` names one that is damaged, now or when a tensor is read inside.
+
+    >>> with open_tensors(Path("/dev/zero")) as file:
+    ...     pass
+    Traceback (most recent call last):
+        ...
+    ValueError: /dev/zero: is not a regular file; remove it, or give another path
+    """
+    require_file(path)
+    try:
+        with path.open("rb") as file:
+            if int.from_bytes(file.read(8), "little") > MOST_HEADER:  # of 100 MB, it would take 1.5 GB and 12 s
+                raise ValueError(f"{path}: is damaged, or not a safetensors file (its header is too long)")
+        with safe_open(path, framework="pt") as opened:
+            yield opened
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or brief(error)})") from error
+    except SafetensorError as error:
+        raise ValueError(f"{path}: is damaged, or not a safetensors file ({brief(error)})") from error
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"{path}: cannot be loaded into memory ({brief(error)})") from error
+
+
+# ---- links
+
+
+def lies_in(folder: Path, path: Path) -> bool:
+    """Whether `path`, which need not exist, lies below `folder` without a link or a step upwards on the way.
+
+    `folder` itself may be a link, which is its owner's business; one in it may lead to anything.
+
+    >>> import tempfile
+    >>> run = Path(tempfile.mkdtemp())
+    >>> (run / "samples").symlink_to("/etc")
+    >>> [lies_in(run, run / below) for below in ("results/val/a.png", "samples/passwd", "../a.png", "/a.png")]
+    [True, False, False, False]
+    """
+    try:
+        return Path(os.path.realpath(path)) == Path(os.path.realpath(folder), path.relative_to(folder))
+    except ValueError:  # it lies elsewhere, or no file can have such a name
+        return False
+
+
+def leads_away(path: Path) -> bool:
+    """Whether `path` is a link, or a name that no file can have; `lies_in` asks its folders too."""
+    try:
+        return stat.S_ISLNK(path.lstat().st_mode)
+    except OSError:
+        return False
+    except ValueError:
+        return True
+
+
+def require_no_link(*paths: Path) -> None:
+    """Raises a `ValueError` for one that is a link: it would be written through, or somebody's files be deleted."""
+    for path in paths:
+        if not lies_in(path.parent, path):
+            raise ValueError(f"{path}: is a link, which may lead to other files than its folder's; remove it")
+
+
+def is_plain(path: Path) -> bool:
+    """Whether there is a regular file at `path` itself, no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def require_plain(path: Path) -> None:
+    """Raises a `ValueError` unless nothing is at `path`, or a file that can be written in place: no other's second name."""
+    if os.path.lexists(path) and not (is_plain(path) and path.stat().st_nlink == 1):
+        raise ValueError(f"{path}: is in the way, and is no file of ours (a link, or no regular file); move it away")
+
+
 # ---- whole or not at all
 
 
@@ -102,7 +205,8 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to; when the block succeeds, the file is renamed to `path`.
 
     If the block raises, the temporary file is removed and an older file at `path` is untouched. `durable` survives a power
-    cut too, but waits for the disk; files that can be made again, such as thousands of pictures, need not wait.
+    cut too, but waits for the disk; files that can be made again, such as thousands of pictures, need not wait. An
+    `OSError` has the name `path`.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "notes.txt"
@@ -113,25 +217,47 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """
     # The suffix stays last, because writers choose the format by it.
     beside = path.with_name(f".partial-{uuid4().hex[:8]}{path.suffix}")
+    if durable:  # others are written by the thousand, and whoever does so removes leftovers once before
+        remove_leftovers(path.parent, path.suffix)
     try:
-        yield beside
-        if durable:
-            _flush_file(beside)
-        beside.replace(path)
-        if durable:
-            _flush_folder(path.parent)
+        with _held(beside):
+            yield beside
+            if durable:
+                _flush_file(beside)
+            beside.replace(path)
+            if durable:
+                _flush_folder(path.parent)
+    except OSError as error:
+        if error.filename in (None, str(beside)):
+            error.filename = str(path)
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk's error, or a folder that is gone, has been raised already
+            beside.unlink()
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Creates a file and holds a lock on it until the block ends or the process dies: `remove_leftovers` asks for it.
+
+    Windows needs none, for there nobody can remove a file that is open.
+    """
+    with path.open("xb") as file:
+        if sys.platform != "win32":
+            with suppress(OSError):  # a file system without locks: then leftovers stay
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+            return
+    yield
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Gives an empty temporary folder beside `path` to fill; when the block succeeds, it is renamed to `path`.
 
-    `path` must not exist yet. If the block raises, nothing stays behind.
+    `path` must not exist yet, nor what a killed process left of it. If the block raises, nothing stays behind.
     """
     beside = path.with_name(f".partial-{path.name}")
-    shutil.rmtree(beside, ignore_errors=True)  # left by a process that was killed
     beside.mkdir(parents=True)
     try:
         yield beside
@@ -144,12 +270,37 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def remove_leftovers(folder: Path, suffix: str = "") -> None:
+    """Removes what killed processes left half written in `folder`, all or that of one suffix, and nothing that is in work.
+
+    Only files named as `atomic_file` names them, which no process holds; links and the folders below are left alone.
+    """
+    with suppress(OSError):  # a folder that is not there, or may not be read
+        for path in list(folder.iterdir()):
+            ours = LEFTOVER.fullmatch(path.name) and path.name.endswith(suffix)
+            if ours and stat.S_ISREG(path.lstat().st_mode):
+                _remove_unless_held(path)
+
+
+def _remove_unless_held(path: Path) -> None:
+    with suppress(OSError):  # it is held, or another process was faster, or it may not be touched
+        if sys.platform == "win32":
+            path.unlink()
+            return
+        with path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
 # ---- one owner
 
 
 @contextmanager
 def alone(lock: Path, busy: str) -> Iterator[None]:
     """Inside, no other process holds the file `lock`; a `ValueError` with the text `busy` when one does already."""
+    if os.path.lexists(lock) and not (is_plain(lock) and lock.stat().st_size == 0):
+        # FileLock would empty it, and what a link leads to.
+        raise ValueError(f"{lock}: is in the way, and is no lock of ours (an empty file); move it away")
     try:
         with FileLock(lock, timeout=0):
             yield
@@ -185,8 +336,8 @@ class Label:
         if not self.file.is_file():
             return None
         try:
-            content = json.loads(self.file.read_text(encoding="utf-8"))
-        except ValueError:
+            content = json.loads(read_text(self.file, LARGEST_LABEL))
+        except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):
             raise ValueError(f"{self.file}: is damaged; choose another --out, or remove what it belongs to")
@@ -238,19 +389,21 @@ class OwnedFolder:
 
     def sweep(self) -> None:
         """Removes what killed processes left behind; half a download has another name and stays, links are not followed."""
-        for parent, _, names in os.walk(self.path):
-            for name in filter(LEFTOVER.fullmatch, names):
-                Path(parent, name).unlink()
+        for parent, _, _ in os.walk(self.path):
+            remove_leftovers(Path(parent))
 
 
 # ---- the cache
 
 
-def cache_folder() -> Path:
-    """Where the cache lies; need not exist."""
+def cache_folder() -> Path | None:
+    """Where the cache lies; need not exist. None without a variable that says where, for a user without a home."""
     if folder := os.environ.get("DIPTYCH_CACHE"):
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diptych"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diptych"
+    except RuntimeError:
+        return None
 
 
 def digest(*parts: str | Iterable[Tensor]) -> str:
@@ -275,17 +428,41 @@ def _digest_picture(picture: Tensor) -> str:
 def cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors that `make` computes, read from the cache where they are there under `name`, which holds a `digest`.
 
-    A cache that cannot be written or read costs time and nothing else.
+    A cache that cannot be written or read, or holds anything else than was written, costs time and nothing else.
     """
-    file = cache_folder() / f"{name}.safetensors"
+    folder = cache_folder()
+    if folder is None:
+        return make()
+    file = folder / f"{name}.safetensors"
     try:
-        return load_file(file)
-    except (OSError, SafetensorError):
-        tensors = make()
+        return _sealed(name, file)
+    except ValueError:
+        tensors = {key: value.contiguous() for key, value in make().items()}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(file) as beside:
-            save_file({key: value.contiguous() for key, value in tensors.items()}, beside)
+            save_file(tensors, beside, metadata={SEAL: _seal(name, tensors)})
     except (OSError, SafetensorError):
         pass
     return tensors
+
+
+SEAL = "sha256"
+
+
+def _sealed(name: str, file: Path) -> dict[str, Tensor]:
+    """The tensors of a file of the cache; a `ValueError` if they are not those that were written under `name`."""
+    with open_tensors(file) as opened:
+        seal = (opened.metadata() or {}).get(SEAL)
+        tensors = {key: opened.get_tensor(key) for key in opened.keys()} if seal else {}  # noqa: SIM118 -- not a dict
+    if seal is None or seal != _seal(name, tensors):
+        raise ValueError(f"{file}: holds something else than was written")
+    return tensors
+
+
+def _seal(name: str, tensors: Mapping[str, Tensor]) -> str:
+    whole = hashlib.sha256(name.encode())
+    for key, value in sorted(tensors.items()):
+        whole.update(f"\n{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        whole.update(value.flatten().view(torch.uint8).numpy().data)
+    return whole.hexdigest()

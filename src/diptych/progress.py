@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from diptych.wording import printable
+
 LINE_EVERY = 30.0  # seconds between lines in a file
 
 
 def say(console: Console, text: str) -> None:
-    """Prints one line literally: no wrapping, colours or markup."""
-    shown = text.encode("utf-8", errors="replace").decode()  # a folder's name may be invalid Unicode
-    console.print(shown, highlight=False, markup=False, soft_wrap=True)
+    """Prints one line literally: no wrapping, colours or markup, and nothing that the terminal would obey."""
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def counting(console: Console, task: str) -> Iterator[Callable[..., None]]:
 
     def show(done: int, total: int, name: str = task) -> None:
         nonlocal last_line
-        bar.update(bar_task, completed=done, total=total, description=name)
+        bar.update(bar_task, completed=done, total=total, description=printable(name))
         if not console.is_terminal and time.monotonic() - last_line > LINE_EVERY:
             last_line = time.monotonic()
             say(console, f"{name}: {done} of {total}")
@@ -65,7 +66,7 @@ class TrainingProgress:
     def show(self, losses: dict[str, float], findings: str) -> None:
         """Displays the latest losses and the doctor's findings."""
         shown = [f"{name} {value:.3f}" for name, value in losses.items()]
-        self.losses = "  ".join([*shown, f"({findings})"] if findings else shown)
+        self.losses = printable("  ".join([*shown, f"({findings})"] if findings else shown))
 
     def advance(self, phase: str = "") -> None:
         """Counts one finished step, with the name of its phase for methods that train in phases."""

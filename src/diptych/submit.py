@@ -5,6 +5,7 @@ interrupted; the same command goes on with those that are missing. The zip appea
 """
 
 import hashlib
+import os
 import zipfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from diptych.data import layouts
 from diptych.data.loaders import CachedDataset
 from diptych.devices import Device, Precision
-from diptych.files import OwnedFolder, atomic_file
+from diptych.files import OwnedFolder, atomic_file, is_plain, require_no_link
 from diptych.images.files import Pixels, decode_bytes, encode, from_bytes, from_tensor, to_channels
 from diptych.images.spec import ImageSpec
 from diptych.kinds import Direction
@@ -61,9 +62,9 @@ def submit(
     console, data, out = console or Console(), Path(data), Path(out)
     if out.suffix != ".zip":
         raise ValueError(f"{out}: a submission is a zip file; --out images.zip is what Kaggle expects")
-    if out.exists():
+    if os.path.lexists(out):
         raise ValueError(f"{out}: exists already; choose another --out or move it away")
-    if out.resolve().is_relative_to(data.resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(data)):
         raise ValueError(f"{out}: lies among the photographs, and would be taken for one; choose another --out")
     model = load(run, direction=direction, device=device, precision=precision)
     x_spec = model.translator.input_specs.get("x")
@@ -73,7 +74,7 @@ def submit(
     least, most = COUNT
     if not least <= len(photos) <= most:
         raise ValueError(f"{data}: holds {len(photos)} pictures; Kaggle takes {least} to {most} in one submission")
-    paintings = out.with_name(f"{out.name}.paintings")
+    require_no_link(paintings := out.with_name(f"{out.name}.paintings"))
     folder = OwnedFolder(paintings, _made_with(model, photos), LABEL)
     folder.require_ours(FOREIGN, OTHER, joined=" and ")
     with counting(console, "looking at every photograph") as progress:
@@ -135,7 +136,7 @@ def _fingerprint(model: Model) -> str:
 
 
 def _paint_missing(model: Model, photos: CachedDataset, files: list[Path], console: Console) -> None:
-    missing = [index for index, file in enumerate(files) if not file.exists()]
+    missing = [index for index, file in enumerate(files) if not is_plain(file)]  # what a link leads to is not sent
     done = len(files) - len(missing)
     if done:
         say(console, f"{files[0].parent}: {done} are there already, {len(missing)} are missing")

@@ -1,7 +1,6 @@
 """Train a method on image data: all data and settings are checked before the first step."""
 
 import shlex
-import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,8 +15,8 @@ from diptych.data.datasets import Dataset, classes_of
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
 from diptych.data.paths import DataPaths
 from diptych.devices import choose_device, choose_precision, memory_or
-from diptych.files import alone, is_vacant
-from diptych.methods import METHODS, sketch
+from diptych.files import alone, is_vacant, remove_leftovers
+from diptych.methods import METHODS, require_memory, sketch
 from diptych.progress import counting, say
 from diptych.training import checkpoint
 from diptych.training.loop import Interrupted, learn
@@ -60,7 +59,7 @@ def train(
     datasets = layouts.find(kind, paths, "train", given.specs)
     assert datasets is not None
     run = Run(out, method, given.resolved(max(map(len, datasets))), paths, classes_of(datasets))
-    translator = _translator(run)
+    translator = _translator(run, device)
     aside = fresh and (out / "settings.toml").exists()
     if not aside:
         _require_free_or_same(run, datasets)
@@ -77,7 +76,8 @@ def train(
     batches = PreviewBatches(run, cached, held_out, translator)
     validation = _validation(run, held_out, device)
     if dry_run:
-        say(console, tomli_w.dumps(run.values()).rstrip())
+        for line in tomli_w.dumps(run.values()).rstrip().split("\n"):
+            say(console, line)
         return run
     if aside:
         _set_aside(out, console)
@@ -108,9 +108,10 @@ def _set_aside(folder: Path, console: Console) -> None:
     say(console, f"{folder}: set aside as {set_aside(folder)}")
 
 
-def _translator(run: Run) -> Translator:
-    """The run's translator without weights; a `ValueError` if the networks do not accept the settings."""
+def _translator(run: Run, device: torch.device) -> Translator:
+    """The run's translator without weights; a `ValueError` if the networks do not accept the settings, or take too much."""
     method = sketch(run.method, run.settings.method, run.shape)
+    require_memory(run.method, method, run.settings.method, device)
     return method.translators(run.settings.direction)[run.settings.direction]
 
 
@@ -168,12 +169,13 @@ def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
     if (run.path / "settings.toml").exists():
         existing = Run.open(run.path)
         existing.require_same(run)
+        existing.require_no_links()
         if existing.digest != names_digest(datasets):
             raise ValueError(
                 f"{run.path}: was trained on other pictures (the names in {run.data_paths} differ from those it began "
                 "with); give the same pictures, choose another --out, or add --fresh to set it aside and start anew"
             )
-        if not _steps_done(run) and checkpoint.model_step(run.path / "model"):
+        if not _steps_done(run) and checkpoint.model_step(run.path / "model") is not None:
             raise ValueError(
                 f"{run.path}: has a model but no checkpoints to continue from; put its checkpoints back, choose another "
                 "--out, or add --fresh to set it aside and start anew"
@@ -183,13 +185,11 @@ def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
 
 
 def _remove_half_written(out: Path) -> None:
-    """Removes what a killed training was writing; `evaluate` and `report` may be writing elsewhere in the run."""
-    for pattern in ("*.toml", "*.jsonl"):
-        for path in out.glob(f".partial-{pattern}"):
-            path.unlink()
-    for folder in (out / "checkpoints", out / "samples", *out.glob("model*")):
-        for path in folder.glob(".partial-*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Removes what killed processes left in the run, and nothing that `evaluate` or `report` are writing there."""
+    for folder in (out, out / "samples", *out.glob("model*")):
+        if not folder.is_symlink():
+            remove_leftovers(folder)
+    checkpoint.remove_half_written(out / "checkpoints")
 
 
 def _steps_done(run: Run) -> int:

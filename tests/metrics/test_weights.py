@@ -111,13 +111,15 @@ def test_one_line_says_which_file_from_where_goes_where(
 
 
 def test_a_file_of_the_name_with_something_else_in_it_is_told(tmp_path: Path) -> None:
-    file = put(tmp_path / "given", data=DATA[:-1])
-    for fetch in (False, True):
-        with pytest.raises(MissingWeightsError, match=re.escape(str(file))) as problem:
-            find(TINY, tmp_path / "given", fetch)
-        assert sha256(DATA[:-1]).hexdigest() in line(problem)
-        assert TINY.sha256 in line(problem)
-    assert file.read_bytes() == DATA[:-1]
+    for other in (DATA[:-1], DATA[:-1] + b"?"):
+        file = put(tmp_path / "given", data=other)
+        found = sha256(other).hexdigest() if len(other) == len(DATA) else f"has {len(other)} bytes"
+        for fetch in (False, True):
+            with pytest.raises(MissingWeightsError, match=re.escape(str(file))) as problem:
+                find(TINY, tmp_path / "given", fetch)
+            assert found in line(problem)
+        assert file.read_bytes() == other
+    assert TINY.sha256 in line(problem)
 
 
 def test_fetched_only_when_asked_and_only_once(host: str, tmp_path: Path) -> None:

@@ -115,7 +115,9 @@ def test_workers_work_at_the_same_time_and_torch_adds_none(tmp_path: Path) -> No
 
     torch.set_num_threads(2)
     try:
-        assert each_missing([(tmp_path, tmp_path / str(n)) for n in range(3)], work, "testing", workers=3) == []
+        assert (
+            each_missing([(tmp_path, tmp_path / str(n)) for n in range(3)], tmp_path, work, "testing", workers=3) == []
+        )
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.prepare import unpack as unpack_file
-from diptych.prepare.unpack import unpack
+from diptych.prepare.unpack import unpack, workplace
 
 Pack = Callable[[Mapping[str, bytes]], bytes]
 
@@ -123,8 +123,9 @@ def test_an_empty_folder_may_be_there_and_a_full_one_stays(tmp_path: Path, pack:
 
 def test_what_a_killed_process_left_is_not_taken_for_a_part(tmp_path: Path) -> None:
     (tmp_path / "archive").write_bytes(pack_zip(PICTURES))
-    (tmp_path / ".partial-out/train").mkdir(parents=True)
-    (tmp_path / ".partial-out/train/half.jpg").touch()
+    workplace(tmp_path / "out").claim("")
+    (tmp_path / ".partial-out/content/train").mkdir(parents=True)
+    (tmp_path / ".partial-out/content/train/half.jpg").touch()
     unpack(tmp_path / "archive", tmp_path / "out", called="it")
     assert {path.name for path in tmp_path.iterdir()} == {"archive", "out"}
     assert not (tmp_path / "out/train/half.jpg").exists()

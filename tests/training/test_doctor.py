@@ -73,8 +73,13 @@ def standing_still(monkeypatch: pytest.MonkeyPatch, *players: str, after: int = 
     def optimizer(self: Pix2Pix, player: str, lr: float, beta1: float) -> torch.optim.Optimizer:
         found = own(self, player, lr, beta1)
         if player in players:
-            steps, step = itertools.count(), found.step
-            found.step = lambda closure=None: step() if next(steps) < after else None  # type: ignore[method-assign, assignment]
+            steps = itertools.count()
+
+            def stand_still(_: torch.optim.Optimizer, *__: object) -> None:
+                for group in found.param_groups:
+                    group["lr"] *= next(steps) < after
+
+            found.register_step_pre_hook(stand_still)
         return found
 
     monkeypatch.setattr(Pix2Pix, "optimizer", optimizer)

@@ -196,7 +196,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 def test_log_is_cut_where_a_run_goes_on(tmp_path: Path) -> None:
     run = Run(tmp_path, "pix2pix", Settings(), DataPaths(tmp_path))
     for step in (10, 20, 30):
-        run.log({"step": step})
+        run.log({"step": step, "seconds": 1.0, "lr": 2e-4, "losses": {"G": 0.5}})
     with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"step": 4')  # killed while writing
     run.cut_log(20)

@@ -6,16 +6,23 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError, UnknownCommandError
 
-from diptych.cli import general, training
+from diptych.cli import general, streams, training
 from diptych.cli.commands import stderr
 from diptych.cli.frame import app
+from diptych.signals import interrupt_on_all
 
 __all__ = ["app", "general", "main", "run", "training"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command. A user's mistake is one line on stderr and exit status 2, never a traceback."""
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    streams.secure()
+    interrupt_on_all()
+    status = run(sys.argv[1:] if arguments is None else list(arguments))
+    if lost := streams.unwritten():
+        stderr(f"the output could not be written ({lost}); what the command did is done")
+        status = status or 2
+    sys.exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -27,11 +34,19 @@ def run(arguments: Sequence[str]) -> int:
     except UnknownCommandError as error:
         stderr(_unknown(error))
         return 2
-    except (CycloptsError, ValueError) as error:
-        stderr(str(error))
+    except CycloptsError as error:
+        stderr(" ".join(str(error).split()))
+        return 2
+    except ValueError as error:
+        stderr(str(error) or type(error).__name__)
         return 2
     except OSError as error:
-        stderr(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        stderr(_of_system(error))
+        return 2
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not (line := _of_resources(error)):
+            raise
+        stderr(line)
         return 2
     except KeyboardInterrupt as stopped:
         stderr(str(stopped) or "interrupted")
@@ -45,3 +60,24 @@ def _unknown(error: UnknownCommandError) -> str:
     near = difflib.get_close_matches(word, names, n=1)
     meant = f' Did you mean "{near[0]}"?' if near else ""
     return f'Unknown command "{word}".{meant} Available commands: {", ".join(names)}.'
+
+
+def _of_system(error: OSError) -> str:
+    """The message for what the system refused, with the file where it names one."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else f"the system says: {reason}"
+
+
+def _of_resources(error: Exception) -> str:
+    """The message for a machine, or a limit, that gives too little; empty for any other error, which is a fault of ours."""
+    if isinstance(error, ImportError):
+        return f"{error.name or 'a library'}: could not be loaded ({error})" if "shared object" in str(error) else ""
+    if "can't start new thread" in str(error):
+        return "the system starts no more threads; raise the limit of processes (ulimit -u), or lower --workers"
+    from diptych.devices import is_out_of_memory  # such an error comes from torch, or from its users
+
+    if is_out_of_memory(error):
+        return (
+            "not enough memory; end other programs, raise the limit (ulimit -v), or choose smaller pictures or batches"
+        )
+    return ""

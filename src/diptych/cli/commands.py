@@ -12,14 +12,21 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 
+from diptych.wording import printable
+
 Verb = Callable[..., Any]
 Given = dict[str, Any]
 """What was typed, by the names of the function's parameters."""
 
 
 def stderr(text: str) -> None:
-    """One line for a person, whatever line breaks there are in it."""
-    sys.stderr.write(f"diptych: {' '.join(text.split())}\n")
+    """One line for a person."""
+    sys.stderr.write(f"diptych: {printable(text)}\n")
+
+
+def stdout(text: str) -> None:
+    """A line of what the command gives."""
+    sys.stdout.write(f"{printable(text)}\n")
 
 
 def _counting(doing: str) -> AbstractContextManager[Callable[..., None]]:
@@ -40,13 +47,13 @@ def call(verb: Verb, given: Given) -> None:
 
 def print_path(verb: Verb, given: Given) -> None:
     """Prints the file that was written."""
-    sys.stdout.write(f"{verb(*given.pop('runs', ()), **given)}\n")
+    stdout(str(verb(*given.pop("runs", ()), **given)))
 
 
 def print_pictures(verb: Verb, given: Given) -> None:
     """Prints the picture that was written, or how many there are in the folder."""
     files, out = verb(**given), given["out"]
-    sys.stdout.write(f"{out}\n" if len(files) == 1 else f"{out}: {len(files)} pictures\n")
+    stdout(out if len(files) == 1 else f"{out}: {len(files)} pictures")
 
 
 def name_skipped(verb: Verb, given: Given) -> int:

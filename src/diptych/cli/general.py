@@ -1,9 +1,9 @@
 """The commands about the program itself: methods, help, completion."""
 
-import sys
 from typing import Literal
 
 from diptych.cli import training
+from diptych.cli.commands import stdout
 from diptych.cli.frame import app
 
 
@@ -22,7 +22,8 @@ def methods() -> None:
         table.add_row(name, method.summary, method.data, method.paper)
     console = Console()
     console.print(table)
-    say(console, "\nrecipes, for --recipe:")
+    console.print()
+    say(console, "recipes, for --recipe:")
     for method_name in METHODS:
         names = [name for name, file in recipes().items() if method_of(file) == method_name]
         say(console, f"{method_name}: {', '.join(names)}")
@@ -54,4 +55,4 @@ def install_completion(*, shell: Literal["bash", "zsh", "fish", "powershell"] | 
         file = app.install_completion(shell=shell)
     except ShellDetectionError:
         raise ValueError("--install-completion: which shell? add --shell bash, zsh, fish or powershell") from None
-    sys.stdout.write(f"{file}: written; start a new shell to use it\n")
+    stdout(f"{file}: written; start a new shell to use it")

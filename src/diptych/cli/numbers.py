@@ -34,7 +34,8 @@ def _show_tables(lines: Sequence[Line], names: Sequence[str], title: str, consol
     say(console, title)
     for protocol, together in of_protocol.items():
         measured = [line for line in lines if any(name in line["metrics"] for name in together)]
-        say(console, f"\n{protocol}")
+        console.print()
+        say(console, protocol)
         table = Table(Column(no_wrap=True), *(line["who"] for line in measured), box=None)
         for name in together:
             table.add_row(name.partition("/")[0], *(_number(line, name) for line in measured))

@@ -16,6 +16,7 @@ from diptych.data import tfrecords
 from diptych.files import require_file
 from diptych.images.files import Array, Pixels, decode, decode_bytes
 from diptych.images.spec import ImageSpec
+from diptych.wording import brief
 
 SHOWN = 10  # class names in a line
 
@@ -273,7 +274,9 @@ def open_array(file: Path) -> Array:
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # for a damaged header numpy raises whatever its parser did, such as TokenError
-        raise ValueError(f"{file}: is no whole array of 8-bit pictures ({error}); copy it or make it again") from error
+        raise ValueError(
+            f"{file}: is no whole array of 8-bit pictures ({brief(error)}); copy it or make it again"
+        ) from error
 
 
 @dataclass

@@ -55,17 +55,26 @@ def require_free(targets: Sequence[Path], overwrite: bool) -> None:
         existing_parent = next(path for path in (folder, *folder.parents) if path.exists())
         if not existing_parent.is_dir():
             raise ValueError(f"{existing_parent}: is a file, and the results would lie below it; choose another --out")
-    existing = [target for target in targets if target.exists()]
+    existing = [target for target in targets if os.path.lexists(target)]
     if existing and not overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise ValueError(f"{existing[0]}{more}: exists already; choose another --out or add --overwrite")
 
 
 def require_no_input(jobs: Sequence[Job]) -> None:
-    """Raises a `ValueError` when an output is also an input."""
-    sources = {os.path.realpath(source) for source, _ in jobs}  # unlike Path.resolve, it accepts circular links
-    if own := next((target for _, target in jobs if os.path.realpath(target) in sources), None):
+    """Raises a `ValueError` when an output is also an input, by whichever of its names."""
+    sources = {_identity(source) for source, _ in jobs}
+    if own := next((target for _, target in jobs if _identity(target) in sources), None):
         raise ValueError(f"{own}: is one of the inputs, which are never overwritten; choose another --out")
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """The same for two names of a file: links of both kinds, and names where the case makes no difference."""
+    try:
+        found = path.stat()
+    except OSError:
+        return os.path.realpath(path)  # unlike Path.resolve, it accepts circular links
+    return found.st_dev, found.st_ino
 
 
 def pictures_below(folder: Path) -> list[Path]:

@@ -3,8 +3,11 @@
 import datetime
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from diptych.data import layouts
 from diptych.data.datasets import Dataset
@@ -12,9 +15,11 @@ from diptych.data.paths import DataPaths
 from diptych.devices import Device
 from diptych.evaluate import folders, generation, translation
 from diptych.evaluate.options import EvalOptions
-from diptych.evaluate.results import Progress
+from diptych.evaluate.results import Progress, require_no_links, require_scores
+from diptych.files import atomic_file
 from diptych.kinds import DataKind, Direction
 from diptych.methods import METHODS
+from diptych.progress import say
 from diptych.training.run import Run, command_line
 
 
@@ -35,6 +40,7 @@ def evaluate(
     fetch_weights: bool = False,
     device: Device = "auto",
     progress: Progress | None = None,
+    console: Console | None = None,
 ) -> list[dict[str, Any]]:
     """Measures the model of `run` on held-out pictures, or the pictures in `fake` beside those in `real`.
 
@@ -63,12 +69,15 @@ def evaluate(
         progress: Called with the name of a piece of work, how much of it is done, and all of it.
     """
     network, folder = (Path(path) if path else None for path in (features, weights))
-    options = EvalOptions(names, baselines, direction, device, network, folder, fetch_weights, progress)
+    note = partial(say, console or Console(stderr=True))
+    options = EvalOptions(names, baselines, direction, device, network, folder, fetch_weights, progress, note)
     if real is not None or fake is not None:
         if run is not None or real is None or fake is None or (data, data_a, data_b) != (None, None, None):
             raise ValueError("--real DIR and --fake DIR are measured beside each other, without a run and its --data")
         if out and (Path(out) / "settings.toml").exists():
             raise ValueError(f"--out {out}: is a run, whose metrics.jsonl is of its own model; give another folder")
+        if out:
+            require_scores(Path(out))
         return _keep(folders.measure(Path(real), Path(fake), options), {}, out, options)
     if run is None or out is not None:
         raise ValueError(
@@ -79,6 +88,7 @@ def evaluate(
 
 def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> list[dict[str, Any]]:
     """The lines of a run's models, written to it."""
+    require_no_links(run.path)
     split, datasets = _held_out(run, paths)
     measure = generation.measure if METHODS[run.method].data == DataKind.LABELLED else translation.measure
     measured = measure(run, paths, split, datasets, options)
@@ -94,10 +104,18 @@ def _keep(
     not_measured = {"not-measured": options.missing} if options.missing else {}
     lines = [{**about, **line, **not_measured} for line in measured]
     if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with (Path(folder) / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+        _append(Path(folder) / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     return lines
+
+
+def _append(file: Path, lines: str) -> None:
+    """Adds lines to a file, which is written anew: it may have another name, in a copy made of hard links."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    before = file.read_bytes() if file.exists() else b""
+    if before and not before.endswith(b"\n"):
+        before += b"\n"
+    with atomic_file(file) as beside:
+        beside.write_bytes(before + lines.encode())
 
 
 def _held_out(run: Run, paths: DataPaths) -> tuple[str, list[Dataset]]:

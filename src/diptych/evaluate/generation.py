@@ -118,7 +118,8 @@ def measure(
         distance.add_features(HELD_OUT, features.extract(distance.reader, sets.matched_held_out.images, keep=True))
         of_model += distance.scores("model")
         of_held_out += distance.scores(HELD_OUT)
-    _save(run, model, classifier, sets.generated, classes, f"classifier/{protocol}")
+    results = Results(run.path / "results" / "drawn", options.note)
+    _save(results, model, classifier, sets.generated, classes, f"classifier/{protocol}")
     return [
         {"step": model.step, "split": "drawn", "count": len(sets.generated), "who": "model", **as_line(of_model)},
         {"step": model.step, "count": len(sets.held_out), "who": HELD_OUT, **as_line(of_held_out)},
@@ -289,14 +290,18 @@ def _classifier_metrics(
 
 
 def _save(
-    run: Run, model: Model, classifier: Classifier | None, generated: _Labelled, classes: Sequence[str], protocol: str
+    results: Results,
+    model: Model,
+    classifier: Classifier | None,
+    generated: _Labelled,
+    classes: Sequence[str],
+    protocol: str,
 ) -> None:
     """Saves the first images of each class, with the probability of their label if there is a classifier."""
     labels = model.translator.classes
     probabilities = _run(classifier, generated.images).softmax(dim=1) if classifier else None
     most = SAVED // len(labels) or 1 if labels else SAVED
     counts = Counter[int]()
-    results = Results(run.path / "results" / "drawn")
     for row, label in enumerate(generated.labels.tolist()):
         number = counts[label]
         if number < most:

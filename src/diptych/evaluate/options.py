@@ -32,6 +32,8 @@ class EvalOptions:
     weights: Path | None = None
     fetch_weights: bool = False
     progress: Progress | None = None
+    note: Callable[[str], None] = lambda line: None
+    """Called with a line that a person should read."""
     missing: dict[str, str] = field(default_factory=dict)
 
     def select_metrics(self, available: Sequence[str], usual: Sequence[str], subject: object) -> list[str]:

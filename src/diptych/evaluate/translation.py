@@ -105,7 +105,7 @@ def _measure_one_way(
     if options.baselines:
         predictors |= _baselines(training, held_out, options)
     measures = _measures(names, held_out, real, training, options)
-    results = Results(run.path / "results" / (f"{split}-{direction}" if back else split))
+    results = Results(run.path / "results" / (f"{split}-{direction}" if back else split), options.note)
     for indices, batch in held_out.batches():
         inputs = {name: batch[name] for name in translator.input_specs}
         outputs = {system: predict(inputs) for system, predict in predictors.items()}

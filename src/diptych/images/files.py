@@ -5,6 +5,7 @@ A picture is float32 `[C, H, W]` in [-1, 1]. Between the file and the tensor sta
 levels mean and how channels convert is in `images/spec.py`.
 """
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from diptych.files import atomic_file, require_file
-from diptych.images import formats, spec
+from diptych.images import formats, png, spec
 from diptych.images.formats import MAX_PIXELS
 from diptych.images.spec import EIGHT_BIT, Bits, ImageSpec, viewable
 from diptych.images.spec import Array as Array
+from diptych.wording import brief
 
 # OpenCV reads this once, when it is imported; otherwise it prints lines of its own next to the one that names the file.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -31,11 +33,12 @@ except ImportError:
     simplejpeg = None
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+FORMATS = dict(zip(SUFFIXES, ("JPEG", "JPEG", "PNG", "WEBP", "BMP", "TIFF", "TIFF"), strict=True))
+"""Pillow's names of what is written by each suffix."""
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp")
 
 ORIENTATION = 0x0112  # the EXIF tag
-REASON = 120  # characters of a decoder's own message
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,9 @@ def decode_bytes(data: bytes, name: str, most: int = MAX_PIXELS) -> Pixels:
     except Exception as error:  # of a damaged file a decoder may raise anything
         if isinstance(error, MemoryError) or "insufficient memory" in str(error).lower():
             raise ValueError(f"{name}: does not fit in the memory that is free; scale it down or cut it up") from error
-        reason = " ".join(str(error).split())[:REASON] or type(error).__name__
-        raise ValueError(f"{name}: damaged or only half written ({reason}); remove it or copy it again") from error
+        raise ValueError(
+            f"{name}: damaged or only half written ({brief(error) or type(error).__name__}); remove it or copy it again"
+        ) from error
 
 
 def _decode_jpeg_fast(data: bytes, most: int) -> Pixels | None:
@@ -122,7 +126,7 @@ def _decode_with_pillow(data: bytes, most: int) -> Pixels:
             image.load()  # also before OpenCV: Pillow rejects damaged files silently, OpenCV's libraries print lines
             if ";16" not in raw and raw != "RGBX":
                 return from_image(image)
-            is_tiff, orientation = image.format == "TIFF", image.getexif().get(ORIENTATION, 1)
+            is_tiff, orientation = image.format == "TIFF", _orientation(image)
             image.close()  # its pixels too: those that are wanted have 16 bits
             return _decode_with_opencv(data, raw, is_tiff, orientation)
 
@@ -136,7 +140,7 @@ def from_image(image: Image.Image) -> Pixels:
     if 0 in image.size:
         raise ValueError(f"a picture of {image.width}x{image.height} pixels has none")
     _require_fixed_range(image)
-    if image.getexif().get(ORIENTATION, 1) != 1:
+    if _orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         return Pixels(np.asarray(image).astype(np.uint16)[..., None])
@@ -147,6 +151,15 @@ def from_image(image: Image.Image) -> Pixels:
         strip = image if rows == slice(0, image.height) else image.crop((0, rows.start, image.width, rows.stop))
         values[rows] = np.asarray(strip.convert(mode)).reshape(-1, image.width, len(mode))
     return Pixels(values[..., :-1], values[..., -1]) if has_alpha else Pixels(values)
+
+
+def _orientation(image: Image.Image) -> int:
+    """What the EXIF data say of the rotation; 1, upright, where they are damaged, which the pixels need not be."""
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # Pillow raises whatever it meets there
+        return 1
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _require_fixed_range(image: Image.Image) -> None:
@@ -165,6 +178,8 @@ def _raw_mode(image: Image.Image) -> str:
 def _decode_with_opencv(data: bytes, raw: str, is_tiff: bool, orientation: int) -> Pixels:
     import cv2
 
+    if not is_tiff:
+        data = png.essential(data)
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if values is None or (values.dtype != np.uint16 and ";16" in raw):
         raise ValueError("16-bit colour in a form that cannot be read; save it as a plain 16-bit PNG")
@@ -274,7 +289,9 @@ def encode(pixels: Pixels, path: Path) -> None:
             if pixels.bits == 16 and (pixels.values.shape[-1] > 1 or pixels.alpha is not None):
                 _write_deep_colour(pixels, partial)
             else:
-                to_image(pixels).save(partial, **options)
+                # Not to the file itself: where the disk is full, Pillow does not see that only a part was written.
+                to_image(pixels).save(encoded := io.BytesIO(), FORMATS[suffix], **options)
+                partial.write_bytes(encoded.getbuffer())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: could not be written ({reason})") from error

@@ -6,6 +6,7 @@ in a file's header is asked before anything of that size is allocated.
 
 import ctypes
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -47,8 +48,9 @@ MAX_PIXEL_SCANS = 8_000_000_000
 
 JPEG, START_OF_SCAN = b"\xff\xd8", b"\xff\xda"
 
-# Pillow warns of damaged metadata, which does not change the pixels; libtiff writes to the terminal by itself, and a
-# damaged picture has a line of its own. Where libtiff is a part of Pillow's own library it is out of reach.
+# Pillow warns of damaged metadata, which does not change the pixels, and logs why it refuses a file; libtiff writes to the
+# terminal by itself. A damaged picture has a line of its own. Where libtiff is inside Pillow's library it is out of reach.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 warnings.filterwarnings("ignore", module=r"PIL\.")
 with suppress(AttributeError):
     ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)

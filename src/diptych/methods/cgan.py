@@ -15,7 +15,7 @@ from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.losses import ADVERSARIAL
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
-from diptych.methods.settings import Adversarial, MethodSettings, Shape, Uniform
+from diptych.methods.settings import Adversarial, MethodSettings, Shape, Uniform, Width
 from diptych.networks import dcgan
 from diptych.networks.layers import frozen
 from diptych.translators.base import Translator
@@ -28,10 +28,10 @@ DEFAULT_SIZE = 64  # pixels, as in DCGAN
 class CGANSettings(MethodSettings):
     """The defaults are the papers'."""
 
-    width: int = Field(
-        64, ge=1, description="Channels of D's first layer, half of those of G's last maps (DCGAN, figure 1)."
+    width: Width = Field(
+        64, description="Channels of D's first layer, half of those of G's last maps (DCGAN, figure 1)."
     )
-    noise: int = Field(100, ge=1, description="How many numbers of noise a picture is made from (DCGAN, figure 1).")
+    noise: Width = Field(100, description="How many numbers of noise a picture is made from (DCGAN, figure 1).")
     conditional: bool = Field(True, description="G and D are told the labels; if not, this is DCGAN.")
     condition: dcgan.Condition = Field(
         "one-hot",

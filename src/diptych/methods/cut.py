@@ -23,6 +23,8 @@ from diptych.methods.settings import (
     Patch,
     Shape,
     Uniform,
+    Weight,
+    Width,
     build_generator,
     kebab,
 )
@@ -45,7 +47,7 @@ class CUTSettings(MethodSettings):
         description="fastcut is lighter: --method.lambda-x 10, --method.lambda-y 0, --method.flip-equivariance true "
         "(section 3, appendix C.1), each unless it is given.",
     )
-    width: int = Field(64, ge=1, description="Channels of the first layer of G and D (appendix C.1).")
+    width: Width = Field(64, description="Channels of the first layer of G and D (appendix C.1).")
     generator: Generator = Field("resnet9", description="G: 9 residual blocks (appendix C.1), or 6 for small pictures.")
     norm: Literal["instance", "affine-instance"] = Field(
         "instance",
@@ -59,13 +61,13 @@ class CUTSettings(MethodSettings):
     dropout: bool = Field(False, description="Dropout of one half in each residual block.")
     patch: Patch = Field(70, description="Receptive field of D in pixels (appendix C.1).")
     adversarial: Adversarial = Field("lsgan", description="The GAN loss: least squares (appendix C.1) or another.")
-    lambda_x: float = Field(1.0, ge=0, description="Weight of PatchNCE between x and G(x) (equation 5; section 3).")
-    lambda_y: float = Field(
-        1.0, ge=0, description="Weight of PatchNCE between y and G(y), the identity (equation 5); 0 is without."
+    lambda_x: Weight = Field(1.0, description="Weight of PatchNCE between x and G(x) (equation 5; section 3).")
+    lambda_y: Weight = Field(
+        1.0, description="Weight of PatchNCE between y and G(y), the identity (equation 5); 0 is without."
     )
-    patches: int = Field(256, ge=2, description="Patches of each layer that are compared (appendix C.1).")
-    temperature: float = Field(0.07, gt=0, description="tau of equation 2 (appendix C.1).")
-    projection: int = Field(256, ge=1, description="Numbers that H makes of a patch (appendix C.1).")
+    patches: int = Field(256, ge=2, le=10**6, description="Patches of each layer that are compared (appendix C.1).")
+    temperature: float = Field(0.07, gt=0, le=1e6, description="tau of equation 2 (appendix C.1).")
+    projection: Width = Field(256, description="Numbers that H makes of a patch (appendix C.1).")
     flip_equivariance: bool = Field(
         False,
         description="Half of the time G sees mirrored pictures, and the features of its output are mirrored back before "

@@ -15,7 +15,17 @@ from diptych.images.spec import ImageSpec
 from diptych.kinds import REVERSE, DataKind, Direction
 from diptych.losses import ADVERSARIAL, pixelwise
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
-from diptych.methods.settings import Adversarial, Generator, MethodSettings, Patch, Shape, build_generator
+from diptych.methods.settings import (
+    Adversarial,
+    Count,
+    Generator,
+    MethodSettings,
+    Patch,
+    Shape,
+    Weight,
+    Width,
+    build_generator,
+)
 from diptych.networks import DISCRIMINATORS, GENERATORS
 from diptych.networks.augment import augment
 from diptych.networks.image_pool import ImagePool
@@ -28,7 +38,7 @@ from diptych.translators.image import ImageTranslator
 class CycleGANSettings(MethodSettings):
     """The defaults are the paper's; the identity loss, in the paper for paintings alone, is on as in the authors' code."""
 
-    width: int = Field(64, ge=1, description="Channels of the first layer of every network (appendix 7.2).")
+    width: Width = Field(64, description="Channels of the first layer of every network (appendix 7.2).")
     generator: Generator = Field(
         "resnet9",
         description="G and F: 9 residual blocks for 256 px and more, 6 for 128 px (section 4), or the U-Net of pix2pix.",
@@ -55,11 +65,11 @@ class CycleGANSettings(MethodSettings):
     adversarial: Adversarial = Field(
         "lsgan", description="The GAN loss: least squares (section 4), cross-entropy (equation 1) or hinge."
     )
-    lambda_cycle: float = Field(10.0, ge=0, description="Weight of the cycle loss (equation 3; section 4).")
-    lambda_identity: float = Field(
-        0.5, ge=0, description="Weight of the identity loss, times --method.lambda-cycle (section 5.2); 0 is without."
+    lambda_cycle: Weight = Field(10.0, description="Weight of the cycle loss (equation 3; section 4).")
+    lambda_identity: Weight = Field(
+        0.5, description="Weight of the identity loss, times --method.lambda-cycle (section 5.2); 0 is without."
     )
-    pool_size: int = Field(50, ge=0, description="Generated pictures that D is reminded of (section 4); 0 is none.")
+    pool_size: Count = Field(50, description="Generated pictures that D is reminded of (section 4); 0 is none.")
     augment: bool = Field(
         False,
         description="Colour, translation and cutout on all that D sees, for small sets (Zhao et al. 2020, section 3.2).",

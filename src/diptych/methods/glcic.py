@@ -17,7 +17,7 @@ from diptych.kinds import DataKind, Direction
 from diptych.losses import ADVERSARIAL
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
 from diptych.methods.roles import Mean
-from diptych.methods.settings import MethodSettings, Shape, Uniform
+from diptych.methods.settings import MOST_STEPS, MOST_WIDTH, MethodSettings, Shape, Uniform, Weight
 from diptych.networks import completion, context_discriminator
 from diptych.networks.completion import CompletionNetwork
 from diptych.networks.context_discriminator import ContextDiscriminator
@@ -35,20 +35,21 @@ Length = int | float
 class GLCICSettings(MethodSettings):
     """The defaults are the paper's."""
 
-    width: int = Field(64, ge=2, description="Channels of the first layer of C and D (tables 1 and 2).")
+    width: int = Field(64, ge=2, le=MOST_WIDTH, description="Channels of the first layer of C and D (tables 1 and 2).")
     t_c: Length = Field(
         0.18,
         ge=0,
+        le=MOST_STEPS,
         description="How long C learns alone: a number of steps, or a share of the run such as 0.18 "
         "(section 4: 90,000 of 500,000).",
     )
     t_d: Length = Field(
-        0.02, ge=0, description="How long D learns alone then, likewise (section 4: 10,000 of 500,000)."
+        0.02, ge=0, le=MOST_STEPS, description="How long D learns alone then, likewise (section 4: 10,000 of 500,000)."
     )
-    t_d_until: float = Field(
-        0.0, ge=0, description="D's loss at which its time alone ends early, such as 0.0001; 0 never does."
+    t_d_until: Weight = Field(
+        0.0, description="D's loss at which its time alone ends early, such as 0.0001; 0 never does."
     )
-    alpha: float = Field(4e-4, ge=0, description="Weight of the adversarial terms, for both players (equation 4).")
+    alpha: Weight = Field(4e-4, description="Weight of the adversarial terms, for both players (equation 4).")
     balance: bool = Field(
         False,
         description="Instead of alpha, C's adversarial term has the weight that gives both its terms gradients of the same "
@@ -64,11 +65,13 @@ class GLCICSettings(MethodSettings):
     hole_min: int = Field(
         0,
         ge=0,
+        le=2**16,
         description="Smallest height and width of a hole in pixels; 0 is 3/8 of --size (section 3.4: 96 of 256).",
     )
     hole_max: int = Field(
         0,
         ge=0,
+        le=2**16,
         description="Largest height and width of a hole in pixels; 0 is 1/2 of --size (section 3.4: 128 of 256), which is "
         "what D's window sees.",
     )

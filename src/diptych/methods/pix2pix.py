@@ -14,7 +14,7 @@ from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.losses import ADVERSARIAL, pixelwise
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
-from diptych.methods.settings import Choices, Generator, MethodSettings, Patch, Shape, build_generator
+from diptych.methods.settings import Choices, Generator, MethodSettings, Patch, Shape, Weight, Width, build_generator
 from diptych.networks import DISCRIMINATORS, GENERATORS
 from diptych.networks.layers import Norm, Upsampling, frozen, initialise
 from diptych.networks.patchgan import score_both
@@ -25,7 +25,7 @@ from diptych.translators.image import ImageTranslator
 class Pix2PixSettings(MethodSettings):
     """The defaults are the paper's."""
 
-    width: int = Field(64, ge=1, description="Channels of the first layer of G and D (section 6.1).")
+    width: Width = Field(64, description="Channels of the first layer of G and D (section 6.1).")
     generator: Generator = Field(
         "unet", description="G: the U-Net (section 3.2), or CycleGAN's residual generator with 6 or 9 blocks."
     )
@@ -45,7 +45,7 @@ class Pix2PixSettings(MethodSettings):
         description="The GAN loss: the paper's cross-entropy (equation 1), least squares, hinge, or none.",
     )
     pixel: Literal["l1", "l2", "none"] = Field("l1", description="The pixel loss (equation 3).")
-    lambda_l1: float = Field(100.0, ge=0, description="Weight of the pixel loss (equation 4; section 6.2).")
+    lambda_l1: Weight = Field(100.0, description="Weight of the pixel loss (equation 4; section 6.2).")
 
 
 class Pix2Pix(Method):

@@ -1,14 +1,16 @@
 """The base class of all methods' settings, and the shape of a method's inputs and outputs."""
 
-from collections.abc import Collection, Iterator
+import os
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from diptych.losses import ADVERSARIAL
 from diptych.networks import DISCRIMINATORS, GENERATORS
 from diptych.networks.layers import ImageNetwork
+from diptych.wording import shown
 
 
 def kebab(name: str) -> str:
@@ -45,6 +47,25 @@ class Choices:
 Adversarial = Annotated[str, AfterValidator(Choices(ADVERSARIAL))]
 Generator = Annotated[str, AfterValidator(Choices(GENERATORS))]
 Patch = Annotated[int, AfterValidator(Choices(DISCRIMINATORS))]
+
+
+# Every number has a bound: far above what anybody trains with, and low enough that a slip of the keyboard or a hostile file
+# is refused by the setting's name, and neither overflows in a product of torch's nor makes a run without end.
+MOST_STEPS = 10**9
+MOST_WIDTH = 2**14
+MOST_CLASSES = 2**16
+MOST_BYTES_IN_A_NAME = 255  # of a file, on all common file systems
+
+Count = Annotated[int, Field(ge=0, le=10**6)]
+"""Of pictures, patches or looks."""
+Pixels = Annotated[int, Field(ge=1, le=2**16)]
+Channels = Annotated[int, Field(ge=1, le=2**12)]
+"""Of a picture."""
+Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
+"""Channels of a layer, or numbers in a vector."""
+Steps = Annotated[int, Field(ge=0, le=MOST_STEPS)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+"""Of a term of a loss."""
 
 
 class StrictModel(BaseModel):
@@ -95,19 +116,36 @@ class MethodSettings(StrictModel):
 class Shape(StrictModel):
     """Training images of `size` x `size`, channels of input and output, and classes."""
 
-    size: int
-    x_channels: int = 3
-    y_channels: int = 3
-    classes: tuple[str, ...] = ()
+    size: Pixels
+    x_channels: Channels = 3
+    y_channels: Channels = 3
+    classes: tuple[str, ...] = Field((), max_length=MOST_CLASSES)
     """Names of the classes; a label is an index into them."""
 
     @field_validator("classes")
     @classmethod
     def _are_names(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        """Rejects unsafe names: samples are written into folders of these names, and a model may be untrusted."""
-        if unsafe := [name for name in classes if name in ("", ".", "..") or PurePath(name).name != name]:
-            raise ValueError(f"{unsafe[0]!r} is no name of a folder")
-        return classes
+        return require_classes(classes)
+
+
+def require_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of classes; a `ValueError` for unsafe ones, which may come from an untrusted model or run.
+
+    Samples are written into folders of these names.
+    """
+    if unsafe := [name for name in names if not isinstance(name, str) or not _is_name(name)]:
+        raise ValueError(f"class {shown(unsafe[0])} is no name of a folder")
+    return tuple(names)
+
+
+def _is_name(name: str) -> bool:
+    """Whether a folder can have this name, and lies where it is made."""
+    try:
+        size = len(os.fsencode(name))
+    except UnicodeEncodeError:
+        return False
+    is_plain = name not in ("", ".", "..") and PurePath(name).name == name and "\0" not in name
+    return is_plain and size <= MOST_BYTES_IN_A_NAME
 
 
 def build_generator(settings: MethodSettings, in_channels: int, out_channels: int, size: int) -> ImageNetwork:

@@ -1,9 +1,5 @@
 """Network features of images, one row per image: the inputs of set distances."""
 
-import hashlib
-import io
-import json
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +14,9 @@ from diptych.images import geometry
 from diptych.images.files import from_bytes
 from diptych.images.spec import EIGHT_BIT
 from diptych.metrics import weights
+from diptych.metrics.exports import open_program
 from diptych.metrics.networks import inception as network_file
+from diptych.wording import brief
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram  # takes two seconds to import, and is rarely needed
@@ -137,7 +135,7 @@ def exported(file: Path, device: torch.device) -> Features:
     """
     from torch.export.passes import move_to_device_pass
 
-    digest, program = _open(file)
+    digest, program = open_program(file, EXPECTED)
     inputs, outputs = _signature(program)
     container = program.call_spec.out_spec.type  # such as a tuple; None for a plain tensor
     if container or not _are_images(inputs) or not _are_features(outputs[0], inputs[0]):
@@ -162,65 +160,16 @@ def exported(file: Path, device: torch.device) -> Features:
         full = torch.cat([images, images.new_zeros(missing, *images.shape[1:])])
         try:
             rows: Tensor = network(full.to(device))
-        except AssertionError as error:  # a guard of the exported program, such as a range of sizes
+        except Exception as error:  # a guard, such as a range of sizes, or whatever its operations raise
             height, width = images.shape[2:]
-            raise ValueError(
-                f"{file}: does not take {len(full)} pictures of {width}x{height} ({_first_line(error)})"
-            ) from None
-        return rows[: len(images)].flatten(1).float().cpu()
+            reason = brief(str(error).partition("\n")[0])
+            raise ValueError(f"{file}: does not take {len(full)} pictures of {width}x{height} ({reason})") from error
+        features = rows[: len(images)].flatten(1).float().cpu()
+        if not features.isfinite().all():
+            raise ValueError(f"{file}: gives numbers that are not finite; give another network")
+        return features
 
     return Features(f"{file.stem}-{digest[:8]}", resizing, prepare, run, batch_size=most)
-
-
-def _open(file: Path) -> "tuple[str, ExportedProgram]":
-    """The SHA-256 of the file, and its program."""
-    from torch.export import load
-    from torch.export.pt2_archive import is_pt2_package
-
-    try:
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read ({error.strerror or error})") from error
-    if not is_pt2_package(str(file)):  # torch.export.load would print the failure
-        raise ValueError(f"{file}: is no exported network; torch.export.save writes one, {EXPECTED}")
-    try:
-        pickled = _pickled(file)
-        if not pickled:
-            return digest, load(file)
-    except Exception as error:  # a damaged file can raise anything
-        raise ValueError(
-            f"{file}: is damaged, or of another torch than {torch.__version__} ({_first_line(error)})"
-        ) from error
-    raise ValueError(
-        f"{file}: holds more than tensors ({pickled}), which would run code of whoever wrote it; export a network of plain "
-        "tensors and layers"
-    )
-
-
-def _pickled(file: Path) -> str:
-    """The name of an entry that is not a plain tensor: torch would unpickle it, or load it as a library. Empty if none."""
-    with zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
-        if twice := [name for name in names if names.count(name) > 1]:
-            return twice[0]
-        for name in names:
-            if name.endswith(("weights_config.json", "constants_config.json")):
-                for payload in json.loads(archive.read(name))["config"].values():
-                    if payload["use_pickle"] or not payload["path_name"].startswith(("weight_", "tensor_")):
-                        return str(payload["path_name"])
-            elif "/sample_inputs/" in name:
-                try:
-                    torch.load(io.BytesIO(archive.read(name)), weights_only=True)
-                except Exception:  # torch would load it again, unsafely
-                    return name
-            elif "/aotinductor/" in name:
-                return name
-    return ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _signature(program: "ExportedProgram") -> tuple[list[Any], list[Any]]:

@@ -60,6 +60,13 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
         folders.append(Path(torch.hub.get_dir()) / "checkpoints")
     for file in (folder / name for folder in folders for name in weights.names):
         if file.is_file():
+            if (
+                size := file.stat().st_size
+            ) != weights.size:  # a wrong file may be so large that its digest takes hours
+                raise MissingWeightsError(
+                    f"{file}: is not {weights.purpose}: it has {size} bytes, and {weights.size} are expected; remove it or "
+                    f"copy it again from {weights.address}"
+                )
             with file.open("rb") as opened:
                 digest = hashlib.file_digest(opened, "sha256").hexdigest()
             if digest != weights.sha256:

@@ -25,6 +25,7 @@ class ImagePool(nn.Module):
         self.size = size
         self.register_buffer("pictures", torch.zeros(size, channels, height, width))
         self.register_buffer("stored", torch.zeros((), dtype=torch.long))
+        self.register_load_state_dict_post_hook(_require_possible)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def forward(self, new: Tensor) -> Tensor:
@@ -43,3 +44,9 @@ class ImagePool(nn.Module):
         self.pictures.index_copy_(0, index, torch.where(full & ~swap, old, new))
         self.stored += ~full
         return torch.where(swap, old, new)
+
+
+def _require_possible(pool: ImagePool, *_: object) -> None:
+    """Raises a `ValueError` for a loaded number of images that is none: it is an index on the device."""
+    if not 0 <= pool.stored.item() <= pool.size:
+        raise ValueError(f"a pool of {pool.size} pictures has stored {pool.stored.item()}")

@@ -54,7 +54,7 @@ def combine(
         target.parent.mkdir(parents=True, exist_ok=True)
         encode(joined, target)
 
-    return each_missing(jobs, work, "combine", workers, console)
+    return each_missing(jobs, out, work, "combine", workers, console)
 
 
 def _side_by_side(a: Path, b: Path) -> Pixels:

@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from diptych.files import atomic_file
+from diptych.files import atomic_file, read_text, require_no_link, require_plain
 from diptych.prepare.catalogue import CatalogueEntry, find, megabytes
 from diptych.prepare.folders import locked
-from diptych.prepare.unpack import unpack
+from diptych.prepare.unpack import IN_THE_WAY, unpack, workplace
 from diptych.progress import counting, say
 
 CHUNK = 2**18
@@ -68,6 +68,9 @@ def download(name: str, *, out: Path | str, mirror: str | None = None, console: 
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(out, "fetching"):
         job = _Job(address, data, _Partial(out.with_name(f".partial-{out.name}.archive")), console)
+        job.partial.require_ours()
+        require_no_link((work := workplace(out)).path)
+        work.require_ours(IN_THE_WAY, IN_THE_WAY)
         try:
             with counting(console, "megabytes fetched") as progress:
                 _fetch(job, _in_megabytes(progress))
@@ -114,6 +117,23 @@ class _Partial:
     def __init__(self, file: Path) -> None:
         self.file, self.note = file, file.with_suffix(".json")
 
+    def require_ours(self) -> None:
+        """Raises a `ValueError` for files of these names that no download wrote: the note is there before the first byte."""
+        for file in (self.file, self.note):
+            require_plain(file)
+        if self.size() and not self._read():
+            raise ValueError(f"{self.file}: {IN_THE_WAY}")
+
+    def _read(self) -> dict[str, Any]:
+        """The note; empty without one, or when it is damaged."""
+        try:
+            note = json.loads(read_text(self.note))
+        except (ValueError, RecursionError):
+            return {}
+        kinds = {"address": str, "validator": str | None, "total": int | None}
+        is_ours = isinstance(note, dict) and all(key in note and isinstance(note[key], kinds[key]) for key in kinds)
+        return note if is_ours else {}
+
     def size(self) -> int:
         return self.file.stat().st_size if self.file.exists() else 0
 
@@ -126,10 +146,8 @@ class _Partial:
 
     def read_note(self, address: str) -> dict[str, Any]:
         """What `begin` noted; empty without a note, or with one of another address."""
-        if not self.note.exists():
-            return {}
-        note: dict[str, Any] = json.loads(self.note.read_text(encoding="utf-8"))
-        return note if note["address"] == address else {}
+        note = self._read()
+        return note if note.get("address") == address else {}
 
     def remove(self) -> None:
         self.file.unlink(missing_ok=True)

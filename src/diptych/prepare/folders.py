@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from diptych.data.outputs import Job, plan_folder
-from diptych.files import OwnedFolder, alone
+from diptych.files import OwnedFolder, alone, lies_in
 from diptych.images.files import Pixels, decode, encode
 from diptych.images.formats import one_sample
 from diptych.progress import counting
@@ -51,7 +51,7 @@ def convert(
         target.parent.mkdir(parents=True, exist_ok=True)
         encode(changed, target)
 
-    return each_missing(jobs, work, tool, workers, console)
+    return each_missing(jobs, out, work, tool, workers, console)
 
 
 def as_paths(inputs: Path | str | Iterable[Path | str]) -> list[Path]:
@@ -98,12 +98,21 @@ def locked(out: Path, doing: str) -> Iterator[None]:
 
 
 def each_missing(
-    jobs: Sequence[Job], work: Callable[[Job], None], doing: str, workers: int | None, console: Console | None = None
+    jobs: Sequence[Job],
+    out: Path,
+    work: Callable[[Job], None],
+    doing: str,
+    workers: int | None,
+    console: Console | None = None,
 ) -> list[str]:
-    """Does `work` for every job whose target is missing; returns one line for each that failed, in their order.
+    """Does `work` for every job whose target, below `out`, is missing; returns a line for each that failed, in their order.
 
-    Targets appear whole or not at all, so an existing one is done. `workers` are threads, by default one a core.
+    Targets appear whole or not at all, so an existing one is done. `workers` are threads, by default one a core. Raises a
+    `ValueError` for a folder in `out` that is a link.
     """
+    for folder in sorted({target.parent for _, target in jobs}):
+        if not lies_in(out, folder):
+            raise ValueError(f"{folder}: is, or lies below, a link out of {out}; remove it, or choose another --out")
     missing = [job for job in jobs if not job[1].exists()]
 
     def problem(job: Job) -> str | None:

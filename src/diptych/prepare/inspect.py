@@ -363,7 +363,7 @@ def show(findings: Findings, console: Console) -> None:
     lines.append(f"fits {' and '.join(findings.methods) or 'no method'}: {findings.reason}")
     lines += [f"note: {note}" for note in findings.notes]
     for line in lines:
-        say(console, "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line))
+        say(console, line)
     if findings.command:
         say(console, findings.command)
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from diptych.data.datasets import FileDataset, ImageDataset
 from diptych.data.layouts import find_one
 from diptych.data.paths import ARRAY, SPLIT_FOLDERS, DataPaths, Split, array_of
-from diptych.files import LABEL, Label, differences
+from diptych.files import LABEL, Label, differences, is_plain, require_plain
 from diptych.images.files import to_bytes
 from diptych.kinds import DataKind
 from diptych.prepare.catalogue import megabytes
@@ -165,7 +165,10 @@ class _Array:
         self.label = Label(file.with_name(f".{file.name}{LABEL}"), about)
 
     def require_own(self, wanted: bool) -> None:
-        """Raises a `ValueError` when the array exists and was not made by this call."""
+        """Raises a `ValueError` when the array exists and was not made by this call, or its part not by any."""
+        require_plain(self.partial)
+        if self.partial.exists() and not is_plain(self.label.file):
+            raise ValueError(f"{self.partial}: is in the way, and no call of this command wrote it; move it away")
         if not os.path.lexists(self.file):
             return
         about = self.label.about
@@ -181,7 +184,10 @@ class _Array:
     def read_note(self) -> _Note:
         """The progress; none when the label is another call's."""
         content = self.label.read() or {}
-        return _Note() if differences(self.label.about, content) else _Note(content["pictures"], content["left-out"])
+        pictures, left_out = content.get("pictures"), content.get("left-out")
+        if differences(self.label.about, content) or not isinstance(pictures, list) or not isinstance(left_out, dict):
+            return _Note()
+        return _Note(pictures, left_out)
 
     def make(self, source: ImageDataset, numbers: Sequence[int], workers: int | None, console: Console) -> list[str]:
         """Writes the missing rows; returns one line for each picture that was left out."""
@@ -194,6 +200,7 @@ class _Array:
         if not note.done or not note.begins(names) or written < self._end(note):
             note = _Note()
             self.forget()  # an older label must not describe what is written now
+            self._label(note)  # first: a part without a label is somebody else's
         self.partial.touch()
         with self.partial.open("r+b") as file:
             file.seek(self._end(note))
@@ -238,6 +245,9 @@ class _Array:
         """Notes the progress, after the rows are safe on the disk."""
         file.flush()
         os.fsync(file.fileno())
+        self._label(note)
+
+    def _label(self, note: _Note) -> None:
         self.label.write(**{"pictures": note.pictures, "left-out": note.left_out})
 
     def _end(self, note: _Note) -> int:  # in bytes

@@ -75,10 +75,16 @@ def _scan_one(path: Path, shown: bool) -> ImageInfo | str:
         height,
         f"{deep}{mode}{alpha}",
         channels=pixels.values.shape[-1],
-        coloured=not is_grey(to_bytes(pixels, 3)[:, ::stride, ::stride]),
+        coloured=not is_grey(to_bytes(_every(stride, pixels), 3)),
         thumbnail=duplicates.thumbnail(pixels),
         cell=_cell(pixels) if shown else None,
     )
+
+
+def _every(stride: int, pixels: Pixels) -> Pixels:
+    """Each `stride`-th pixel of each `stride`-th row."""
+    alpha = None if pixels.alpha is None else pixels.alpha[::stride, ::stride]
+    return Pixels(pixels.values[::stride, ::stride], alpha)
 
 
 def _cell(pixels: Pixels) -> Tensor:

@@ -84,7 +84,7 @@ def split(
     say_alike(folder, groups, console)
     division = divide(groups, shares, seed, sides or [folder])
     jobs = _plan(division, folder, out, data_paths, console)
-    return problems + each_missing(jobs, partial(_place, by), "split", workers, console)
+    return problems + each_missing(jobs, out, partial(_place, by), "split", workers, console)
 
 
 def _plan(

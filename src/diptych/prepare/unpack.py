@@ -17,10 +17,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Self
 
+from diptych.files import OwnedFolder
+from diptych.wording import brief
+
 RATIO = 50  # times its own size is the most that may come out of an archive; pictures hardly get smaller by packing
 HARMLESS = 64 * 2**20  # bytes that may come out of any archive
 LARGEST = 128 * 2**30  # bytes that may come out of none
 MEMBERS = 500_000
+CONTENT = "content"  # of an archive, in the folder that it is unpacked in
+IN_THE_WAY = "is in the way, and no download wrote it; move it away, or choose another --out"
 CHUNK = 2**18
 # What tarfile reads in one piece, whatever its length: names too long for a header, and other remarks on the next file.
 REMARKS = (
@@ -56,10 +61,11 @@ def unpack(
     holds more than the limit. `out` is then not there.
     """
     size = archive.stat().st_size
-    work = out.with_name(f".partial-{out.name}")
-    members = _Members(work, min(max(RATIO * size, HARMLESS), LARGEST) if limit is None else limit)
-    shutil.rmtree(work, ignore_errors=True)  # left by a process that was killed
-    work.mkdir(parents=True)
+    work = workplace(out)
+    members = _Members(work.path / CONTENT, min(max(RATIO * size, HARMLESS), LARGEST) if limit is None else limit)
+    work.claim(IN_THE_WAY)
+    shutil.rmtree(members.folder, ignore_errors=True)  # left by a process that was killed
+    members.folder.mkdir()
     try:
         with archive.open("rb") as file:
             start = file.read(2)
@@ -70,8 +76,8 @@ def unpack(
                 _unpack_tar(file, start == b"\x1f\x8b", members, lambda done: progress(done, size))
         if not members.files:
             raise _RefusedError("holds no files")
-        inside = list(work.iterdir())
-        whole = inside[0] if len(inside) == 1 and inside[0].is_dir() else work
+        inside = list(members.folder.iterdir())
+        whole = inside[0] if len(inside) == 1 and inside[0].is_dir() else members.folder
         if out.exists():
             out.rmdir()  # an empty folder, which Windows does not rename over
         whole.rename(out)
@@ -80,10 +86,15 @@ def unpack(
     except Exception as error:  # what the decoders say of damage is of many kinds
         if isinstance(error, OSError) and error.errno:  # the disk's own, not a decoder's
             raise
-        raise ValueError(f"{called}: is damaged, cut short, or neither zip, tar nor tar.gz ({error})") from error
+        raise ValueError(f"{called}: is damaged, cut short, or neither zip, tar nor tar.gz ({brief(error)})") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work.path, ignore_errors=True)
     return members.files
+
+
+def workplace(out: Path) -> OwnedFolder:
+    """The folder beside `out` that an archive is unpacked in; its label tells it from a person's of that name."""
+    return OwnedFolder(out.with_name(f".partial-{out.name}"), {"tool": "unpack"})
 
 
 class _Members:

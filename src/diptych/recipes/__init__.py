@@ -4,6 +4,8 @@ import difflib
 import tomllib
 from pathlib import Path
 
+from diptych.wording import brief
+
 FOLDER = Path(__file__).parent
 
 
@@ -25,13 +27,15 @@ def find(name_or_file: Path | str) -> Path:
     name = str(name_or_file)
     if name in known:
         return known[name]
-    if (file := Path(name_or_file)).exists():
-        return file
-    near = difflib.get_close_matches(file.name.removesuffix(".toml"), known, n=1)
-    meant = f"did you mean --recipe {near[0]}? " if near else ""
-    raise ValueError(
-        f"--recipe {name}: cannot be read: there is no such file or recipe; {meant}there are: {', '.join(known)}"
-    )
+    file = Path(name_or_file)
+    try:
+        if file.exists():
+            return file
+    except (OSError, ValueError):  # a name that no file can have
+        pass
+    near = difflib.get_close_matches(file.name.removesuffix(".toml")[:100], known, n=1)
+    meant = f"did you mean --recipe {near[0]}?" if near else "`diptych methods` lists the recipes"
+    raise ValueError(f"--recipe {brief(name)}: cannot be read: there is no such file or recipe; {meant}")
 
 
 def method_of(recipe: Path) -> str:

@@ -6,9 +6,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diptych.files import OwnedFolder, atomic_file
+from diptych.files import OwnedFolder, atomic_file, is_plain, require_file, require_no_link
+from diptych.images.files import decode_bytes
 from diptych.report import contents, page
 from diptych.report.templates import draw as draw_template
+from diptych.report.templates import require_page
 from diptych.training.run import Run
 
 MARKER = "diptych-comparison.json"
@@ -18,32 +20,36 @@ FOREIGN = "exists and is no comparison drawn earlier; choose another --out"
 
 SHEETS = 8  # sample sheets of each run
 RESULTS = 12  # pictures of each split
+LARGEST = 2**28  # bytes of a picture
+PNG = b"\x89PNG\r\n\x1a\n"
 POINTS = 1000  # of a curve: there are as many curves in a chart as there are runs
 
 Item = TypeVar("Item")
 
 
-def draw(runs: Sequence[Run], out: Path) -> Path:
+def draw(runs: Sequence[Run], out: Path, notes: list[str]) -> Path:
     """Draws `index.html` in `out`, with copies of the pictures that it shows, and gives its path.
 
-    Raises a `ValueError` when a run is given twice, or when what is at `out` is no comparison.
+    `notes` gets what is left out. Raises a `ValueError` when a run is given twice, or what is at `out` is no comparison.
     """
     labels = list(labelled([run.path for run in runs]))
     folder = OwnedFolder(out, {}, MARKER)
     folder.require_ours(FOREIGN)
+    require_no_link(out / "pictures")
+    require_page(out / "index.html")
     pictures = _Pictures()
-    logs = [run.read_log() for run in runs]
-    lines = _lines(runs)
+    logs = [run.read_log(notes) for run in runs]
+    lines = _lines(runs, notes)
     different, same = _settings(runs)
     heads = [page.about(run, log) for run, log in zip(runs, logs, strict=True)]
     samples = [
         [
             [step, pictures.take(run.path / "samples" / name)]
-            for step, name in _spread(contents.samples(run.path), SHEETS)
+            for step, name in _spread(contents.samples(run.path, notes), SHEETS)
         ]
         for run in runs
     ]
-    results = list(_results(runs, pictures))
+    results = list(_results(runs, pictures, notes))
     folder.claim(FOREIGN, runs=labels)
     pictures.write_missing(out / "pictures")
     drawn = draw_template(
@@ -95,13 +101,12 @@ class _Pictures:
         self.selected: dict[str, bytes] = {}
 
     def take(self, path: Path) -> str:
-        """Takes a PNG along, and gives its address on the page; a `ValueError` where it cannot be read."""
+        """Takes a PNG along, and gives its address on the page; a `ValueError` where it is none, or cannot be read."""
         try:
-            content = path.read_bytes()
-        except OSError as error:
+            content = _read_png(path)
+        except ValueError as error:
             raise ValueError(
-                f"{path}: cannot be read ({error.strerror}), and the page of its run shows it; measure the run again, or "
-                "leave it out of the comparison"
+                f"{error}; the page of its run shows it: measure the run again, or leave it out of the comparison"
             ) from error
         name = f"{_digest(content)}.png"
         self.selected[name] = content
@@ -110,15 +115,30 @@ class _Pictures:
     def write_missing(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         for name, content in self.selected.items():
-            if not (folder / name).exists():
+            if not is_plain(folder / name):
                 with atomic_file(folder / name, durable=False) as beside:
                     beside.write_bytes(content)
 
     def forget_others(self, folder: Path) -> None:
         """Removes pictures of an earlier drawing that this one does not show; anybody else's files stay."""
         for path in folder.glob("*.png"):
-            if path.name not in self.selected and path.is_file() and path.stem == _digest(path.read_bytes()):
+            if path.name not in self.selected and is_plain(path) and path.stem == _digest(path.read_bytes()):
                 path.unlink()
+
+
+def _read_png(path: Path) -> bytes:
+    """The content of a file that decodes as a PNG: nothing else is to be sent to anybody."""
+    require_file(path)
+    if (size := path.stat().st_size) > LARGEST:
+        raise ValueError(f"{path}: has {size} bytes, and a picture of a run has {LARGEST} at most")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    decode_bytes(content, str(path))
+    if not content.startswith(PNG):
+        raise ValueError(f"{path}: is no PNG")
+    return content
 
 
 def _digest(content: bytes) -> str:
@@ -136,9 +156,9 @@ def _spread(items: Sequence[Item], most: int) -> list[Item]:
     return [items[n * (len(items) - 1) // (most - 1)] for n in range(most)]
 
 
-def _lines(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def _lines(runs: Sequence[Run], notes: list[str]) -> list[dict[str, Any]]:
     """The newest measurements of all runs; those on the same pictures, and of the same answerer, stand together."""
-    lines = [line | {"run": number} for number, run in enumerate(runs) for line in contents.measured(run)]
+    lines = [line | {"run": number} for number, run in enumerate(runs) for line in contents.measured(run, notes)]
     answerers = list(dict.fromkeys(line["who"] for line in lines))
     lines.sort(key=lambda line: (*contents.place(line), answerers.index(line["who"])))
     contents.mark_best(lines)
@@ -178,12 +198,12 @@ def _settings(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
 
 def _data(run: Run) -> str:
     """The names of its folders, and what was found there."""
-    return f"{' and '.join(folder.name for folder in run.data_paths.flags.values())}: {page.metadata(run)['found']}"
+    return f"{' and '.join(folder.name for folder in run.data_paths.flags.values())}: {run.about.found}"
 
 
-def _results(runs: Sequence[Run], pictures: _Pictures) -> Iterator[dict[str, Any]]:
+def _results(runs: Sequence[Run], pictures: _Pictures, notes: list[str]) -> Iterator[dict[str, Any]]:
     """For each split on which two runs or more were measured, some of the pictures that all of these have."""
-    of_runs = [contents.measured_pictures(run.path) for run in runs]
+    of_runs = [contents.measured_pictures(run.path, notes) for run in runs]
     for split in dict.fromkeys(split for of_run in of_runs for split in of_run):
         of_split = {
             number: {entry["name"]: entry for entry in of_run[split]}

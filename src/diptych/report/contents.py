@@ -6,14 +6,18 @@ It is independent of methods, losses and metrics; it uses only the direction in 
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from diptych.files import leads_away, lies_in
 from diptych.methods.settings import kebab
 from diptych.metrics import better
+from diptych.training.records import Result, Scores, files_of
 from diptych.training.run import Run, read_json_lines
 
+DIGITS = 15  # of a step: a browser counts no farther
 POINTS = 2000  # of a curve in the page; a chart shows about 300 of them, more after zooming in
 GROUPS = VALIDATION, _, _ = "Validation", "Losses and learning rate", "Gradient norms"
 LEARNING_RATE = "learning rate"
@@ -72,7 +76,7 @@ def charts(logs: Sequence[Log], points: int = POINTS) -> dict[str, Any]:
 
     Steps that curves share are stored once: `steps` of a curve is an index into the list `steps`.
     """
-    steps: list[list[int]] = []
+    steps: dict[tuple[int, ...], int] = {}
     of_runs = [_logged(log) for log in logs]
     groups = []
     for title in GROUPS:
@@ -92,7 +96,7 @@ def charts(logs: Sequence[Log], points: int = POINTS) -> dict[str, Any]:
             for name in sorted(names, key=lambda name: name == LEARNING_RATE)
         ]
         groups.append({"title": title, "charts": charts})
-    return {"steps": steps, "groups": [group for group in groups if group["charts"]]}
+    return {"steps": [*steps], "groups": [group for group in groups if group["charts"]]}
 
 
 def _logged(log: Log) -> dict[str, dict[str, Values]]:
@@ -108,12 +112,10 @@ def _logged(log: Log) -> dict[str, dict[str, Values]]:
     return groups
 
 
-def _curve(values: Values, points: int, steps: list[list[int]]) -> dict[str, Any]:
+def _curve(values: Values, points: int, steps: dict[tuple[int, ...], int]) -> dict[str, Any]:
     """A curve in columns, with minima and maxima only if a point is the mean of several values."""
     kept_steps, means, lows, highs = thin(values, points)
-    if kept_steps not in steps:
-        steps.append(kept_steps)
-    curve = {"steps": steps.index(kept_steps), "means": means}
+    curve = {"steps": steps.setdefault(tuple(kept_steps), len(steps)), "means": means}
     return curve if means == lows == highs else {**curve, "lows": lows, "highs": highs}
 
 
@@ -137,14 +139,24 @@ def thin(values: Values, points: int = POINTS) -> tuple[list[int], list[float], 
 # ---- images
 
 
-def samples(run: Path) -> list[tuple[int, str]]:
-    """Step and file name of every preview grid, oldest first."""
-    sheets = [(path.stem.removeprefix("step-"), path.name) for path in (run / "samples").glob("step-*.png")]
-    return sorted((int(step), name) for step, name in sheets if step.isdecimal())
+def samples(run: Path, notes: list[str]) -> list[tuple[int, str]]:
+    """Step and file name of every preview grid, oldest first; those that are not the run's own are noted."""
+    numbers = {path: path.stem.removeprefix("step-") for path in (run / "samples").glob("step-*.png")}
+    sheets = {path: int(number) for path, number in numbers.items() if number.isdecimal() and len(number) <= DIGITS}
+    own = [(step, path.name) for path, step in sheets.items() if lies_in(run, path)]
+    _note_strangers(run / "samples", len(sheets) - len(own), notes)
+    return sorted(own)
 
 
-def results(run: Path) -> list[dict[str, Any]]:
-    """For each split the names, addresses and metrics of its images."""
+def _note_strangers(folder: Path, count: int, notes: list[str]) -> None:
+    if count:
+        notes.append(
+            f"{folder}: {count} of its pictures are left out, because links lead to them, or names out of the run"
+        )
+
+
+def results(run: Path, notes: list[str]) -> list[dict[str, Any]]:
+    """For each split the names, addresses and metrics of its images; what is left out is noted."""
     return [
         {
             "split": split,
@@ -157,13 +169,29 @@ def results(run: Path) -> list[dict[str, Any]]:
                 for entry in entries
             ],
         }
-        for split, entries in measured_pictures(run).items()
+        for split, entries in measured_pictures(run, notes).items()
     ]
 
 
-def measured_pictures(run: Path) -> dict[str, list[dict[str, Any]]]:
-    """The results of each split: name, panels and metrics of every image."""
-    return {file.parent.name: read_json_lines(file) for file in sorted(run.glob("results/*/results.jsonl"))}
+def measured_pictures(run: Path, notes: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """The results of each split: name, panels and metrics of every image; what is left out is noted."""
+    of_splits = {}
+    for file in sorted(run.glob("results/*/results.jsonl")):
+        folder = file.parent
+        if not lies_in(run, file):
+            notes.append(f"{folder}: is left out, because a link leads to it")
+            continue
+        entries = read_json_lines(file, Result, notes)
+        in_folder = cache(partial(lies_in, folder))  # thousands of pictures lie in a few folders
+        of_entries = [[folder / name for name in files_of(entry)] for entry in entries]
+        own = [
+            entry
+            for entry, files in zip(entries, of_entries, strict=True)
+            if all(in_folder(path.parent) and not leads_away(path) for path in files)
+        ]
+        _note_strangers(folder, len(entries) - len(own), notes)
+        of_splits[folder.name] = own
+    return of_splits
 
 
 def panels_of(entries: Iterable[dict[str, Any]]) -> list[str]:
@@ -184,10 +212,10 @@ def address(name: str) -> str:
 # ---- metrics
 
 
-def measured(run: Run) -> list[dict[str, Any]]:
-    """The latest scores of each system, split and direction; the model before its baselines."""
+def measured(run: Run, notes: list[str]) -> list[dict[str, Any]]:
+    """The latest scores of each system, split and direction, the model before its baselines; what is left out is noted."""
     newest = {}
-    for line in read_json_lines(run.path / "metrics.jsonl"):
+    for line in read_json_lines(run.path / "metrics.jsonl", Scores, notes):
         line.setdefault("direction", run.settings.direction)  # lines of early versions have no direction
         newest[line["split"], line["direction"], line["who"]] = line
     return sorted(newest.values(), key=place)

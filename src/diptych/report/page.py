@@ -3,10 +3,10 @@
 import datetime
 import json
 import shlex
-import tomllib
 from pathlib import Path
 from typing import Any
 
+from diptych.files import lies_in, read_text
 from diptych.methods import METHODS, sketch
 from diptych.report import contents
 from diptych.report.templates import draw as draw_template
@@ -22,9 +22,9 @@ COLUMNS_0_1 = {
 }  # fmt: skip
 
 
-def draw(run: Run) -> Path:
-    """Writes `index.html` in the folder of `run`, and returns its path."""
-    log, lines = run.read_log(), contents.measured(run)
+def draw(run: Run, notes: list[str]) -> Path:
+    """Writes `index.html` in the folder of `run`, and returns its path; `notes` gets what is left out."""
+    log, lines = run.read_log(notes), contents.measured(run, notes)
     contents.mark_best(lines)
     findings = contents.findings(log)
     head = about(run, log)
@@ -32,7 +32,6 @@ def draw(run: Run) -> Path:
         "page.html",
         run.path / "index.html",
         **head,
-        metadata=metadata(run),
         described=list(contents.described(run)),
         drawn=now(),
         lines=lines,
@@ -44,8 +43,10 @@ def draw(run: Run) -> Path:
             "curves": contents.charts([log]),
             "runs": [{"label": run.path.resolve().name, "best": head["best"]}],
             "marks": [span for finding in findings or () for span in finding["spans"]],
-            "samples": [[step, f"samples/{contents.address(name)}"] for step, name in contents.samples(run.path)],
-            "results": contents.results(run.path),
+            "samples": [
+                [step, f"samples/{contents.address(name)}"] for step, name in contents.samples(run.path, notes)
+            ],
+            "results": contents.results(run.path, notes),
         },
     )
 
@@ -68,18 +69,15 @@ def about(run: Run, log: contents.Log) -> dict[str, Any]:
     }
 
 
-def metadata(run: Run) -> dict[str, Any]:
-    """The metadata in settings.toml: the command, the data, the versions."""
-    table: dict[str, Any] = tomllib.loads((run.path / "settings.toml").read_text(encoding="utf-8"))["run"]
-    return table
-
-
 def _preview_columns(run: Run) -> list[str]:
     """The titles that the training wrote (not in version 0.1); empty for columns with a number as title."""
+    usual = COLUMNS_0_1.get(run.method, ["input", "output", "target"])
+    file = run.path / "samples" / "titles.json"
     try:
-        titles: list[str] = json.loads((run.path / "samples" / "titles.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        titles = COLUMNS_0_1.get(run.method, ["input", "output", "target"])
+        read = json.loads(read_text(file)) if lies_in(run.path, file) else None
+    except (ValueError, RecursionError):
+        read = None
+    titles = read if isinstance(read, list) and all(isinstance(title, str) for title in read) else usual
     return ["" if title.isdecimal() else title for title in titles]
 
 

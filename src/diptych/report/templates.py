@@ -1,18 +1,23 @@
 """Rendering of the page templates to single, self-contained files."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from diptych.files import atomic_file
+from diptych.files import atomic_file, is_plain
 from diptych.metrics import better
 from diptych.report.contents import metrics_of
 
+TITLE, HEAD = " · Diptych</title>".encode(), 2**16  # bytes in which it is found
+"""The end of the title of every page."""
+
 
 def draw(template: str, path: Path, **values: Any) -> Path:
-    """Renders `template` with `values` to the file `path`, atomically."""
+    """Renders `template` with `values` to the file `path`, atomically; a `ValueError` when what is there is no page."""
+    require_page(path)
     pages = Environment(
         loader=PackageLoader("diptych.report", ""),
         autoescape=True,
@@ -28,6 +33,17 @@ def draw(template: str, path: Path, **values: Any) -> Path:
         # A file name with invalid Unicode cannot be displayed; its percent-encoded address still works.
         partial.write_text(page, encoding="utf-8", errors="replace")
     return path
+
+
+def require_page(path: Path) -> None:
+    """Raises a `ValueError` unless nothing is at `path`, or a page that was drawn earlier."""
+    if not os.path.lexists(path):
+        return
+    if is_plain(path):
+        with path.open("rb") as file:
+            if TITLE in file.read(HEAD):
+                return
+    raise ValueError(f"{path}: exists and is no page drawn earlier; move it away")
 
 
 def _verbatim(*names: str) -> Markup:

@@ -1,26 +1,33 @@
 """Checkpoints of the training state, written atomically, and deployed models. Safetensors and JSON; no pickle."""
 
-import json
 import re
-import shutil
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
+from copy import copy
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
-from diptych.files import atomic_file, atomic_folder
+from diptych.files import TensorFile, atomic_file, atomic_folder, open_tensors, read_text
 from diptych.kinds import Direction
-from diptych.methods import METHODS
+from diptych.methods import sketch
 from diptych.methods.base import Method, deployed
-from diptych.methods.settings import MethodSettings, Shape, StrictModel
+from diptych.methods.settings import Shape, StrictModel
+from diptych.training.settings import explain, parse_method, require_method
+from diptych.training.tensors import read_tensors
 from diptych.translators.base import Translator
+from diptych.wording import brief
 
 KEEP = 3  # checkpoints
+STATE = "training.safetensors"  # the file of a checkpoint
+HALF_WRITTEN = re.compile(r"\.partial-([0-9a-f]{8}-)?step-\d+")  # version 0.1 put no number before it
 BEST = "best"  # the snapshot with the best validation
 
 
@@ -45,44 +52,59 @@ def save_training(
         target = folder / f"step-{step:08d}"
         if target.exists():
             return
+        _remove(folder / f".partial-{target.name}")  # left by a process that was killed
         with atomic_folder(target) as partial:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, partial / "training.safetensors")
+            save_file({name: value.contiguous() for name, value in tensors.items()}, partial / STATE)
     except (OSError, SafetensorError) as error:
         raise ValueError(
             f"{folder}: the checkpoint of step {step} could not be written ({error}); the ones before it are whole: "
             "free some disk space and give the same command again"
         ) from error
     for _, old in list_checkpoints(folder)[:-KEEP]:
-        shutil.rmtree(old)
+        _remove(old)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Removes what `save_training` wrote; what somebody else has put there stays, and what a link leads to."""
+    if not checkpoint.is_symlink():
+        with suppress(OSError):
+            (checkpoint / STATE).unlink(missing_ok=True)
+            checkpoint.rmdir()
 
 
 def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     """All complete checkpoints, oldest first."""
     checkpoints = []
     for path in folder.glob("step-*"):
-        if match := re.fullmatch(r"step-(\d+)", path.name):
+        match = re.fullmatch("step-([0-9]{1,10})", path.name)
+        if match and not path.is_symlink() and (path / STATE).is_file():
             checkpoints.append((int(match[1]), path))
     return sorted(checkpoints)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Removes checkpoints that a killed training was writing; links are not followed, and a stranger's file stays."""
+    for path in folder.glob(".partial-*") if not folder.is_symlink() else ():
+        ours = HALF_WRITTEN.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        if ours and {file.name for file in path.iterdir()} <= {STATE}:
+            (path / STATE).unlink(missing_ok=True)
+            path.rmdir()
 
 
 def load_training(
     checkpoint: Path, method: Method, optimizers: dict[str, torch.optim.Optimizer], ema: dict[str, Tensor]
 ) -> None:
-    """Restores method, optimisers and moving average from a checkpoint."""
-    file = checkpoint / "training.safetensors"
-    device = next(method.parameters()).device
+    """Restores method, optimisers and moving average; a `ValueError` with a remedy for a file that does not fit them."""
+    file = checkpoint / STATE
     try:
-        tensors = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"{file}: is damaged ({error}); remove {checkpoint} to continue from the one before it"
-        ) from error
-    try:
+        with open_tensors(file) as opened:
+            tensors = read_tensors(opened, _training_like(opened.keys(), method, optimizers, ema))
         method.load_state_dict(_below("method/", tensors))
-    except RuntimeError as error:
+    except ValueError as error:
+        reason = brief(str(error).removeprefix(f"{file}: "), 150)
         raise ValueError(
-            f"{file}: does not fit the networks, so another version of diptych made it; continue with that one, or add "
-            "--fresh to set the run aside and start anew"
+            f"{file}: does not fit this run ({reason}); remove {checkpoint.name} to continue from the checkpoint before it, "
+            "or add --fresh to start anew"
         ) from error
     for name, value in _below("ema/", tensors).items():
         ema[name].copy_(value)
@@ -90,8 +112,39 @@ def load_training(
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in _below(f"optimizer/{player}/", tensors).items():
             index, name = key.split("/")
-            state.setdefault(int(index), {})[name] = value.to(device)
+            state.setdefault(int(index), {})[name] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _training_like(
+    names: Iterable[str], method: Method, optimizers: dict[str, torch.optim.Optimizer], ema: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Tensors with the names, shapes and types that a checkpoint of these `names` should have."""
+    states = {player: _state_like(optimizer) for player, optimizer in optimizers.items()}
+    players = {name.split("/")[1] for name in names if name.startswith("optimizer/")}
+    if any(states.values()) and not players:
+        raise ValueError("it has no state of an optimiser")
+    like = {f"method/{name}": value for name, value in method.state_dict().items()}
+    like |= {f"ema/{name}": value for name, value in ema.items()}
+    for player in players & states.keys():  # a player that was never updated has no state
+        like |= {f"optimizer/{player}/{key}": value for key, value in states[player].items()}
+    return like
+
+
+def _state_like(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Tensors with the names, shapes and types of an optimiser's state, which it has from its first step on."""
+    probe = copy(optimizer)
+    number = torch.nn.Parameter(torch.zeros(1))
+    number.grad = torch.zeros(1)
+    probe.param_groups = [{**optimizer.param_groups[0], "params": [number]}]
+    probe.state = defaultdict(dict)
+    probe.step()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return {
+        f"{index}/{name}": torch.empty(p.shape if value.ndim else (), dtype=value.dtype, device="meta")
+        for index, p in enumerate(parameters)
+        for name, value in probe.state[number].items()
+    }
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -139,12 +192,18 @@ def model_folder(run: Path, name: str = "") -> Path:
 
 
 def model_step(folder: Path) -> int | None:
-    """The step at which the model in this folder was saved; None without a readable model."""
+    """The step at which the model in this folder was saved, 0 if it does not say; None without a readable model."""
     try:
-        with safe_open(folder / "model.safetensors", framework="pt") as file:
-            return int(file.metadata()["step"])
-    except (OSError, SafetensorError):
+        with open_tensors(folder / "model.safetensors") as file:
+            return _step_of(file)
+    except ValueError:
         return None
+
+
+def _step_of(file: TensorFile) -> int:
+    """The step in the metadata; 0 in a file of other tools, where anything may stand."""
+    text = (file.metadata() or {}).get("step", "")
+    return int(text) if re.fullmatch("[0-9]{1,10}", text) else 0
 
 
 class SavedModel(NamedTuple):
@@ -157,31 +216,52 @@ class SavedModel(NamedTuple):
 
 
 def load_model(folder: Path, device: torch.device) -> SavedModel:
-    """Opens the model of a run, or a model folder. Raises a `ValueError` if there is no complete model."""
+    """Opens the model of a run, or a model folder. Raises a `ValueError` if there is no complete model, or a hostile one.
+
+    Weights of another precision are converted. Memory is taken only for weights that the file has.
+    """
     if (folder / "model").is_dir():
         folder = folder / "model"
-    config_file, weights_file = folder / "config.json", folder / "model.safetensors"
-    if not weights_file.is_file():
+    weights_file = folder / "model.safetensors"
+    if not weights_file.exists():
         trained = (folder / "settings.toml").is_file()
         remedy = "wait for its first checkpoint" if trained else "give the folder that `diptych train` wrote"
         raise ValueError(f"{folder}: holds no trained model (model/model.safetensors); {remedy}")
-    try:
-        config = ModelConfig.model_validate_json(config_file.read_text(encoding="utf-8"))
-        method_class = METHODS[config.method]
-        settings: MethodSettings = method_class.Settings.model_validate(config.settings)
-        with safe_open(weights_file, framework="pt", device=str(device)) as file:
-            step = int((file.metadata() or {}).get("step", 0))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
-    except (OSError, SafetensorError, ValidationError, json.JSONDecodeError, KeyError) as error:
-        raise ValueError(f"{folder}: the model is damaged or from another version of diptych ({error})") from error
-    try:
-        with torch.device("meta"):  # no memory for networks that are not deployed
-            method = method_class(settings, config.shape)
-        for name, network in deployed(method).items():
-            network.load_state_dict(_below(f"{name}.", weights), assign=True)
-    except RuntimeError as error:
-        raise ValueError(f"{folder}: config.json and model.safetensors do not belong together ({error})") from error
+    config, method = _read_config(folder / "config.json")
+    networks = deployed(method)
+    with open_tensors(weights_file) as file:
+        step = _step_of(file)
+        expected = {name: value for name, value in method.state_dict().items() if name.split(".")[0] in networks}
+        try:
+            weights = read_tensors(file, expected)
+        except ValueError as error:
+            raise ValueError(
+                f"{weights_file}: {error}; copy the model folder again, config.json and model.safetensors together"
+            ) from error
+    for name, network in networks.items():
+        network.load_state_dict(_below(f"{name}.", weights), assign=True)
+        try:
+            network.to(device)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{weights_file}: does not fit into the memory of {device} ({brief(error)}); choose another --device"
+            ) from error
     translators = method.eval().translators(config.direction)
     for translator in translators.values():
         translator.eval().method = config.method
     return SavedModel(translators, config, step)
+
+
+def _read_config(file: Path) -> tuple[ModelConfig, Method]:
+    """config.json, and its method without weights."""
+    text = read_text(file)
+    try:
+        config = ModelConfig.model_validate_json(text)
+        require_method(config.method)
+        settings = parse_method(config.method, config.settings, prefix="settings.")
+        return config, sketch(config.method, settings, config.shape)
+    except ValidationError as error:
+        reason = explain(error, ModelConfig, prefix="")
+    except ValueError as error:
+        reason = brief(error, 180)
+    raise ValueError(f"{file}: is damaged or from another version of diptych ({reason})")

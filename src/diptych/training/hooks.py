@@ -6,14 +6,13 @@ The loop calls every hook after every step, in this order; each hook has its own
 import json
 import time
 
-from torch.utils.tensorboard import SummaryWriter
-
 from diptych.files import atomic_file
 from diptych.images.files import encode, from_tensor, merge
 from diptych.kinds import DataKind
 from diptych.methods.base import Adversary, Batch, Scores, deployed
 from diptych.progress import TrainingProgress, say
 from diptych.training import checkpoint, doctor
+from diptych.training.board import Board
 from diptych.training.state import Moment, Stop, Training
 from diptych.training.updater import learning_rate
 from diptych.training.validation import BestSoFar, Validation, best_so_far, out_of_patience, reversed_batch, updated
@@ -49,7 +48,7 @@ class Validator:
 class Previewer:
     """Writes the preview grid, and runs the doctor on images."""
 
-    def __init__(self, training: Training, board: SummaryWriter) -> None:
+    def __init__(self, training: Training, board: Board) -> None:
         self.training, self.board = training, board
         last = training.log[-1].get("doctor", []) if training.log else []
         self.findings: list[doctor.Finding] = [one for one in last if one["finding"] in doctor.IMAGE_ADVICE]
@@ -75,7 +74,7 @@ class Previewer:
         encode(from_tensor(grid), folder / f"step-{now.done:08d}.png")
         with atomic_file(folder / "titles.json", durable=False) as partial:
             partial.write_text(json.dumps(list(columns)) + "\n", encoding="utf-8")
-        self.board.add_image("samples", (grid + 1) / 2, now.done)
+        self.board.picture("samples", (grid + 1) / 2, now.done)
 
     def _image_findings(self, seen: Batch, unseen: Batch | None) -> list[doctor.Finding]:
         training = self.training
@@ -105,9 +104,7 @@ def _scores(adversaries: list[Adversary], batch: Batch) -> dict[str, Scores]:
 class Logger:
     """Writes log.jsonl and TensorBoard, with the doctor's findings; prints each new finding once."""
 
-    def __init__(
-        self, training: Training, board: SummaryWriter, previewer: Previewer, display: TrainingProgress
-    ) -> None:
+    def __init__(self, training: Training, board: Board, previewer: Previewer, display: TrainingProgress) -> None:
         self.training, self.board, self.previewer, self.display = training, board, previewer, display
         self.adversaries = training.method.adversaries()
         self.seconds_before = training.log[-1]["seconds"] if training.log else 0.0
@@ -141,14 +138,9 @@ class Logger:
         ]
         entry["doctor"] = findings
         training.run.log(entry)
-        for group, values in (
-            ("losses/", losses),
-            ("", {"lr": lr}),
-            ("gradients/", gradients),
-            ("validation/", now.validation),
-        ):
-            for name, value in values.items():
-                self.board.add_scalar(f"{group}{name}", value, now.done)
+        groups = (("losses/", losses), ("", {"lr": lr}), ("gradients/", gradients), ("validation/", now.validation))
+        numbers = {f"{group}{name}": value for group, values in groups for name, value in values.items()}
+        self.board.scalars(numbers, now.done)
         self._report(now.done, findings)
         self.display.show(losses, doctor.briefly(findings))
 
@@ -158,7 +150,7 @@ class Logger:
                 self.reported.add(key)
                 words = f"{finding['finding']}: {finding['saw']}; try {finding['try']}"
                 say(self.training.console, f"step {done}: {words}")
-                self.board.add_text("doctor", words, done)
+                self.board.words("doctor", words, done)
 
 
 def save_snapshot(training: Training, now: Moment) -> None:

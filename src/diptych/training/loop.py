@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 
@@ -12,6 +12,7 @@ import torch
 from diptych import distributed
 from diptych.devices import autocast
 from diptych.progress import TrainingProgress, say
+from diptych.signals import heard
 from diptych.training import checkpoint
 from diptych.training.state import Hook, Moment, Stop, Training, seed_of
 from diptych.training.validation import Validation
@@ -23,8 +24,7 @@ class Interrupted(KeyboardInterrupt):
 
 def learn(training: Training, validation: Validation | None) -> str:
     """Trains from the newest checkpoint to the last step; returns a message with that step, and why it was the last."""
-    from torch.utils.tensorboard import SummaryWriter  # slow to import
-
+    from diptych.training.board import Board  # slow to import, for TensorBoard is
     from diptych.training.hooks import Logger, Previewer, Validator, save_checkpoint, save_snapshot
 
     run, settings, start = training.run, training.settings, training.start
@@ -35,8 +35,8 @@ def learn(training: Training, validation: Validation | None) -> str:
     )
     if start:  # a process that was killed between checkpoint and model leaves an older model
         training.save_model(start)
+    board = Board(run.path / "tensorboard", start, partial(say, training.console))
     with (
-        closing(SummaryWriter(str(run.path / "tensorboard"), purge_step=start + 1)) as board,
         _stop_signals() as stop,
         TrainingProgress(training.console, start, settings.steps, settings.batch_size) as display,
     ):
@@ -80,7 +80,7 @@ def _steps(training: Training, hooks: Sequence[Hook], stop: threading.Event, dis
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set the event, and the loop stops after the current step; a second Ctrl-C stops immediately."""
+    """A signal to end sets the event, and the loop stops after the current step; a second one stops immediately."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -91,7 +91,7 @@ def _stop_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in heard()}
     try:
         yield stop
     finally:

@@ -15,12 +15,13 @@ runs/facades/
 
 import hashlib
 import json
+import os
 import platform
 import shlex
 import sys
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,14 @@ import tomli_w
 
 from diptych.data.datasets import Dataset
 from diptych.data.paths import DataPaths
-from diptych.files import atomic_file, differences
-from diptych.methods.settings import Shape
-from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, require_method
+from diptych.files import atomic_file, differences, require_file, require_no_link
+from diptych.methods.settings import Shape, require_classes
+from diptych.training.records import About, Line, LogEntry
+from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, read_toml, require_method
+from diptych.wording import brief, printable
+
+LARGEST_RECORDS = 2**30  # bytes of a file of lines: the log of the longest runs has a tenth
+LONGEST_LINE = 2**20  # characters
 
 
 class Run:
@@ -44,9 +50,12 @@ class Run:
         data_paths: DataPaths,
         classes: tuple[str, ...] = (),
         digest: str = "",
+        about: About | None = None,
     ) -> None:
         self.path, self.method, self.settings, self.data_paths = path, method, settings, data_paths
         self.classes, self.digest = classes, digest
+        self.about = about or About(names=digest)
+        """What settings.toml of an existing run says: its command, the data that were found, the versions."""
 
     @property
     def shape(self) -> Shape:
@@ -62,14 +71,19 @@ class Run:
                 f"{path}: is not a run (it has no settings.toml); give the folder that `diptych train` wrote"
             )
         try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
+            values = read_toml(file)
             about, own = values.pop("run"), values.pop("method")
-            method, digest, classes = own.pop("name"), about["names"], tuple(about.get("classes", ()))
+            if not About.accepts(about):
+                raise ValueError("its table run is not as training writes it")
+            classes = require_classes(about.get("classes", []))
+            method = str(own.pop("name"))
             data_paths = DataPaths.from_flags(about.get("data"), about.get("data-a"), about.get("data-b"))
+            require_method(method)
+            settings = parse_settings(method, values, own)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{file}: is damaged ({error}); restore it or start anew with --fresh") from error
-        require_method(method)
-        return cls(path, method, parse_settings(method, values, own), data_paths, classes, digest)
+            reason = brief(str(error).removeprefix(f"{file}: "), 180)
+            raise ValueError(f"{file}: is damaged ({reason}); restore it or start anew with --fresh") from error
+        return cls(path, method, settings, data_paths, classes, about["names"], About.model_validate(about))
 
     def values(self) -> dict[str, Any]:
         """The settings in the form of settings.toml, with the method's settings nested."""
@@ -90,8 +104,8 @@ class Run:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.path / "settings.toml") as partial:
-            text = tomli_w.dumps({**self.values(), "run": about})
-            partial.write_text(text, encoding="utf-8", errors="replace")  # a folder's name may be invalid Unicode
+            lines = tomli_w.dumps({**self.values(), "run": about}).split("\n")
+            partial.write_text("\n".join(map(printable, lines)), encoding="utf-8")
 
     def require_same(self, other: "Run") -> None:
         """Raises a `ValueError` with the first differences if `other` is not a continuation of this run."""
@@ -106,6 +120,18 @@ class Run:
                 f"continue it (--{different[0]} {ours.get(different[0])}), or add --fresh to set it aside and start anew"
             )
 
+    def require_no_links(self) -> None:
+        """Raises a `ValueError` for a link among what training writes, which would be written through.
+
+        The checkpoints may lie on another disk: of them nothing is deleted but what `save_training` wrote. Those of another
+        run may not.
+        """
+        names = ("settings.toml", "log.jsonl", "tensorboard", "samples")
+        require_no_link(*(self.path / name for name in names), *self.path.glob("model*"))
+        checkpoints = self.path / "checkpoints"
+        if (Path(os.path.realpath(checkpoints)).parent / "settings.toml").exists():
+            require_no_link(checkpoints)
+
     # ---- log.jsonl
 
     def log(self, entry: Values) -> None:
@@ -113,28 +139,63 @@ class Run:
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
-    def read_log(self) -> list[dict[str, Any]]:
-        """All entries of the log, oldest first."""
-        return read_json_lines(self.path / "log.jsonl")
+    def read_log(self, notes: list[str] | None = None) -> list[dict[str, Any]]:
+        """All entries of the log, oldest first; `notes` as in `read_json_lines`."""
+        return read_json_lines(self.path / "log.jsonl", LogEntry, notes)
 
     def cut_log(self, step: int) -> None:
         """Removes the entries after `step`; those steps will be repeated."""
-        entries = [entry for entry in self.read_log() if entry["step"] <= step]
-        with atomic_file(self.path / "log.jsonl") as partial:
-            partial.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+        file = self.path / "log.jsonl"
+        lines = _lines(file) if os.path.lexists(file) else ()
+        kept = [line for line in lines if LogEntry.accepts(entry := _parse(line)) and entry["step"] <= step]
+        with atomic_file(file) as partial:
+            partial.write_text("".join(f"{line.rstrip()}\n" for line in kept), encoding="utf-8")
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON lines file; a truncated last line is ignored, a missing file is empty."""
-    if not path.exists():
+def read_json_lines(path: Path, shape: type[Line] = Line, notes: list[str] | None = None) -> list[dict[str, Any]]:
+    """The objects of a JSON lines file that are of a `shape`; a truncated last line is ignored, a missing file is empty.
+
+    Raises a `ValueError` for what is no such file. With `notes` it becomes one of these, as do lines of another shape, which
+    are left out.
+    """
+    if not os.path.lexists(path):
         return []
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return entries
+    try:
+        read = [_parse(line) for line in _lines(path)]
+    except ValueError as error:
+        if notes is None:
+            raise
+        notes.append(str(error))
+        return []
+    objects = [entry for entry in read if isinstance(entry, dict)]
+    sound = [entry for entry in objects if shape.accepts(entry)]
+    if notes is not None and len(sound) < len(objects):
+        notes.append(f"{path}: {len(objects) - len(sound)} of its lines are not as Diptych writes them, and left out")
+    return sound
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a text file; at most `LONGEST_LINE` of each, so that a file without line breaks takes no memory."""
+    require_file(path)
+    if (size := path.stat().st_size) > LARGEST_RECORDS:
+        raise ValueError(
+            f"{path}: has {size} bytes, and such a file has {LARGEST_RECORDS} at most; it is not what it says"
+        )
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from iter(lambda: file.readline(LONGEST_LINE), "")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not text (UTF-8)") from error
+
+
+def _parse(line: str) -> Any:
+    """The value of a line of JSON; None for what is none, or is nested too deeply, or has a number of too many digits."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def command_line() -> str:
@@ -151,11 +212,11 @@ def names_digest(datasets: Sequence[Dataset]) -> str:
 
 
 def set_aside(path: Path) -> Path:
-    """Renames the folder of a run to make room for a new one; nothing is deleted."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
-        number += 1
-    return path.rename(aside)
+    """Renames a folder, such as that of a run, to make room for a new one; gives its new path. Nothing is deleted."""
+    if path.name in ("", ".."):
+        raise ValueError(f"{path}: cannot be set aside by this name; give the folder by its own")
+    names = (path.with_name(f"{path.name}.old-{number}") for number in count(1))
+    return path.rename(next(aside for aside in names if not os.path.lexists(aside)))
 
 
 def _flat(values: Values, prefix: str = "") -> dict[str, Any]:

@@ -5,31 +5,56 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
 
 from diptych import recipes
 from diptych.data.loaders import Fit
 from diptych.devices import Device, Precision
+from diptych.files import read_text
 from diptych.images.spec import Bits, ImageSpec
 from diptych.kinds import Direction
 from diptych.methods import METHODS
-from diptych.methods.settings import MethodSettings, Shape, StrictModel, Uniform, kebab
+from diptych.methods.settings import (
+    MOST_STEPS,
+    Channels,
+    Count,
+    MethodSettings,
+    Pixels,
+    Shape,
+    Steps,
+    StrictModel,
+    Uniform,
+    Weight,
+    kebab,
+)
+from diptych.wording import brief, shown
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+MOST_BYTES = 2**22  # of settings.toml, which names the pictures that are left out: 100,000 of them
+MOST_DOTS = 100  # in a line: the time that tomllib takes grows with the square of the parts of a dotted key
+PROBLEMS, LINE = 3, 200  # how many of them, and about how many characters, are read before the first one is mended
 
 
 class Settings(StrictModel):
     """All settings of a training run, except those of its method, which are in the method's file."""
 
-    size: int = Field(256, ge=1, description="Height and width at training, in pixels.")
-    steps: int = Field(0, ge=0, description="Length of the run in steps; 0 leaves it to --epochs.")
-    epochs: float = Field(200.0, ge=0, description="Length of the run in passes over the data (pix2pix, section 6.2).")
-    batch_size: int = Field(1, ge=1, description="Samples a step (pix2pix, section 6.2: 1 to 10, 1 for facades).")
+    size: Pixels = Field(256, description="Height and width at training, in pixels.")
+    steps: Steps = Field(0, description="Length of the run in steps; 0 leaves it to --epochs.")
+    epochs: float = Field(
+        200.0, ge=0, le=MOST_STEPS, description="Length of the run in passes over the data (pix2pix, section 6.2)."
+    )
+    batch_size: int = Field(
+        1, ge=1, le=2**16, description="Samples a step (pix2pix, section 6.2: 1 to 10, 1 for facades)."
+    )
     direction: Direction = Field(
         "AtoB",
         description="What is learnt: from A to B, or from B to A. A method that learns both ways calls this one x to y.",
     )
-    lr: float = Field(2e-4, gt=0, description="Learning rate (pix2pix, section 3.3).")
+    lr: float = Field(2e-4, gt=0, le=1e6, description="Learning rate (pix2pix, section 3.3).")
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's momentum (pix2pix, section 3.3).")
     decay_start: float = Field(
         0.5,
@@ -41,6 +66,7 @@ class Settings(StrictModel):
     load_scale: float = Field(
         286 / 256,
         ge=1,
+        le=16,
         description="Pictures are resized to size x this, then cropped at random (pix2pix, section 6.2).",
     )
     fit: Fit = Field(
@@ -48,8 +74,8 @@ class Settings(StrictModel):
         description="How a picture becomes square: stretched (the papers' code), or its middle cut out.",
     )
     flip: bool = Field(True, description="Mirror half of the samples (pix2pix, section 6.2).")
-    channels_a: int = Field(3, ge=1, description="Channels of A: 3 for RGB, 1 for grey, or as many as its files have.")
-    channels_b: int = Field(3, ge=1, description="Channels of B: 3 for RGB, 1 for grey, or as many as its files have.")
+    channels_a: Channels = Field(3, description="Channels of A: 3 for RGB, 1 for grey, or as many as its files have.")
+    channels_b: Channels = Field(3, description="Channels of B: 3 for RGB, 1 for grey, or as many as its files have.")
     bits_a: Bits = Field(8, description="Bits a channel of A in training; 16 keeps those of 16-bit files.")
     bits_b: Bits = Field(8, description="Bits a channel of B in training; 16 keeps those of 16-bit files.")
     ema: float = Field(
@@ -59,34 +85,33 @@ class Settings(StrictModel):
         description="Decay of the moving average of the generator's weights that is deployed, such as "
         "0.999; 0, the paper's way, is none.",
     )
-    clip: float = Field(0.0, ge=0, description="Largest norm of a player's gradient; 0 does not clip.")
-    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    clip: Weight = Field(0.0, description="Largest norm of a player's gradient; 0 does not clip.")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of everything random.")
     device: Device = Field("auto", description="auto takes the fastest one there is.")
     precision: Precision = Field("auto", description="auto is bf16 on GPUs that have it, else fp32.")
-    workers: int = Field(2, ge=0, description="Threads that prepare pictures.")
+    workers: int = Field(2, ge=0, le=2**10, description="Threads that prepare pictures.")
     memory_gib: float = Field(
         4.0,
         ge=0,
+        le=2**20,
         description="Decoded pictures are kept in memory when all of them fit in this many GiB.",
     )
-    log_every: int = Field(20, ge=1, description="Steps between lines of log.jsonl.")
-    sample_every: int = Field(
-        0, ge=0, description="Steps between sample sheets; 0 is a twentieth of the run, 100 or more."
+    log_every: int = Field(20, ge=1, le=MOST_STEPS, description="Steps between lines of log.jsonl.")
+    sample_every: Steps = Field(0, description="Steps between sample sheets; 0 is a twentieth of the run, 100 or more.")
+    checkpoint_every: Steps = Field(
+        0, description="Steps between checkpoints; 0 is a twentieth of the run, 100 to 5000."
     )
-    checkpoint_every: int = Field(
-        0, ge=0, description="Steps between checkpoints; 0 is a twentieth of the run, 100 to 5000."
-    )
-    validate_every: int = Field(
+    validate_every: Steps = Field(
         0,
-        ge=0,
         description="Steps between looks at the held-out pictures, after which the best model is kept; 0 never looks.",
     )
     validate_by: str = Field(
-        "", description="The metric that tells which model is the best; empty is the method's own choice."
+        "",
+        max_length=100,
+        description="The metric that tells which model is the best; empty is the method's own choice.",
     )
-    patience: int = Field(
+    patience: Count = Field(
         0,
-        ge=0,
         description="Looks at the held-out pictures without a better model after which the run ends; 0 never does.",
     )
     method: SerializeAsAny[MethodSettings] = MethodSettings()
@@ -120,6 +145,10 @@ class Settings(StrictModel):
     def resolved(self, samples: int) -> Self:
         """The same settings, with the length of the run and its intervals computed for a number of samples."""
         steps = self.steps or math.ceil(self.epochs * samples / self.batch_size)
+        if steps > MOST_STEPS:
+            raise ValueError(
+                f"--epochs {self.epochs:g}: are {steps} steps, and a run has {MOST_STEPS} at most; lower it, or give --steps"
+            )
         twentieth = max(100, steps // 20)
         return self.model_copy(
             update={
@@ -171,10 +200,7 @@ def settings_from(method: str, flags: Values, recipe: Path | None = None, unifor
 
 def parse_settings(method: str, values: Values, own: Values, uniform: Uniform | None = None) -> Settings:
     """Validates the settings of `method`."""
-    try:
-        parsed = METHODS[method].Settings.model_validate(dict(own))
-    except ValidationError as error:
-        raise ValueError(explain(error, METHODS[method].Settings, prefix="method.")) from error
+    parsed = parse_method(method, own)
     try:
         settings = Settings.model_validate({**parsed.defaults(uniform), **values, "method": parsed})
     except ValidationError as error:
@@ -186,38 +212,58 @@ def parse_settings(method: str, values: Values, own: Values, uniform: Uniform | 
     return settings
 
 
+def parse_method(method: str, own: Values, prefix: str = "--method.") -> MethodSettings:
+    """Validates what is `method`'s own; `prefix` goes before the names of its settings in the message."""
+    try:
+        return METHODS[method].Settings.model_validate(dict(own))
+    except ValidationError as error:
+        raise ValueError(explain(error, METHODS[method].Settings, prefix)) from error
+
+
 def require_method(method: str) -> None:
     """Raises a `ValueError` with all methods for an unknown one."""
     if method not in METHODS:
-        near = difflib.get_close_matches(method, METHODS, n=1)
+        near = difflib.get_close_matches(method[:100], METHODS, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"no method is called {method!r}; {meant}there are: {', '.join(METHODS)}")
+        raise ValueError(f"no method is called {shown(method)}; {meant}there are: {', '.join(METHODS)}")
 
 
 def read_recipe(path: Path, method: str) -> dict[str, Any]:
     """The values of a recipe (TOML); a `ValueError` if it names another method."""
     path = recipes.find(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"--recipe {path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"--recipe {path}: is not TOML ({error})") from error
-    values = {kebab(key): value for key, value in values.items()}
+        values = {kebab(key): value for key, value in read_toml(path).items()}
+    except ValueError as error:
+        raise ValueError(f"--recipe {error}") from error
     if values.pop("run", None):  # the settings.toml of a run is a recipe too; it has the length in both forms
         values.pop("epochs", None)
     own = values.get("method", {})
     if not isinstance(own, dict):
-        raise ValueError(f"--recipe {path}: method is a table ([method]), found {own!r}")
+        raise ValueError(f"--recipe {path}: method is a table ([method]), found {shown(own)}")
     own = {kebab(key): value for key, value in own.items()}
     name = own.pop("name", method)
     if name != method:
-        raise ValueError(f"--recipe {path}: is for {name}, not for {method}")
+        raise ValueError(f"--recipe {path}: is for {shown(name)}, not for {method}")
     return {**values, "method": own}
 
 
-def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
-    """A readable message for a validation error: each invalid setting, its value and the expected one.
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file: a recipe, or the settings.toml of a run. A `ValueError` names any other file."""
+    text = read_text(path, MOST_BYTES)
+    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+        raise ValueError(f"{path}: is not TOML of settings (a line has more than {MOST_DOTS} dots)")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"{path}: is not TOML of settings (it is nested too deep)") from None
+    except ValueError as error:  # not only TOMLDecodeError: a number of 5,000 digits
+        raise ValueError(f"{path}: is not TOML ({brief(error)})") from error
+
+
+def explain(error: ValidationError, model: type[BaseModel], prefix: str = "--") -> str:
+    """A readable message for a validation error: the first invalid settings, their values and the expected ones.
+
+    `prefix` goes before the names: "--" where they are flags. About 200 characters at most.
 
     >>> try:
     ...     Settings(sise=128)
@@ -225,17 +271,22 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
     ...     print(explain(error, Settings))
     --sise: there is no such setting; did you mean --size?
     """
-    lines = []
-    known = [kebab(name) for name in model.model_fields]
-    for problem in error.errors():
-        key = ".".join(kebab(str(part)) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, known, n=1)
-            remedy = f"did you mean --{prefix}{near[0]}?" if near else f"there are: {', '.join(known)}"
-            lines.append(f"--{prefix}{key}: there is no such setting; {remedy}")
-        elif key:
-            lines.append(f"--{prefix}{key}: {message.lower()}, found {problem['input']!r}")
-        else:
-            lines.append(message)
-    return "; ".join(lines)
+    problems = error.errors(include_url=False, include_context=False)
+    lines = [_explained(problem, model, prefix) for problem in problems[:PROBLEMS]]
+    while len(lines) > 1 and sum(map(len, lines)) > LINE:
+        lines.pop()
+    more = len(problems) - len(lines)
+    return "; ".join(lines) + (f"; and {more} more" if more else "")
+
+
+def _explained(problem: "ErrorDetails", model: type[BaseModel], prefix: str) -> str:
+    key = brief(".".join(kebab(str(part)) for part in problem["loc"]), 40)
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, map(kebab, model.model_fields), n=1)
+        remedy = f"did you mean {prefix}{near[0]}?" if near else "`diptych train METHOD --help` lists all settings"
+        return f"{prefix}{key}: there is no such setting; {remedy}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not key:
+        return brief(message, LINE)
+    message = brief(message)
+    return f"{prefix}{key}: {message[:1].lower()}{message[1:]}, found {shown(problem['input'])}"

@@ -13,10 +13,9 @@ from rich.console import Console
 from torch import Tensor
 
 from diptych.data.loaders import CachedDataset, EvalLoader, TrainLoader
-from diptych.devices import autocast, memory_format
+from diptych.devices import autocast
 from diptych.images.spec import to_eight_bit
-from diptych.methods import METHODS
-from diptych.methods.base import Method
+from diptych.methods import build
 from diptych.methods.roles import FitsData, Phased
 from diptych.progress import counting
 from diptych.training import checkpoint
@@ -118,8 +117,7 @@ class Training:
         self.settings = run.settings.model_copy(update={"precision": precision})
         self.device, self.precision = device, precision
         torch.manual_seed(seed_of(self.settings.seed, 2))
-        method: Method = METHODS[run.method](self.settings.method, run.shape)
-        self.method = method.to(device, memory_format=memory_format(device))  # type: ignore[call-overload]
+        self.method = build(run.method, self.settings.method, run.shape, device)
         self.phased = self.method if isinstance(self.method, Phased) else None
         self.translators = self.method.translators(self.settings.direction)
         self.updater = Updater(self.method, self.settings, device)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from diptych.files import lies_in
 from diptych.images.files import encode, from_image
 
 Box = tuple[float, float, float, float]
@@ -239,6 +240,8 @@ def write_missing(
         (folder / split).mkdir(parents=True, exist_ok=True)
         for number in range(first, first + count):
             path = folder / split / below(number) / f"{word}-{number:04d}.png"
+            if not lies_in(folder, path):
+                raise ValueError(f"{path}: would be written through a link; remove it, or choose another --out")
             if not path.exists():
                 path.parent.mkdir(exist_ok=True)
                 encode(from_image(draw(number)), path)

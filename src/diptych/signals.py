@@ -1,0 +1,17 @@
+"""The signals that ask a command to end."""
+
+import signal
+
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)]
+"""Ctrl-C, a request to end, a terminal that is closed, a batch system whose time is over."""
+
+
+def heard() -> list[signal.Signals]:
+    """Those that this process does not ignore: under nohup, a terminal that is closed ends nothing."""
+    return [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def interrupt_on_all() -> None:
+    """Makes all of them do what Ctrl-C does: what is half written goes away, and what is done is kept."""
+    for number in heard():
+        signal.signal(number, signal.default_int_handler)

@@ -1,0 +1,61 @@
+"""What TensorBoard shows, written without a thread of its own: a failure is seen where it happens."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch import Tensor
+from torch.utils.tensorboard import summary
+
+
+class Board:
+    """An events file in `folder`, for the steps after `start`: what an interrupted training wrote of them is hidden.
+
+    TensorBoard is a view of what the run has in its log and samples. When the file cannot be written any more, on a full
+    disk or because its folder is gone, `complain` is called once with one line, and everything else goes on.
+    """
+
+    def __init__(self, folder: Path, start: int, complain: Callable[[str], None]) -> None:
+        self.folder, self.complain, self.broken = folder, complain, False
+        self.file = folder / f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}"
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            self._give_up(error)
+        begin = SessionLog(status=SessionLog.START)
+        self._write(Event(file_version="brain.Event:2"), Event(step=start + 1, session_log=begin))
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Adds numbers by name."""
+        self._write(*(Event(step=step, summary=summary.scalar(name, value)) for name, value in values.items()))
+
+    def picture(self, name: str, picture: Tensor, step: int) -> None:
+        """Adds a picture, `[3, H, W]` in [0, 1]."""
+        self._write(Event(step=step, summary=summary.image(name, picture, dataformats="CHW")))
+
+    def words(self, name: str, words: str, step: int) -> None:
+        """Adds a line of text."""
+        self._write(Event(step=step, summary=summary.text(name, words)))
+
+    def _write(self, *events: Any) -> None:
+        if self.broken:
+            return
+        try:
+            with self.file.open("ab") as file:
+                for event in events:
+                    event.wall_time = time.time()
+                    RecordWriter(file).write(event.SerializeToString())
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        if not self.broken:
+            self.broken = True
+            self.complain(
+                f"{self.folder}: cannot be written to ({error.strerror}); the training goes on without TensorBoard"
+            )

@@ -1,0 +1,77 @@
+"""What OpenCV gets of a 16-bit PNG: the pixels, and nothing that its libpng prints lines about."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from diptych.images import files, png
+
+
+def chunk(kind: bytes, content: bytes, checksum: int | None = None) -> bytes:
+    checksum = zlib.crc32(kind + content) if checksum is None else checksum
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+VALUES = np.random.default_rng(0).integers(0, 65536, (5, 7, 3)).astype(">u2")
+HEADER = chunk(b"IHDR", struct.pack(">IIBBBBB", 7, 5, 16, 2, 0, 0, 0))
+COMPRESSED = zlib.compress(b"".join(b"\0" + row.tobytes() for row in VALUES))
+
+
+def picture(*between: bytes, pixels: bytes = COMPRESSED, end: bytes = png.END) -> bytes:
+    return png.SIGNATURE + HEADER + b"".join(between) + chunk(b"IDAT", pixels) + end
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        chunk(b"iCCP", b"name\0\0" + zlib.compress(b"no profile")),
+        chunk(b"tEXt", b"no zero byte"),
+        chunk(b"pHYs", b"\0" * 20),
+        chunk(b"eXIf", b"MM nothing"),
+        HEADER,
+    ],
+    ids=lambda between: between[4:8].decode(),
+)
+def test_what_is_beside_the_pixels_changes_nothing_and_prints_nothing(
+    capfd: pytest.CaptureFixture[str], between: bytes
+) -> None:
+    np.testing.assert_array_equal(files.decode_bytes(picture(between), "x").values, VALUES)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        picture(pixels=COMPRESSED + b"more"),
+        picture(pixels=COMPRESSED[:-3]),
+        picture(pixels=COMPRESSED[:-4] + b"\0\0\0\0"),
+        picture()[:-20] + b"\0\0\0\0" + png.END,
+        picture()[:60],
+    ],
+    ids=["more after it", "cut", "wrong sum of zlib", "wrong checksum", "half"],
+)
+def test_damaged_pixels_are_refused_in_one_line_and_nothing_is_printed(
+    capfd: pytest.CaptureFixture[str], data: bytes
+) -> None:
+    with pytest.raises(ValueError, match="x: damaged or only half written"):
+        files.decode_bytes(data, "x")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_wrong_checksum_of_the_end_is_no_harm(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data = picture(end=chunk(b"IEND", b"", checksum=1))
+    np.testing.assert_array_equal(files.decode_bytes(data, "x").values, VALUES)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_interlaced_and_transparent_pictures_are_still_read(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(0, 65536, (9, 6, 4)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "x.png"), values)
+    pixels = files.decode(tmp_path / "x.png")
+    np.testing.assert_array_equal(pixels.values, values[..., 2::-1])
+    assert pixels.alpha is not None
+    np.testing.assert_array_equal(pixels.alpha, values[..., 3])
