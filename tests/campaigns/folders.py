@@ -189,6 +189,13 @@ CHANGES: tuple[Callable[[Case, Path], str], ...] = (
 )
 
 
+def _changed(case: Case, folder: Path) -> str:
+    try:
+        return case.random.choice(CHANGES)(case, folder)
+    except (ValueError, RecursionError):  # what is to be forged is none of ours any more
+        return damage(case, folder)
+
+
 # ---- what must be true afterwards
 
 
@@ -218,7 +225,7 @@ def make(case: Case) -> Attempt:
     what = []
     for _ in range(case.random.choice((1, 1, 2, 3))):
         if any(path.is_file() for path in _entries(folder)):  # a link may have taken the place of all
-            what.append(case.random.choice(CHANGES)(case, folder))
+            what.append(_changed(case, folder))
     case.title = (
         f"{name}: {'; '.join(what)}; {' '.join(map(str, arguments[:2] if arguments[0] == 'data' else arguments[:1]))}"
     )

@@ -42,22 +42,7 @@ def _odd_chunks(random: Random, colours: int) -> list[tuple[bytes, bytes]]:
         )
     if random.random() < 0.3:
         chunks.append((b"tRNS", random.randbytes(random.choice((1, 2, 6, 256)))))
-    names = (
-        b"gAMA",
-        b"cHRM",
-        b"sRGB",
-        b"bKGD",
-        b"hIST",
-        b"sBIT",
-        b"pHYs",
-        b"tIME",
-        b"oFFs",
-        b"cICP",
-        b"acTL",
-        b"fcTL",
-        b"eXIf",
-        b"iCCP",
-    )
+    names = b"gAMA cHRM sRGB bKGD hIST sBIT pHYs tIME oFFs cICP acTL fcTL eXIf iCCP".split()
     if random.random() < 0.3:
         chunks.append((random.choice(names), random.randbytes(random.choice((0, 1, 4, 8, 9, 26, 32)))))
     return chunks

@@ -255,21 +255,7 @@ def change_jpeg_segments(data: bytes, random: Random) -> bytes:
 
 def change_boxed_number(data: bytes, random: Random) -> bytes:
     """A number right behind one of the four letters by which chunks of WebP and boxes of AVIF begin."""
-    names = (
-        b"VP8 ",
-        b"VP8L",
-        b"VP8X",
-        b"ANIM",
-        b"ANMF",
-        b"ALPH",
-        b"RIFF",
-        b"ispe",
-        b"iloc",
-        b"av1C",
-        b"ipma",
-        b"irot",
-        b"pixi",
-    )
+    names = b"VP8 VP8L VP8X ANIM ANMF ALPH RIFF ispe iloc av1C ipma irot pixi".split()
     found = [at for name in names if (at := data.find(name)) >= 0]
     if not found:
         return set_number(data, random)

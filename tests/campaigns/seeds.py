@@ -121,7 +121,7 @@ def _bmps() -> Iterator[Seed]:
 
 def _tiffs() -> Iterator[Seed]:
     picture = colour()
-    compressions = (
+    compressions = [
         "raw",
         "tiff_lzw",
         "packbits",
@@ -134,7 +134,7 @@ def _tiffs() -> Iterator[Seed]:
         "group3",
         "group4",
         "tiff_raw_16",
-    )
+    ]
     for compression in compressions:
         for mode in ("RGB", "L", "1", "P", "RGBA", "CMYK", "LA"):
             with suppress(Exception):  # not every kind holds every mode
@@ -221,7 +221,7 @@ BY_HAND: dict[str, bytes] = {
 def refused() -> Iterator[Seed]:
     """Files in formats that are not opened."""
     picture = colour((32, 32))
-    formats = (
+    formats = [
         "BLP",
         "DDS",
         "EPS",
@@ -239,7 +239,7 @@ def refused() -> Iterator[Seed]:
         "SPIDER",
         "TGA",
         "XBM",
-    )
+    ]
     for name in formats:
         for mode in ("RGB", "L", "P", "1", "F"):
             with suppress(Exception):  # not every format holds every mode
