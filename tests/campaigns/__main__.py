@@ -20,7 +20,7 @@ from rich.table import Table
 
 from .harness import KINDS, Lane, Result, again, campaign_of, first_words, keep
 
-NAMES = ("pictures", "arrays", "records", "idx", "models", "recipes", "folders")
+NAMES = ("pictures", "arrays", "records", "idx", "models", "networks", "recipes", "folders")
 HEADINGS = {
     "traceback": "tracebacks",
     "hang": "hangs",

@@ -108,20 +108,20 @@ def hostile_value(random: Random) -> Any:
     )
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Every container in a value, with each of its keys."""
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield value, key
-            yield from _places(inner)
+            yield from places(inner)
 
 
 def hostile_json(good: dict[str, Any], random: Random) -> bytes:
     """The same object with some values changed, lost or added; or JSON that is odd as a text."""
     changed = json.loads(json.dumps(good))
     for _ in range(random.choice((1, 1, 1, 2, 3))):
-        places = list(_places(changed))
-        container, key = random.choice(places) if places else (changed, "x")
+        found = list(places(changed))
+        container, key = random.choice(found) if found else (changed, "x")
         match random.randrange(5):
             case 0 if isinstance(container, dict):
                 container.pop(key, None)

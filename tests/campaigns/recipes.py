@@ -135,19 +135,7 @@ def recipe(random: Random, method: str) -> str:
     chosen = random.sample(sorted(defaults), random.choice((1, 1, 2, 3, len(defaults))))
     lines = [f"{name} = {as_toml(value_for(random, defaults[name]))}" for name in chosen]
     if random.random() < 0.2:
-        extra = [
-            r"name",
-            r"run",
-            r"method",
-            r"sise",
-            r"method.name",
-            r"method.unknown",
-            r"run.names",
-            r"method.size",
-            r'""',
-            r'"\u001b[31m"',
-            r"a.b.c",
-        ]
+        extra = ("run", "method", "sise", "method.name", "method.unknown", "run.names", '""', '"\\u001b[31m"', "a.b.c")
         lines.insert(0, f"{random.choice(extra)} = {as_toml(hostile_value(random))}")
     return "\n".join(lines) + "\n"
 
