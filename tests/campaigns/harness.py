@@ -55,7 +55,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 MIB = 2**20
 MOST_MEMORY = 8 * 2**30  # bytes above its own that a worker is given at most, so that a bomb does not end the machine
 LONGEST_LINE = 300
-LISTS = re.compile(r"; (?:the layouts are|there are:|put there what) ")
+LISTS = re.compile(r"; (?:the layouts are:|there are:|put there what) ")
 """What follows is a list of all that is possible, or an address, as long as it is."""
 BUILD = 600  # seconds to import, to prepare, or to write the files of a case
 NOT_FOR_A_TERMINAL = re.compile(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]")

@@ -27,6 +27,9 @@ EDGES = (
 )
 """Numbers at which programs go wrong."""
 
+LARGEST = 2**20
+"""Bytes: what is larger is damaged no further, as some ways repeat parts of a file hundreds of times."""
+
 Mutation = Callable[[bytes, Random], bytes]
 
 
@@ -114,7 +117,7 @@ def mutate(
     """Damages a file once to four times; `own` are the ways of its format. Gives the names of the ways as well."""
     names = []
     for _ in range(random.choice((1, 1, 1, 2, 2, 4))):
-        if not data:
+        if not 0 < len(data) < LARGEST:
             break
         if others and random.random() < 0.05:
             data = splice(data, random.choice(others), random)
