@@ -24,6 +24,7 @@ from diptych.model import Model
 from diptych.train import train
 from diptych.training.run import Run
 
+collect_ignore = ["campaigns"]  # run by themselves: `make campaign`
 hypothesis.settings.register_profile("house", deadline=None)  # speed is not a promise of the tests
 hypothesis.settings.load_profile("house")
 torch.set_num_threads(1)  # the workers of xdist are the parallelism

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from .harness import KINDS, Lane, Result, again, campaign_of, first_words, keep
 
-NAMES = ("pictures", "arrays", "records", "idx")
+NAMES = ("pictures", "arrays", "records", "idx", "models", "networks", "recipes", "folders")
 HEADINGS = {
     "traceback": "tracebacks",
     "hang": "hangs",
@@ -69,7 +69,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--case", type=int, help="try this case alone")
     parser.add_argument("--processes", type=int, default=1, help="workers")
     given = parser.parse_args()
-    if unknown := set(given.names) - set(NAMES):
+    if unknown := set(given.names) - {*NAMES, "trial"}:
         parser.error(f"no campaign is called {', '.join(sorted(unknown))}")
     return given
 

@@ -27,6 +27,9 @@ EDGES = (
 )
 """Numbers at which programs go wrong."""
 
+LARGEST = 2**20
+"""Bytes: what is larger is damaged no further, as some ways repeat parts of a file hundreds of times."""
+
 Mutation = Callable[[bytes, Random], bytes]
 
 
@@ -114,7 +117,7 @@ def mutate(
     """Damages a file once to four times; `own` are the ways of its format. Gives the names of the ways as well."""
     names = []
     for _ in range(random.choice((1, 1, 1, 2, 2, 4))):
-        if not data:
+        if not 0 < len(data) < LARGEST:
             break
         if others and random.random() < 0.05:
             data = splice(data, random.choice(others), random)
@@ -255,21 +258,7 @@ def change_jpeg_segments(data: bytes, random: Random) -> bytes:
 
 def change_boxed_number(data: bytes, random: Random) -> bytes:
     """A number right behind one of the four letters by which chunks of WebP and boxes of AVIF begin."""
-    names = (
-        b"VP8 ",
-        b"VP8L",
-        b"VP8X",
-        b"ANIM",
-        b"ANMF",
-        b"ALPH",
-        b"RIFF",
-        b"ispe",
-        b"iloc",
-        b"av1C",
-        b"ipma",
-        b"irot",
-        b"pixi",
-    )
+    names = b"VP8 VP8L VP8X ANIM ANMF ALPH RIFF ispe iloc av1C ipma irot pixi".split()
     found = [at for name in names if (at := data.find(name)) >= 0]
     if not found:
         return set_number(data, random)

@@ -7,13 +7,12 @@ import numpy as np
 
 from diptych.images.files import decode, to_bytes
 
-from . import bombs, ready, seeds
+from . import bombs, generated, ready, seeds
 from .harness import Attempt, Campaign, Case
 from .mutations import BY_FORMAT, mutate
 
-BOMBS = len(bombs.BOMBS)
-LEAST = 3 * BOMBS
-"""So many cases are bombs, three of each kind, of which the third goes through a command; later, one case in a hundred."""
+BOMBS = 0.02
+"""The share of bombs, which take seconds each; a third of them goes through a command, two at once."""
 
 
 def prepare(shared: Path) -> None:
@@ -30,10 +29,15 @@ def prepare(shared: Path) -> None:
 
 def make(case: Case) -> Attempt:
     """One hostile picture, under a good or a wrong suffix."""
-    if case.number < LEAST or case.random.random() < 0.01:
-        bomb = bombs.BOMBS[case.number % BOMBS]
+    is_bomb = case.random.random() < BOMBS
+    if is_bomb:
+        bomb = case.random.choice(bombs.BOMBS)
         suffix, data = bomb(case.random)
         case.title = f"{bomb.__name__.replace('_', ' ')}, {len(data)} bytes"
+    elif case.random.random() < 0.2:
+        make_up = case.random.choice(generated.GENERATED)
+        suffix, data = make_up(case.random)
+        case.title = make_up.__name__.replace("_", " ")
     elif case.random.random() < 0.04:
         suffix, data = _of_another_format(case)
     else:
@@ -43,7 +47,7 @@ def make(case: Case) -> Attempt:
     pictures = case.folder / "pictures"
     pictures.mkdir()
     (pictures / f"x.{suffix}").write_bytes(data)
-    attempt = _way(case, pictures, pictures / f"x.{suffix}")
+    attempt = _way(case, pictures / f"x.{suffix}", is_bomb)
     case.guard(pictures)
     os.environ["GHOSTSCRIPT_WRITES"] = str(case.executed)
     if not os.environ["PATH"].startswith(str(case.shared)):
@@ -70,20 +74,19 @@ def _of_another_format(case: Case) -> tuple[str, bytes]:
     return "", data
 
 
-def _way(case: Case, pictures: Path, file: Path) -> Attempt:
+def _way(case: Case, file: Path, is_bomb: bool) -> Attempt:
     """Most pictures are only decoded; one in twenty goes through a command."""
-    several = LEAST - BOMBS <= case.number < LEAST
-    if not several and case.random.random() > 0.05:
+    pictures = file.parent
+    if case.random.random() > (0.33 if is_bomb else 0.05):
         return lambda: _decode(case, file)
     way = case.random.choice(("inspect", "translate", "train"))
     case.title += f", {way}"
-    if several:  # at once, in threads
-        for copy in range(3):
-            (pictures / f"copy{copy}{file.suffix}").hardlink_to(file)
+    if is_bomb:  # in another thread at the same time
+        (pictures / f"copy{file.suffix}").hardlink_to(file)
     if way == "inspect":
         return lambda: case.command("data", "inspect", pictures)
     if way == "translate":
-        arguments = ("translate", case.shared / "run", pictures, "--out", case.folder / "out", "--device", "cpu")
+        arguments = ("translate", case.shared / "run", pictures, "--out", case.folder / "out", "--working-size", 32)
         return lambda: case.command(*arguments)
     return lambda: case.command(
         *("train", "glcic", "--data", pictures, "--out", case.folder / "out", "--size", 32, "--dry-run")

@@ -147,14 +147,14 @@ def make(case: Case) -> Attempt:
     picture = case.random.choice(sorted(case.shared.iterdir())).read_bytes()
     case.title, data = _file(case.random, picture)
     folder = case.folder / "data"
-    where = folder / case.random.choice(("", "train", "photo_tfrec", "trainA"))
+    where = folder / case.random.choice(("", "train", "photo_tfrec"))
     where.mkdir(parents=True)
     (where / case.random.choice(("x.tfrec", "x.tfrecord", "x-00001-of-00002.tfrecords"))).write_bytes(data)
     if case.random.random() < 0.3:
         good = framed(example({b"image_name": field(1, field(1, b"b")), b"image": field(1, field(1, picture))}))
         (where / "good.tfrec").write_bytes(good)
     case.guard(folder)
-    return look(case, folder, DataKind.IMAGES, DataKind.UNPAIRED)
+    return look(case, folder, DataKind.IMAGES)
 
 
 CAMPAIGN = Campaign(make, count=3000, prepare=prepare)

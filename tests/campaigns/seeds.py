@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin, features
 
-from .mutations import png_chunks, png_of
+from .mutations import png_of
 
 SIZE = (45, 37)
 Seed = tuple[str, bytes]
@@ -91,7 +91,6 @@ def _pngs() -> Iterator[Seed]:
     yield "png-exif", saved(picture, "PNG", exif=exif)
     for colours, name in ((2, "rgb"), (6, "rgba")):
         yield f"png-16-{name}", png_16(colours)
-    yield "png-interlaced", interlaced(saved(picture.convert("L").resize((1, 1)), "PNG"))
 
 
 def png_16(colours: int) -> bytes:
@@ -100,12 +99,6 @@ def png_16(colours: int) -> bytes:
     row = b"\0" + np.arange(width * (3 if colours == 2 else 4), dtype=">u2").tobytes()
     header = struct.pack(">IIBBBBB", width, height, 16, colours, 0, 0, 0)
     return png_of([(b"IHDR", header), (b"IDAT", zlib.compress(row * height)), (b"IEND", b"")])
-
-
-def interlaced(data: bytes) -> bytes:
-    """Says of a PNG of one pixel that it is interlaced, which changes nothing else in it."""
-    (name, header), *others = png_chunks(data)
-    return png_of([(name, header[:-1] + b"\1"), *others])
 
 
 def _webps() -> Iterator[Seed]:
@@ -128,7 +121,7 @@ def _bmps() -> Iterator[Seed]:
 
 def _tiffs() -> Iterator[Seed]:
     picture = colour()
-    compressions = (
+    compressions = [
         "raw",
         "tiff_lzw",
         "packbits",
@@ -141,7 +134,7 @@ def _tiffs() -> Iterator[Seed]:
         "group3",
         "group4",
         "tiff_raw_16",
-    )
+    ]
     for compression in compressions:
         for mode in ("RGB", "L", "1", "P", "RGBA", "CMYK", "LA"):
             with suppress(Exception):  # not every kind holds every mode
@@ -228,7 +221,7 @@ BY_HAND: dict[str, bytes] = {
 def refused() -> Iterator[Seed]:
     """Files in formats that are not opened."""
     picture = colour((32, 32))
-    formats = (
+    formats = [
         "BLP",
         "DDS",
         "EPS",
@@ -246,7 +239,7 @@ def refused() -> Iterator[Seed]:
         "SPIDER",
         "TGA",
         "XBM",
-    )
+    ]
     for name in formats:
         for mode in ("RGB", "L", "P", "1", "F"):
             with suppress(Exception):  # not every format holds every mode
