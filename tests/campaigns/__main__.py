@@ -20,7 +20,7 @@ from rich.table import Table
 
 from .harness import KINDS, Lane, Result, again, campaign_of, first_words, keep
 
-NAMES = ("pictures",)
+NAMES = ("pictures", "kills")
 HEADINGS = {
     "traceback": "tracebacks",
     "hang": "hangs",
