@@ -93,7 +93,7 @@ VERBS = {
     ),
     "evaluate": Verb(("evaluate", RUN, "--data", f"{DATA}/facades", "--metrics=l1,psnr", *CPU), RUN),
     "evaluate folders": Verb(
-        ("evaluate", "--real", f"{DATA}/photos", "--fake", f"{DATA}/others", "--metrics=l1,swd", *CPU, *OUT)
+        ("evaluate", "--real", f"{DATA}/photos", "--fake", f"{DATA}/others", "--metrics=l1,psnr", *CPU, *OUT)
     ),
     "report": Verb(("report", RUN), RUN),
     "compare": Verb(("report", RUN, OTHER_RUN, *OUT)),
@@ -191,9 +191,10 @@ def copy_run(trained_in: Path, folder: Path) -> None:
 
 
 def _once(case: Case, name: str, fill: Callable[[Path, Commands], None]) -> Path:
+    name = name.replace(" ", "-")
     folder = case.shared / name
     if not folder.is_dir():
-        beside = folder_for(case, f"beside {name}")
+        beside = folder_for(case, f"beside-{name}")
         fill(beside, Commands(case))
         with suppress(OSError):  # another worker was faster
             beside.rename(folder)
