@@ -20,7 +20,7 @@ from rich.table import Table
 
 from .harness import KINDS, Lane, Result, again, campaign_of, first_words, keep
 
-NAMES = ("pictures", "kills", "signals")
+NAMES = ("pictures", "kills", "signals", "disks")
 HEADINGS = {
     "traceback": "tracebacks",
     "hang": "hangs",
