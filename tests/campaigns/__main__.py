@@ -20,7 +20,7 @@ from rich.table import Table
 
 from .harness import KINDS, Lane, Result, again, campaign_of, first_words, keep
 
-NAMES = ("pictures", "kills", "signals", "disks")
+NAMES = ("pictures", "kills", "signals", "disks", "disturbances", "environments")
 HEADINGS = {
     "traceback": "tracebacks",
     "hang": "hangs",

@@ -1,4 +1,4 @@
-"""kill -9 at random moments of every command: nothing is lost but the steps since the last checkpoint, nothing stays half-written."""
+"""kill -9 at random moments of every command: only the steps since the last checkpoint are lost, nothing stays half-written."""
 
 import re
 import time
@@ -9,7 +9,6 @@ from .harness import Attempt, Campaign, Case
 from .processes import Commands, Process, differing, leftovers, tree
 from .verbs import (
     EVERY,
-    OTHER_RUN,
     RUN,
     TRAININGS,
     VERBS,

@@ -56,7 +56,9 @@ def send(case: Case, process: Process, sent: Sent) -> None:
         process.send(signal.SIGCONT)
 
 
-def run_and_signal(case: Case, commands: Commands, arguments: list[str], folder: Path, written: str, sent: Sent) -> Ended:
+def run_and_signal(
+    case: Case, commands: Commands, arguments: list[str], folder: Path, written: str, sent: Sent
+) -> Ended:
     """Runs a command that gets a signal."""
     process = commands.start(
         arguments,
@@ -109,7 +111,9 @@ def judge(case: Case, commands: Commands, arguments: list[str], ended: Ended, se
     """Notes a status or words that are not those of the signal."""
     own, right = f"{' '.join(arguments)}: {sent}", {0}
     if sent.number in ASKED_TO_STOP:
-        right |= {130, 128 + sent.number} | ({-sent.number} if not begun and sent.number is not signal.SIGINT else set())
+        right |= {130, 128 + sent.number} | (
+            {-sent.number} if not begun and sent.number is not signal.SIGINT else set()
+        )
     elif sent.number in CUT_OFF:
         right |= {-sent.number}
     if f"{RUN}: finished at" in ended.terminal:

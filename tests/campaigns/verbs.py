@@ -1,19 +1,22 @@
-"""What the campaigns on processes ask of Diptych: tiny trainings of every method and its main variants, and every other verb."""
+"""What the campaigns on processes ask of Diptych: tiny trainings of every method in its variants, and every other verb."""
 
 import shutil
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from diptych.data.builtin import facades, shapes
 from diptych.methods.settings import kebab
 
-from ..conftest import TINY
 from .harness import Case
 from .processes import Commands
+
+TINY: dict[str, dict[str, Any]] = import_module("tests.conftest").TINY
+"""The smallest networks of each method."""
 
 RUN, OTHER_RUN = "run", "other"
 EVERY = 4

@@ -13,6 +13,7 @@ import signal
 import sys
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "shutil.rmtree")
@@ -37,6 +38,8 @@ class Order:
     limits: dict[str, int] = field(default_factory=dict)
     """By the names of the module `resource`."""
     umask: int = 0o022
+    gone: bool = False
+    """The current directory, an empty one, is removed before the command starts."""
     cold: bool = False
     """A fresh Python, as a person's command is; else a fork that has imported everything."""
     constants: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +78,8 @@ def obey(order: Order) -> NoReturn:
         else:
             os.environ[name] = value
     os.umask(order.umask)
+    if order.gone:
+        Path(order.folder).rmdir()
     _be_ordinary(order.cold)
     for name, most in order.limits.items():
         resource.setrlimit(getattr(resource, name), (most, most))
@@ -148,7 +153,7 @@ def warm_up() -> None:
     import cv2  # noqa: F401
     import torch
     import torch._dynamo
-    import torch.utils.tensorboard  # noqa: F401
+    import torch.utils.tensorboard
 
     import diptych.evaluate.translation
     import diptych.report
