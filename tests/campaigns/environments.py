@@ -1,4 +1,4 @@
-"""Awkward environments for every command, each a fresh process: closed streams, limits, no home, other locales, odd names."""
+"""Awkward environments for every command, fresh processes all: closed streams, limits, no home, other locales, odd names."""
 
 import shutil
 import signal
@@ -173,7 +173,7 @@ def name_oddly(case: Case, name: str) -> None:
         if case.random.random() < 0.5:
             file.rename(data / f"{odd[:100]}{number}{file.suffix}")
     (data / f"{odd[:100]} broken.png").write_bytes(b"no picture")
-    case.title = f"{name}: {odd!r}"
+    case.title, commands.long_name = f"{name}: {odd!r}", odd[:100]
     if name in TRAININGS:
         training = TRAININGS[name]
         arguments = [one.replace(f"{DATA}/{training.pictures}", f"./{data.name}") for one in training.arguments]
@@ -202,7 +202,7 @@ def go_deep(case: Case, name: str) -> None:
     verb = VERBS[name]
     copy_run(trained(case, verb.training), folder)
     deep = "/".join(["d" * case.random.randint(100, 255)] * case.random.randint(2, 20))
-    case.title = f"{name}: --out of {len(deep)} characters"
+    case.title, commands.long_name = f"{name}: --out of {len(deep)} characters", deep
     arguments = [f"{deep}/{one}" if one.startswith("out") else one for one in arguments_of(verb, case.shared)]
     commands.run(arguments, folder, constants=verb.constants)
 

@@ -1,4 +1,4 @@
-"""kill -9 at random moments of every command: only the steps since the last checkpoint are lost, nothing stays half-written."""
+"""kill -9 at random moments of every command: only steps since the last checkpoint are lost, nothing stays half-written."""
 
 import re
 import time

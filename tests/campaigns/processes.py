@@ -19,6 +19,8 @@ from .harness import Case
 from .warm import Order
 
 ROOT = Path(__file__).parents[2]
+LONG = 100
+"""Characters."""
 LONGEST = 90.0
 """Seconds; tiny commands take two, and five at a time on two cores take their time."""
 
@@ -143,6 +145,8 @@ class Commands:
 
     def __init__(self, case: Case) -> None:
         self.case = case
+        self.long_name = ""
+        """A name so long that it does not count where a line must be short."""
 
     def start(self, arguments: list[str], folder: Path, **more: Any) -> Process:
         """Starts a command in a folder; `more` are fields of its `Order`."""
@@ -165,11 +169,13 @@ class Commands:
 
     def judge(self, arguments: list[str], ended: Ended, *, also: tuple[int, ...] = ()) -> None:
         """Notes what is wrong; `also` are statuses that are right too, below zero the signals."""
-        what = " ".join(arguments)
+        what, terminal = " ".join(arguments), ended.terminal
+        if len(self.long_name) >= LONG:
+            terminal = terminal.replace(self.long_name, "(long)")
         if ended.status in also:
-            require_calm(self.case, what, ended.terminal)
+            require_calm(self.case, what, terminal)
         else:
-            self.case.judge(what, ended.status, ended.terminal)
+            self.case.judge(what, ended.status, terminal)
 
     def expect_success(self, arguments: list[str], folder: Path, **more: Any) -> bool:
         """Runs a command that must succeed."""
