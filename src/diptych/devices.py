@@ -1,9 +1,17 @@
-"""The choice of device, precision and memory layout, based on measurements."""
+"""The choice of device, precision and memory layout, based on measurements; and how much memory is free."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Literal
 
+import psutil
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -42,3 +50,49 @@ def autocast(precision: Literal["fp32", "bf16"], device: torch.device) -> Abstra
 def memory_format(device: torch.device) -> torch.memory_format:
     """Channels last on GPUs; on AVX2 CPUs that layout has 0.84 times the speed of the contiguous one (measured)."""
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+# ---- memory
+
+_CONTAINER = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+"""What a container may use, and what it uses; the second pair is of older systems."""
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "could not create a memory object")
+"""What torch's allocators say."""
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process can still allocate on the device, as far as the system says."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = int(psutil.virtual_memory().available)
+    for limit, used in _CONTAINER:
+        with suppress(OSError, ValueError):  # no such file; "max", which is no limit
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+    if resource:
+        addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if addresses != resource.RLIM_INFINITY:
+            free = min(free, addresses - psutil.Process().memory_info().vms)
+    return max(free, 0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be allocated, on any device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
+
+
+@contextmanager
+def memory_or(message: str) -> Iterator[None]:
+    """Inside, memory that cannot be allocated is a `ValueError` with this message."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ValueError(message) from None

@@ -47,6 +47,8 @@ def require_file(path: Path) -> None:
         mode = path.stat().st_mode
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    if stat.S_ISDIR(mode):
+        raise ValueError(f"{path}: cannot be read (it is a folder)")
     if not stat.S_ISREG(mode):
         raise ValueError(f"{path}: is not a regular file; remove it, or give another path")
 
@@ -67,7 +69,9 @@ def read_text(path: Path, most: int = SMALL) -> str:
     require_file(path)
     try:
         if (size := path.stat().st_size) > most:
-            raise ValueError(f"{path}: has {size} bytes, and such a file has {most} at most; it is not what its name says")
+            raise ValueError(
+                f"{path}: has {size} bytes, and such a file has {most} at most; it is not what its name says"
+            )
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error

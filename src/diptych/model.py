@@ -1,5 +1,6 @@
 """Trained models: from an image to an image of the same type and size, or from a label to images."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypedDict, TypeVar, Unpack, overload
@@ -11,16 +12,32 @@ from torch import Tensor
 
 from diptych.data import mask_files
 from diptych.data.outputs import plan, require_no_input
-from diptych.devices import Device, Precision, autocast, choose_device, choose_precision, memory_format
+from diptych.devices import (
+    Device,
+    Precision,
+    autocast,
+    choose_device,
+    choose_precision,
+    free_memory,
+    is_out_of_memory,
+    memory_format,
+)
 from diptych.images.blend import Blend
 from diptych.images.files import Array, Pixels, decode, encode, from_image, from_tensor, to_image
+from diptych.images.formats import TooLargeError
 from diptych.images.masks import Mask
 from diptych.images.spec import EIGHT_BIT, ImageSpec
 from diptych.kinds import Direction
 from diptych.training import checkpoint
 from diptych.translators.base import PLAIN, Request, dropout_active
+from diptych.translators.memory import needed_memory
 
 Picture = TypeVar("Picture", Image.Image, Array)
+BYTES_A_PIXEL = 64
+"""What a picture needs on its way through `Model.pixels` beside the network: levels, floats, and those of the result."""
+
+SMALL = 2**20  # pixels that are translated without asking what they need
+
 MaskPicture = Path | str | Image.Image | Array
 
 
@@ -109,7 +126,7 @@ class Model:
                 [(_, target)] = plan([file], Path(out), overwrite)
             if target and isinstance(mask, Path | str):
                 require_no_input([(Path(mask), target)])
-            source: Pixels | Array = decode(file)
+            source: Pixels | Array = decode(file, self.most_pixels())
         else:
             spec = self.translator.input_specs.get("x")
             channels = spec.channels if isinstance(spec, ImageSpec) else 3
@@ -137,12 +154,34 @@ class Model:
         with dropout_active(self.translator, stochastic):
             return self.translator.translate(source, request, self.run)
 
+    def most_pixels(self) -> int:
+        """The largest picture that can be opened and written in the memory that is free, whatever the network needs."""
+        return free_memory(torch.device("cpu")) // BYTES_A_PIXEL
+
     @torch.inference_mode()
     def run(self, *tensors: Tensor) -> Tensor:
-        """Runs the translator on its inputs `[B, ...]`, in the order of `input_specs` -> `[B, C, H, W]` on the CPU."""
-        with autocast(self.precision, self.device):
-            output: Tensor = self.translator(*(tensor.to(self.device) for tensor in tensors))
-        return output.float().cpu()
+        """Runs the translator on its inputs `[B, ...]`, in the order of `input_specs` -> `[B, C, H, W]` on the CPU.
+
+        Raises a `TooLargeError` when they need more memory than is free.
+        """
+        height, width = tensors[0].shape[-2:]
+        if height * width > SMALL:
+            needed, free = (
+                needed_memory(self.translator, [tensor.shape for tensor in tensors]),
+                free_memory(self.device),
+            )
+            if needed > free:
+                raise _too_large(
+                    height, width, f"need about {_gib(needed)} here, and {_gib(free)} are free", free / needed
+                )
+        try:
+            with autocast(self.precision, self.device):
+                output: Tensor = self.translator(*(tensor.to(self.device) for tensor in tensors))
+            return output.float().cpu()
+        except (MemoryError, RuntimeError) as error:
+            if tensors[0].ndim < 4 or not is_out_of_memory(error):
+                raise
+            raise _too_large(height, width, f"need more memory than is free on {self.device}", 0.5) from None
 
     def predict(self, inputs: dict[str, Tensor]) -> Tensor:
         """The same for input tensors by name, in that order."""
@@ -166,6 +205,18 @@ class Model:
         if count < 1:
             raise ValueError(f"--count {count}: a number of pictures, 1 or more, is expected")
         return self.translator.generate(index, count, seed, self.run)
+
+
+def _too_large(height: int, width: int, why: str, share: float) -> TooLargeError:
+    """The error for an image of which the memory would be enough for this share."""
+    fitting = max(1, math.floor(min(height, width) * math.sqrt(0.9 * share)))
+    return TooLargeError(
+        f"{width}x{height} pixels {why}; add --working-size {fitting}: the network then sees a smaller picture"
+    )
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
 
 
 def _as_channels(array: Array, channels: int) -> Pixels | Array:

@@ -15,7 +15,7 @@ from diptych.data import layouts
 from diptych.data.datasets import Dataset, classes_of
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
 from diptych.data.paths import DataPaths
-from diptych.devices import choose_device, choose_precision
+from diptych.devices import choose_device, choose_precision, memory_or
 from diptych.files import alone, is_vacant
 from diptych.methods import METHODS, sketch
 from diptych.progress import counting, say
@@ -28,6 +28,7 @@ from diptych.training.validation import MAX_IMAGES, Validation, best_so_far, out
 from diptych.translators.base import Translator
 
 SHOWN = 8  # names of images in a line
+LOWER = "lower --batch-size, --size or --method.width, or --memory-gib where pictures fill it"
 
 
 def train(
@@ -85,8 +86,9 @@ def train(
         _require_free_or_same(run, datasets)
         _remove_half_written(out)
         run.write_settings(command_line(), description, names_digest(datasets), left_out)
-        training = Training(run, _loader(given, cached, translator), batches, device, precision, console)
-        last = _learn(training, validation, fresh)
+        with memory_or(f"{out}: a step does not fit in the memory of {device}; {LOWER}"):
+            training = Training(run, _loader(given, cached, translator), batches, device, precision, console)
+            last = _learn(training, validation, fresh)
     verb = f"evaluate {shlex.quote(str(out))} {paths.arguments}" if held_out else f"report {shlex.quote(str(out))}"
     say(console, f"{out}: finished at {last}; next: diptych {verb}")
     return run

@@ -12,6 +12,7 @@ from diptych.data.outputs import Job, plan, require_no_input
 from diptych.devices import Device, Precision
 from diptych.images.blend import Blend
 from diptych.images.files import decode, encode
+from diptych.images.formats import TooLargeError
 from diptych.kinds import Direction
 from diptych.model import load
 from diptych.translators.base import Request, require_working_size
@@ -67,11 +68,13 @@ def translate(
     problems = []
     for done, ((source, target), file) in enumerate(zip_longest(jobs, masks), start=1):
         try:
-            pixels = decode(source)
+            pixels = decode(source, model.most_pixels())
             holes = mask_files.read(file, pixels.size) if file else None
             translated = model.pixels(pixels, Request(holes, blend, working_size), stochastic)
             target.parent.mkdir(parents=True, exist_ok=True)
             encode(translated, target)
+        except TooLargeError as error:
+            problems.append(f"{source}: {error}")
         except ValueError as error:
             problems.append(str(error))
         if progress:

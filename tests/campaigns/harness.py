@@ -16,8 +16,9 @@ A campaign is a module of this package, named in `__main__.NAMES`, with a consta
 
 Faults that the harness finds by itself, in every case: an exception other than `ValueError`, a refusal that is not one short
 line, more than `hang` seconds, the death of the process, more than `memory` MiB above what it had before, anything written
-to the terminal (file descriptors 1 and 2, also from C, also Python's warnings), and a change below `case.precious` or below
-a path that was given to `case.guard(path)`. A case adds others with `case.fault(kind, text)`.
+to the terminal (file descriptors 1 and 2, also from C, also Python's warnings), a change below `case.precious` or below a
+path that was given to `case.guard(path)`, and a file at `case.executed`, which whatever should not be run tries to write. A
+case adds others with `case.fault(kind, text)`.
 
 `case.command("translate", RUN, ...)` runs a command line inside the worker and judges its status and what it prints; it
 gives True for status 0, and False where something was refused. A case may start processes of its own (`subprocess`), and
@@ -39,6 +40,7 @@ import sys
 import time
 import traceback
 import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -53,6 +55,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 MIB = 2**20
 MOST_MEMORY = 8 * 2**30  # bytes above its own that a worker is given at most, so that a bomb does not end the machine
 LONGEST_LINE = 300
+LISTS = re.compile(r"; (?:the layouts are|there are:|put there what) ")
+"""What follows is a list of all that is possible, or an address, as long as it is."""
 BUILD = 600  # seconds to import, to prepare, or to write the files of a case
 NOT_FOR_A_TERMINAL = re.compile(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]")
 
@@ -83,6 +87,11 @@ class Case:
     title: str = ""
     faults: list[Fault] = field(default_factory=list)
     guarded: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def executed(self) -> Path:
+        """A file that code or a program in hostile input tries to write."""
+        return self.folder / "executed"
 
     def fault(self, kind: Kind, text: str) -> None:
         """Notes a fault; the case goes on."""
@@ -122,14 +131,15 @@ class Case:
 
     def judge_line(self, line: str) -> None:
         """Notes what is wrong with the one line that refuses something."""
-        short = line.replace(str(self.folder), "").replace(str(self.precious), "").replace(str(self.shared), "")
+        line = " ".join(line.split())  # as the command line does
+        short = LISTS.split(line)[0].replace(str(self.shared.parent), "")
         if len(short) > LONGEST_LINE:
             self.fault("wrong", f"a line of {len(short)} characters: {line}")
         if not short.strip() or short.startswith(":"):
             self.fault("wrong", f"a line that names nothing: {line!r}")
-        if "\n" in line or NOT_FOR_A_TERMINAL.search(line):
-            self.fault("wrong", f"not one line of text: {line!r}")
-        if "pydantic" in line or "https://" in line:
+        if NOT_FOR_A_TERMINAL.search(line):
+            self.fault("terminal", f"not text: {line!r}")
+        if "pydantic" in line or "validation error" in line:
             self.fault("wrong", f"a library's own message: {line}")
 
 
@@ -173,16 +183,20 @@ def campaign_of(name: str) -> Campaign:
 # ---- files that nobody may touch
 
 
+SECRET = b"SECRET-7f3a9c"
+"""Is in every precious file, so that a copy of one can be found."""
+
+
 def write_precious(folder: Path) -> None:
     """A small tree of somebody's, with the names that Diptych uses itself in the folder of a run."""
-    png = bytes.fromhex(
-        "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc000000301"
-        "0100c9fe92ef0000000049454e44ae426082"
-    )
-    names = ("letter.txt", "val/keep.txt", "samples/step-00000004.png", "a.png", "results/val/x.png", ".partial-1.json")
-    for name in (*names, "model/config.json", "checkpoints/step-00000004/training.safetensors"):
+    png = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de")
+    text = b"tEXtComment\0" + SECRET
+    png += (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+    png += bytes.fromhex("0000000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082")
+    names = ("letter.txt", "val/keep.txt", "samples/step-00000004.png", "a.png", "results/val/x.png", "log.jsonl")
+    for name in (*names, "model/.partial-0a1b2c3d.json", "checkpoints/step-00000004/training.safetensors"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(png if name.endswith(".png") else f"precious {name}\n".encode())
+        (folder / name).write_bytes(png if name.endswith(".png") else b'{"name": "%s"}\n' % SECRET)
     (folder / "empty").mkdir()
 
 
@@ -211,7 +225,8 @@ def work(connection: Connection, name: str, seed: str, lane: Path, shared: Path)
     _catch_terminal(lane / "terminal.txt")
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    os.environ.update(HOME=str(lane / "home"), DIPTYCH_CACHE=str(lane / "cache"), COLUMNS="1000")
+    os.environ.update(HOME=str(shared.with_name("home")), DIPTYCH_CACHE=str(shared.with_name("cache")), COLUMNS="1000")
+    os.environ["OMP_NUM_THREADS"] = "1"  # a case takes as long beside another as alone
     campaign, ready = campaign_of(name), shared.with_name(f"{shared.name}.ready")
     shared.mkdir(exist_ok=True)
     if campaign.prepare and not ready.exists():
@@ -247,6 +262,8 @@ def _try(case: Case, campaign: Campaign, connection: Connection) -> Result:
         case.fault("memory", f"{mib} MiB")
     if terminal := _take_terminal():
         case.fault("terminal", terminal)
+    if case.executed.exists():
+        case.fault("wrong", "code or a program in the input was run")
     for path, whole in case.guarded.items():
         if digest(path) != whole:
             case.fault("files", f"{path} is no longer what it was")

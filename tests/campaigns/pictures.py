@@ -1,29 +1,105 @@
-"""Pictures."""
+"""Pictures: damaged ones, bombs, and files that are none; decoded alone, inspected, translated, looked at by training."""
 
+import os
 from pathlib import Path
 
-from diptych.images.files import decode
+import numpy as np
 
+from diptych.images.files import decode, to_bytes
+
+from . import bombs, ready, seeds
 from .harness import Attempt, Campaign, Case
+from .mutations import BY_FORMAT, mutate
+
+BOMBS = len(bombs.BOMBS)
+LEAST = 3 * BOMBS
+"""So many cases are bombs, three of each kind, of which the third goes through a command; later, one case in a hundred."""
 
 
 def prepare(shared: Path) -> None:
-    from PIL import Image
-
-    Image.new("RGB", (20, 20)).save(shared / "a.png")
+    """The seeds, a folder of good pictures, a model, and a Ghostscript that tells when it is run."""
+    for kind, files in (("opened", seeds.opened()), ("refused", seeds.refused())):
+        (shared / kind).mkdir()
+        for name, data in files:
+            (shared / kind / name.replace(";", "")).write_bytes(data)
+    ready.write_run(shared / "run", "pix2pix", ready.write_pairs(shared / "pairs"))
+    (shared / "bin").mkdir()
+    (shared / "bin" / "gs").write_text('#!/bin/sh\ntouch "$GHOSTSCRIPT_WRITES"\nexit 1\n', encoding="ascii")
+    (shared / "bin" / "gs").chmod(0o755)
 
 
 def make(case: Case) -> Attempt:
-    case.title = "png"
-    data = bytearray((case.shared / "a.png").read_bytes())
-    data[case.random.randrange(len(data))] ^= 1 << case.random.randrange(8)
-    (case.folder / "x.png").write_bytes(data)
+    """One hostile picture, under a good or a wrong suffix."""
+    if case.number < LEAST or case.random.random() < 0.01:
+        bomb = bombs.BOMBS[case.number % BOMBS]
+        suffix, data = bomb(case.random)
+        case.title = f"{bomb.__name__.replace('_', ' ')}, {len(data)} bytes"
+    elif case.random.random() < 0.04:
+        suffix, data = _of_another_format(case)
+    else:
+        suffix, data = _damaged(case)
+    if suffix not in ("jpg", "png", "webp", "bmp", "tif") or case.random.random() < 0.05:
+        suffix = case.random.choice(("jpg", "png", "webp", "bmp", "tif"))  # GIF and AVIF are found under other names
+    pictures = case.folder / "pictures"
+    pictures.mkdir()
+    (pictures / f"x.{suffix}").write_bytes(data)
+    attempt = _way(case, pictures, pictures / f"x.{suffix}")
+    case.guard(pictures)
+    os.environ["GHOSTSCRIPT_WRITES"] = str(case.executed)
+    if not os.environ["PATH"].startswith(str(case.shared)):
+        os.environ["PATH"] = f"{case.shared / 'bin'}:{os.environ['PATH']}"
+    return attempt
 
-    def go() -> bool:
-        decode(case.folder / "x.png")
-        return True
 
-    return go
+def _damaged(case: Case) -> tuple[str, bytes]:
+    files = sorted((case.shared / "opened").iterdir())
+    chosen, other = case.random.choice(files), case.random.choice(files)
+    suffix = chosen.name.partition("-")[0]
+    data, ways = mutate(chosen.read_bytes(), case.random, [other.read_bytes()], BY_FORMAT.get(suffix, ()))
+    case.title = f"{chosen.name}: {ways}"
+    return suffix, data
 
 
-CAMPAIGN = Campaign(make, 10_000, prepare)
+def _of_another_format(case: Case) -> tuple[str, bytes]:
+    chosen = case.random.choice(sorted((case.shared / "refused").iterdir()))
+    case.title = f"{chosen.name} under another name"
+    data = chosen.read_bytes()
+    if case.random.random() < 0.5:
+        data, ways = mutate(data, case.random)
+        case.title += f": {ways}"
+    return "", data
+
+
+def _way(case: Case, pictures: Path, file: Path) -> Attempt:
+    """Most pictures are only decoded; one in twenty goes through a command."""
+    several = LEAST - BOMBS <= case.number < LEAST
+    if not several and case.random.random() > 0.05:
+        return lambda: _decode(case, file)
+    way = case.random.choice(("inspect", "translate", "train"))
+    case.title += f", {way}"
+    if several:  # at once, in threads
+        for copy in range(3):
+            (pictures / f"copy{copy}{file.suffix}").hardlink_to(file)
+    if way == "inspect":
+        return lambda: case.command("data", "inspect", pictures)
+    if way == "translate":
+        arguments = ("translate", case.shared / "run", pictures, "--out", case.folder / "out", "--working-size", 32)
+        return lambda: case.command(*arguments)
+    return lambda: case.command(
+        *("train", "glcic", "--data", pictures, "--out", case.folder / "out", "--size", 32, "--dry-run")
+    )
+
+
+def _decode(case: Case, file: Path) -> bool:
+    pixels = decode(file)
+    if pixels.values.dtype not in (np.uint8, np.uint16) or pixels.values.ndim != 3 or 0 in pixels.values.shape:
+        case.fault("wrong", f"decoded to {pixels.values.dtype} {pixels.values.shape}")
+    if pixels.alpha is not None and (pixels.alpha.shape != pixels.size or pixels.alpha.dtype != pixels.values.dtype):
+        case.fault("wrong", f"decoded to alpha {pixels.alpha.dtype} {pixels.alpha.shape}, picture {pixels.size}")
+    if pixels.values.shape[0] * pixels.values.shape[1] > bombs.LIMIT:
+        case.fault("wrong", f"opened with {pixels.size} pixels")
+    to_bytes(pixels, 3)
+    return True
+
+
+CAMPAIGN = Campaign(make, count=10_000, prepare=prepare)

@@ -383,3 +383,38 @@ def test_stray_idx_files_are_nothing_to_other_methods(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
     assert uniform(DataKind.IMAGES, DataPaths(tmp_path)) is None
     assert find(DataKind.IMAGES, DataPaths(tmp_path), "train") is not None
+
+
+# ---- files that unpack to more than they say, or to more than may be read
+
+
+def test_no_more_of_a_compressed_file_is_unpacked_than_its_header_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = put(tmp_path / f"{LABELS}.gz", packed([1, 2, 3]) + bytes(50 * 2**20))
+    unpacked, read = 0, gzip.GzipFile.read
+
+    def counting(self: gzip.GzipFile, size: int | None = -1) -> bytes:
+        nonlocal unpacked
+        data = read(self, size)
+        unpacked += len(data)
+        return data
+
+    monkeypatch.setattr(gzip.GzipFile, "read", counting)
+    with pytest.raises(ValueError, match=re.escape(f"{bomb}: says 3, which is 3 bytes, and holds more")):
+        idx.read(bomb, 1)
+    assert unpacked < 100
+
+
+def test_a_file_that_says_more_than_is_read_into_memory_is_refused_by_its_header(tmp_path: Path) -> None:
+    header = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**31, 28, 28)
+    file = put(tmp_path / f"{IMAGES}.gz", header + bytes(1000))
+    with pytest.raises(ValueError, match=r"says 2147483648x28x28, and at most 2,147,483,648 bytes are read"):
+        idx.read(file, 3)
+
+
+def test_a_set_in_several_pieces_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idx, "PIECE", 7)
+    values = noise(5, 4, 3)
+    for end in ("", ".gz"):
+        np.testing.assert_array_equal(idx.read(put(tmp_path / f"{IMAGES}{end}", packed(values)), 3), values)

@@ -207,7 +207,7 @@ def test_copies_lie_at_no_distance_whatever_the_rounding() -> None:
 # ---- what those by features share
 
 
-class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Largest(TorchDispatchMode):
     """The bytes of the largest tensor that is made."""
 
     def __init__(self) -> None:

@@ -222,7 +222,8 @@ def test_the_pair_of_a_broken_picture_stays_behind_with_it(tmp_path: Path) -> No
     problems = split(tmp_path / "in", out=tmp_path / "out")
     a, b = tmp_path / "in/A", tmp_path / "in/B"
     assert problems == [
-        f"{a / '05.png'}: not a picture that can be read, whatever its name says; remove it",
+        f"{a / '05.png'}: not a picture of a format that is read (JPEG, PNG, WEBP, BMP, TIFF, GIF, AVIF), "
+        "whatever its name says; convert or remove it",
         f"{b / '03.jpg'}: the file is empty (0 bytes); remove it or copy it again",
         f"{a / '03.png'}: left behind, because its partner {b / '03.jpg'} cannot be read",
         f"{b / '05.jpg'}: left behind, because its partner {a / '05.png'} cannot be read",

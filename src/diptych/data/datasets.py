@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from diptych.data import tfrecords
+from diptych.files import require_file
 from diptych.images.files import Array, Pixels, decode, decode_bytes
 from diptych.images.spec import ImageSpec
 
@@ -132,13 +133,15 @@ class TwoFolders(Dataset):
         return f"{self.a[index]} and {self.b[index]}"
 
     def load(self, index: int) -> tuple[Tensor, Tensor]:
-        a, b = decode(self.a[index]), decode(self.b[index])
-        if a.size != b.size:
+        # One after the other: of large pictures the levels are a fraction of what decoding takes.
+        a = _read(decode(self.a[index]), self.specs[0], str(self.a[index]))
+        b = _read(decode(self.b[index]), self.specs[1], str(self.b[index]))
+        if a.shape[1:] != b.shape[1:]:
             raise ValueError(
-                f"{self.a[index]} is {_times(a.size)} and {self.b[index]} is {_times(b.size)}; "
+                f"{self.a[index]} is {_times(a)} and {self.b[index]} is {_times(b)}; "
                 "the two sides of a pair must have the same size"
             )
-        return _read(a, self.specs[0], str(self.a[index])), _read(b, self.specs[1], str(self.b[index]))
+        return a, b
 
 
 # ---- single images
@@ -263,8 +266,10 @@ class ArrayDataset(ImageDataset):
 
 def open_array(file: Path) -> Array:
     """The array in a file, memory-mapped; a `ValueError` if it is none."""
+    require_file(file)
     try:
-        return np.lib.format.open_memmap(file, mode="r")  # never unpickles, unlike np.load with allow_pickle
+        with np.errstate(all="ignore"):  # a shape of 2^63 is refused, and needs no warning of numpy's
+            return np.lib.format.open_memmap(file, mode="r")  # never unpickles, unlike np.load with allow_pickle
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # for a damaged header numpy raises whatever its parser did, such as TokenError
@@ -371,5 +376,5 @@ def _counted(dataset: Dataset) -> str:
     return f"{len(dataset)} picture{'s' if len(dataset) > 1 else ''}"
 
 
-def _times(size: tuple[int, int]) -> str:
-    return f"{size[1]}x{size[0]}"
+def _times(levels: Tensor) -> str:
+    return f"{levels.shape[2]}x{levels.shape[1]}"

@@ -22,6 +22,7 @@ import numpy as np
 
 from diptych.data.datasets import ArrayDataset
 from diptych.data.paths import SPLIT_FOLDERS, Split, arrays_in, folders_in, is_array, is_image_or_record, walk
+from diptych.files import require_file
 from diptych.images.spec import Array
 
 IDX_SPLITS: dict[Split, tuple[str, ...]] = {**SPLIT_FOLDERS, "test": ("t10k", *SPLIT_FOLDERS["test"])}
@@ -32,6 +33,8 @@ OTHER = {"images": "labels", "labels": "images"}
 
 UINT8 = 8
 GZIP = b"\x1f\x8b"
+LARGEST = 2 * 2**30  # bytes of values; the largest of the family, EMNIST, has a third of that
+PIECE = 2**20
 
 
 def read(file: Path, dimensions: int) -> Array:
@@ -47,16 +50,33 @@ def read(file: Path, dimensions: int) -> Array:
     """
     with _opened(file) as stream:
         lengths = _lengths(stream, file, dimensions)
-        data = stream.read()
-    expected = math.prod(lengths)
-    if len(data) != expected:
+        expected = math.prod(lengths)
+        if not expected:
+            raise ValueError(f"{file}: says {_times(lengths)}, so there is nothing in it; copy it again")
+        if expected > LARGEST:
+            raise ValueError(
+                f"{file}: says {_times(lengths)}, and at most {LARGEST:,} bytes are read into memory; copy it again, or "
+                "save so large a set as an array (.npy), which is read where it is"
+            )
+        values = np.empty(expected, np.uint8)
+        held = _fill(values, stream)
+        held += len(stream.read(1))
+    if held != expected:
+        found = f"{held}" if held < expected else "more"
         raise ValueError(
-            f"{file}: says {_times(lengths)}, which is {expected} bytes, and holds {len(data)}; it was cut off or changed, "
-            "copy it again"
+            f"{file}: says {_times(lengths)}, which is {expected} bytes, and holds {found}; it was cut off or changed, copy "
+            "it again"
         )
-    if not expected:
-        raise ValueError(f"{file}: says {_times(lengths)}, so there is nothing in it; copy it again")
-    return np.frombuffer(data, np.uint8).reshape(lengths)
+    return values.reshape(lengths)
+
+
+def _fill(values: Array, stream: BinaryIO) -> int:
+    """Reads as many bytes as `values` has, piece by piece: a small file unpacks to as much as its author likes."""
+    space, filled = values.data, 0
+    while piece := stream.read(min(PIECE, len(values) - filled)):
+        space[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    return filled
 
 
 def shape(file: Path, dimensions: int) -> tuple[int, ...]:
@@ -68,6 +88,7 @@ def shape(file: Path, dimensions: int) -> tuple[int, ...]:
 @contextmanager
 def _opened(file: Path) -> Iterator[BinaryIO]:
     """The bytes of a file, decompressed if needed."""
+    require_file(file)
     try:
         with file.open("rb") as stream:
             packed = stream.read(len(GZIP)) == GZIP

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from diptych.data.datasets import Dataset, LabelledDataset
-from diptych.images import geometry
+from diptych.images import formats, geometry
 from diptych.images.masks import MaskSpec
 from diptych.images.spec import ImageSpec, to_eight_bit
 from diptych.kinds import Direction
@@ -85,6 +85,7 @@ class CachedDataset:
             self.cache[number] = sides
         return sides
 
+    @formats.one_sample()
     def _decode(self, number: int) -> list[Tensor]:
         sides: tuple[Tensor, ...] = self.dataset.load(number)
         height, width = sides[0].shape[1:]

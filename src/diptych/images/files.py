@@ -5,7 +5,6 @@ A picture is float32 `[C, H, W]` in [-1, 1]. Between the file and the tensor sta
 levels mean and how channels convert is in `images/spec.py`.
 """
 
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from diptych.files import atomic_file
-from diptych.images import spec
+from diptych.files import atomic_file, require_file
+from diptych.images import formats, spec
+from diptych.images.formats import MAX_PIXELS
 from diptych.images.spec import EIGHT_BIT, Bits, ImageSpec, viewable
 from diptych.images.spec import Array as Array
 
@@ -33,6 +33,9 @@ except ImportError:
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp")
+
+ORIENTATION = 0x0112  # the EXIF tag
+REASON = 120  # characters of a decoder's own message
 
 
 @dataclass(frozen=True)
@@ -60,70 +63,95 @@ class _NoFixedRangeError(ValueError):
 # ---- files -> pixels
 
 
-def decode(path: Path) -> Pixels:
+def decode(path: Path, most: int = MAX_PIXELS) -> Pixels:
     """Reads a picture file upright: EXIF rotation applied, palettes resolved, 16 bits kept, grey left grey.
 
-    Raises a `ValueError` that names the file when it is not a whole, readable picture.
+    Raises a `ValueError` that names the file when it is not a whole, readable picture of at most `most` pixels.
     """
+    require_file(path)
     try:
+        formats.require_bytes(path.stat().st_size, most)
         data = path.read_bytes()
+    except formats.TooLargeError as error:
+        raise ValueError(f"{path}: {error}") from error
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not data:
         raise ValueError(f"{path}: the file is empty (0 bytes); remove it or copy it again")
-    return decode_bytes(data, str(path))
+    return decode_bytes(data, str(path), most)
 
 
-def decode_bytes(data: bytes, name: str) -> Pixels:
+def decode_bytes(data: bytes, name: str, most: int = MAX_PIXELS) -> Pixels:
     """Reads the bytes of a picture file as `decode` does; `name` is what messages call it."""
     try:
-        return _decode_jpeg_fast(data) or from_image(Image.open(io.BytesIO(data)), data)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{name}: not a picture that can be read, whatever its name says; remove it") from error
+        return _decode_jpeg_fast(data, most) or _decode_with_pillow(data, most)
+    except formats.UnknownFormatError as error:
+        raise ValueError(f"{name}: {error}, whatever its name says; convert or remove it") from error
+    except (formats.TooLargeError, _NoFixedRangeError) as error:
+        raise ValueError(f"{name}: {error}") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name}: too large to be opened safely ({error}); scale it down or cut it up") from error
-    except _NoFixedRangeError as error:
-        raise ValueError(f"{name}: {error}") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{name}: damaged or only half written ({error}); remove it or copy it again") from error
+    except Exception as error:  # of a damaged file a decoder may raise anything
+        if isinstance(error, MemoryError) or "insufficient memory" in str(error).lower():
+            raise ValueError(f"{name}: does not fit in the memory that is free; scale it down or cut it up") from error
+        reason = " ".join(str(error).split())[:REASON] or type(error).__name__
+        raise ValueError(f"{name}: damaged or only half written ({reason}); remove it or copy it again") from error
 
 
-def _decode_jpeg_fast(data: bytes) -> Pixels | None:
+def _decode_jpeg_fast(data: bytes, most: int) -> Pixels | None:
     """The same levels as Pillow's, faster; None where Pillow is needed (rotation, CMYK, no simplejpeg, not a JPEG)."""
-    if simplejpeg is None or not data.startswith(b"\xff\xd8"):
+    if simplejpeg is None or not data.startswith(formats.JPEG):
         return None
     if b"Exif\x00" in data or b"tiff:Orientation" in data:  # the second in XMP; both may lie behind a large ICC profile
         return None
-    _, _, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     if colorspace not in ("Gray", "YCbCr"):
         return None
-    return Pixels(simplejpeg.decode_jpeg(data, "GRAY" if colorspace == "Gray" else "RGB", strict=True))
+    formats.require_size(width, height, most, data)
+    with formats.room_for(width, height):
+        return Pixels(simplejpeg.decode_jpeg(data, "GRAY" if colorspace == "Gray" else "RGB", strict=True))
 
 
-def from_image(image: Image.Image, data: bytes | None = None) -> Pixels:
-    """The pixels of a Pillow image; `data` is its file, needed only for 16-bit colour and a fourth channel.
+def _decode_with_pillow(data: bytes, most: int) -> Pixels:
+    with formats.open_image(data) as image:
+        width, height = formats.extent(image)
+        formats.require_size(width, height, most, data)
+        _require_fixed_range(image)
+        with formats.room_for(width, height), formats.within_pillows_limit(width, height):
+            raw = _raw_mode(image)
+            image.load()  # also before OpenCV: Pillow rejects damaged files silently, OpenCV's libraries print lines
+            if ";16" not in raw and raw != "RGBX":
+                return from_image(image)
+            is_tiff, orientation = image.format == "TIFF", image.getexif().get(ORIENTATION, 1)
+            image.close()  # its pixels too: those that are wanted have 16 bits
+            return _decode_with_opencv(data, raw, is_tiff, orientation)
+
+
+def from_image(image: Image.Image) -> Pixels:
+    """The pixels of a Pillow image, which has 16 bits only where it is grey.
 
     >>> from_image(Image.new("LA", (4, 2), (7, 128))).values.shape
     (2, 4, 1)
     """
     if 0 in image.size:
         raise ValueError(f"a picture of {image.width}x{image.height} pixels has none")
-    raw = _raw_mode(image)
-    if data is not None and (";16" in raw or raw == "RGBX"):
-        image.load()  # Pillow rejects damaged files silently, OpenCV's libraries print lines of their own
-        return _decode_with_opencv(image, data, raw)
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("I", "F"):
-        raise _NoFixedRangeError(f"32-bit pictures (mode {image.mode}) have no fixed range; save it with 8 or 16 bits")
+    _require_fixed_range(image)
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         return Pixels(np.asarray(image).astype(np.uint16)[..., None])
     has_alpha = image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
-    grey = image.mode in ("1", "L", "LA", "La")
-    if not has_alpha:
-        values = np.asarray(image.convert("L" if grey else "RGB"))
-        return Pixels(values[..., None] if grey else values)
-    values = np.asarray(image.convert("LA" if grey else "RGBA"))
-    return Pixels(values[..., :-1], values[..., -1])
+    mode = ("L" if image.mode in ("1", "L", "LA", "La") else "RGB") + ("A" if has_alpha else "")
+    values = np.empty((image.height, image.width, len(mode)), np.uint8)
+    for rows in spec.strips(image.height, image.width):
+        strip = image if rows == slice(0, image.height) else image.crop((0, rows.start, image.width, rows.stop))
+        values[rows] = np.asarray(strip.convert(mode)).reshape(-1, image.width, len(mode))
+    return Pixels(values[..., :-1], values[..., -1]) if has_alpha else Pixels(values)
+
+
+def _require_fixed_range(image: Image.Image) -> None:
+    if image.mode in ("I", "F"):
+        raise _NoFixedRangeError(f"32-bit pictures (mode {image.mode}) have no fixed range; save it with 8 or 16 bits")
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -134,23 +162,25 @@ def _raw_mode(image: Image.Image) -> str:
     return "" if raw == "RGBX" and image.format != "TIFF" else raw  # elsewhere the X is padding
 
 
-def _decode_with_opencv(image: Image.Image, data: bytes, raw: str) -> Pixels:
+def _decode_with_opencv(data: bytes, raw: str, is_tiff: bool, orientation: int) -> Pixels:
     import cv2
 
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if values is None or (values.dtype != np.uint16 and ";16" in raw):
         raise ValueError("16-bit colour in a form that cannot be read; save it as a plain 16-bit PNG")
-    if image.format != "TIFF":  # OpenCV always turns a TIFF upright and never a PNG, whatever the flags say
-        values = _turn_upright(values, image.getexif().get(0x0112, 1))
+    if not is_tiff:  # OpenCV always turns a TIFF upright and never a PNG, whatever the flags say
+        values = _turn_upright(values, orientation)
     if values.ndim == 2:
         return Pixels(values[..., None])
-    if raw.startswith("RGBX"):
-        return Pixels(values[..., [2, 1, 0, 3]])
-    return Pixels(np.ascontiguousarray(values[..., 2::-1]), values[..., 3] if values.shape[-1] == 4 else None)
+    for rows in spec.strips(*values.shape[:2]):  # in place
+        values[rows, :, :3] = values[rows, :, 2::-1]
+    if values.shape[-1] == 4 and not raw.startswith("RGBX"):
+        return Pixels(values[..., :3], values[..., 3])
+    return Pixels(values)
 
 
 def _turn_upright(values: Array, orientation: int) -> Array:
-    """Undoes the rotation that EXIF tag 0x0112 describes, for `[H, W, ...]`."""
+    """Undoes the rotation that the EXIF tag `ORIENTATION` describes, for `[H, W, ...]`."""
     if orientation in (5, 6, 7, 8):
         values = values.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diptych.images.spec import SIXTEEN_BIT, Kind
+from diptych.images.spec import SIXTEEN_BIT, Kind, strips
 
 
 def resize(picture: Tensor, height: int, width: int, kind: Kind = "image") -> Tensor:
@@ -28,8 +28,10 @@ def resize(picture: Tensor, height: int, width: int, kind: Kind = "image") -> Te
         )
         return picture[:, rows][:, :, columns]
     if picture.dtype == torch.uint16:  # torch interpolates only 8-bit levels and floats
-        resized = resize(picture.float(), height, width).round_().clamp_(0, SIXTEEN_BIT.full)
-        return resized.to(torch.uint16)
+        parts = strips(picture.shape[1], picture.shape[0] * picture.shape[2])
+        # Across, then down, as torch does it: the floats of a whole large picture would take four times its memory.
+        narrow = torch.cat([resize(picture[:, row].float(), row.stop - row.start, width) for row in parts], dim=1)
+        return resize(narrow, height, width).round_().clamp_(0, SIXTEEN_BIT.full).to(torch.uint16)
     # torch resizes 8-bit RGB four times as fast when the channels of a pixel lie together, as decoders leave them
     together = picture.dtype == torch.uint8 and picture.shape[0] == 3
     one = picture.permute(1, 2, 0)[None].contiguous().permute(0, 3, 1, 2) if together else picture[None]

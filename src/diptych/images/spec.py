@@ -4,6 +4,7 @@ A level is a whole number as a file holds it, 0 to 255 or 0 to 65535. Networks s
 two is fixed and never stretches the contrast: `level / half - 1` one way, `round((value + 1) * half)`, clamped, the other.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ Bits = Literal[8, 16]
 Kind = Literal["image", "labels"]
 """Label maps hold class colours or class numbers: they are resized by nearest neighbour, never interpolated."""
 
+STRIP = 2**20  # pixels
 _STEP = 257  # 16-bit levels from one 8-bit level to the next: 65535 / 255
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 _LUMA_INTEGERS = (19595, 38470, 7471)  # Pillow's, of 65536: a grey image made by Pillow and one made here are equal
@@ -58,7 +60,7 @@ class ImageSpec:
 
     def quantized(self, image: Tensor) -> Tensor:
         """float in [-1, 1] -> the nearest levels, clamped, still as float32."""
-        return ((image.float() + 1) * self.half).round().clamp(0, self.full)
+        return (image.float() + 1).mul_(self.half).round_().clamp_(0, self.full)
 
     def to_levels(self, image: Tensor) -> Tensor:
         """float in [-1, 1] -> levels of the same shape, as a file would hold them."""
@@ -85,7 +87,30 @@ def to_bits(values: Array, bits: Bits) -> Array:
         return values
     if bits == 16:
         return values.astype(np.uint16) * _STEP
-    return ((values.astype(np.uint32) + _STEP // 2) // _STEP).astype(np.uint8)
+    return _by_strips(lambda levels: ((levels.astype(np.uint32) + _STEP // 2) // _STEP).astype(np.uint8), values)
+
+
+def strips(height: int, width: int) -> Iterator[slice]:
+    """The rows of a picture, about a megapixel at a time.
+
+    >>> list(strips(3, 2**20)), list(strips(3, 4))
+    ([slice(0, 1, None), slice(1, 2, None), slice(2, 3, None)], [slice(0, 3, None)])
+    """
+    rows = max(1, STRIP // width)
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def _by_strips(change: Callable[..., Array], *arrays: Array) -> Array:
+    """`change(*arrays)`, which treats every row for itself; what it needs in between is no larger than a strip."""
+    if arrays[0].size <= STRIP:
+        return change(*arrays)
+    first, *others = strips(len(arrays[0]), arrays[0][0].size)
+    changed = change(*(array[first] for array in arrays))
+    whole = np.empty((len(arrays[0]), *changed.shape[1:]), changed.dtype)
+    whole[first] = changed
+    for rows in others:
+        whole[rows] = change(*(array[rows] for array in arrays))
+    return whole
 
 
 # ---- channels
@@ -100,7 +125,7 @@ def to_channels(values: Array, alpha: Array | None, channels: int) -> Array:
     if alpha is not None and values.shape[-1] + 1 == channels:
         return np.concatenate([values, alpha[..., None]], axis=-1)
     if alpha is not None:
-        values = _on_white(values, alpha)
+        values = _by_strips(_on_white, values, alpha)
     if values.shape[-1] == channels:
         return values
     if channels == 3 and values.shape[-1] == 1:
@@ -108,9 +133,14 @@ def to_channels(values: Array, alpha: Array | None, channels: int) -> Array:
     if channels in (1, 3) and values.shape[-1] == 4:
         return to_channels(values[..., :3], None, channels)
     if channels == 1 and values.shape[-1] == 3:
-        luma = values.astype(np.uint32) @ np.array(_LUMA_INTEGERS, np.uint32)
-        return ((luma + 0x8000) >> 16).astype(values.dtype)[..., None]
+        return _by_strips(_luma, values)
     raise _unreadable(values.shape[-1], channels)
+
+
+def _luma(values: Array) -> Array:
+    luma = values.astype(np.uint32) @ np.array(_LUMA_INTEGERS, np.uint32)
+    grey: Array = ((luma + 0x8000) >> 16).astype(values.dtype)[..., None]
+    return grey
 
 
 def _unreadable(found: int, channels: int) -> ValueError:
@@ -123,7 +153,8 @@ def _unreadable(found: int, channels: int) -> ValueError:
 def _on_white(values: Array, alpha: Array) -> Array:
     full = np.iinfo(values.dtype).max
     opacity = alpha[..., None].astype(np.float32) / full
-    return np.rint(values * opacity + full * (1 - opacity)).astype(values.dtype)
+    opaque: Array = np.rint(values * opacity + full * (1 - opacity)).astype(values.dtype)
+    return opaque
 
 
 def floats_to_channels(image: Tensor, channels: int) -> Tensor:

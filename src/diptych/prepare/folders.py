@@ -13,6 +13,7 @@ from rich.console import Console
 from diptych.data.outputs import Job, plan_folder
 from diptych.files import OwnedFolder, alone
 from diptych.images.files import Pixels, decode, encode
+from diptych.images.formats import one_sample
 from diptych.progress import counting
 
 Item = TypeVar("Item")
@@ -127,9 +128,14 @@ def each(
     done_before: int = 0,
 ) -> Iterator[Result]:
     """The results of `work` on `items`, in their order, several at once; `done_before` more were done earlier."""
+
+    @one_sample()
+    def one(item: Item) -> Result:
+        return work(item)
+
     workers = workers or os.cpu_count() or 1
     pool, block = ThreadPoolExecutor(workers), AHEAD * workers
-    results = (result for i in range(0, len(items), block) for result in pool.map(work, items[i : i + block]))
+    results = (result for i in range(0, len(items), block) for result in pool.map(one, items[i : i + block]))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the workers are the parallelism; with threads below them each call waits for a core
     try:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from diptych.data.paths import SPLIT_FOLDERS, DataPaths, Split
 from diptych.images import geometry
 from diptych.images.color import is_grey
 from diptych.images.files import SUFFIXES, Array, Pixels, decode, to_bytes
+from diptych.images.formats import open_image
 from diptych.images.spec import EIGHT_BIT
 from diptych.kinds import DataKind
 from diptych.prepare import duplicates
@@ -65,7 +65,7 @@ def _scan_one(path: Path, shown: bool) -> ImageInfo | str:
         pixels = decode(path)
     except ValueError as error:
         return str(error)
-    with Image.open(path) as header:
+    with open_image(path.read_bytes()) as header:
         mode = UNUSUAL.get(header.mode, "RGB" if pixels.values.shape[-1] >= 3 else "grey")
     stride = -(-max(pixels.size) // SAMPLED)
     deep, alpha = "16-bit " if pixels.bits == 16 else "", " with alpha" if pixels.alpha is not None else ""
