@@ -158,8 +158,7 @@ def disturb(case: Case, name: str) -> None:
     deed(path, case)
     disturbed.commands.judge(disturbed.arguments, disturbed.go_on())
     disturbed.commands.run(disturbed.arguments, disturbed.folder)
-    disturbed.commands.run(disturbed.training.use("used"), disturbed.folder)
-    disturbed.commands.run(["report", RUN], disturbed.folder)
+    disturbed.commands.run(case.random.choice([disturbed.training.use("used"), ["report", RUN]]), disturbed.folder)
 
 
 def disturb_pictures(case: Case, name: str) -> None:

@@ -135,7 +135,7 @@ def _watch(order: Order) -> None:
         if event not in CHANGES or (event == "open" and arguments[1] == "r"):
             return
         path = os.fsdecode(arguments[0]) if not isinstance(arguments[0], int) else ""
-        if not path.startswith(order.watched):
+        if not path.startswith(order.watched) or "tfevents" in path:  # TensorBoard's thread has moments of its own
             return
         os.write(told, f"{event} {path.removeprefix(order.watched)}\n".encode(errors="replace"))
         count += 1
