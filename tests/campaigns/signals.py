@@ -81,7 +81,8 @@ def signal_training(case: Case, name: str) -> None:
     case.title = f"{name}: {sent}"
     ended = run_and_signal(case, commands, training.arguments, folder, RUN, sent)
     steps, reached = logged_steps(run), newest_checkpoint(run)
-    judge(case, commands, training.arguments, ended, sent, begun=bool(steps))
+    finished = f"{RUN}: finished at" in ended.terminal
+    judge(case, commands, training.arguments, ended, sent, may_end_by_it=finished or not steps)
     if steps and ended.status != 0:
         asked = sent.number in ASKED_TO_STOP and sent.times == 1
         if asked and reached != steps[-1]:
@@ -107,17 +108,13 @@ def _last(run: Path) -> int:
     return newest_checkpoint(run)
 
 
-def judge(case: Case, commands: Commands, arguments: list[str], ended: Ended, sent: Sent, begun: bool) -> None:
-    """Notes a status or words that are not those of the signal."""
+def judge(case: Case, commands: Commands, arguments: list[str], ended: Ended, sent: Sent, may_end_by_it: bool) -> None:
+    """Notes a status or words that are not those of the signal, which may end what has not begun or is done."""
     own, right = f"{' '.join(arguments)}: {sent}", {0}
     if sent.number in ASKED_TO_STOP:
-        right |= {130, 128 + sent.number} | (
-            {-sent.number} if not begun and sent.number is not signal.SIGINT else set()
-        )
+        right |= {130, 128 + sent.number} | ({-sent.number} if may_end_by_it else set())
     elif sent.number in CUT_OFF:
         right |= {-sent.number}
-    if f"{RUN}: finished at" in ended.terminal:
-        right |= {-sent.number}  # it was about to end
     if ended.status not in right:
         case.fault("wrong", f"{own}: exit status {ended.status}, of {sorted(right)}: {ended.terminal}")
     if ended.status >= 128 and ended.terminal.count("diptych: ") != 1:
@@ -135,7 +132,7 @@ def signal_translation(case: Case) -> None:
     case.title = f"translate: {sent}"
     arguments = list(verb.arguments)
     ended = run_and_signal(case, commands, arguments, folder, verb.written, sent)
-    judge(case, commands, arguments, ended, sent, begun=False)
+    judge(case, commands, arguments, ended, sent, may_end_by_it=True)
     check_written(case, folder, before, expected)
     if sent.number is signal.SIGINT and sent.times == 1 and ended.status >= 0 and (left := leftovers(folder)):
         case.fault("files", f"half-written files stay: {left}")
