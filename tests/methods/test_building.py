@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from diptych.devices import memory_of
+from diptych.devices import all_memory
 from diptych.methods import METHODS, build, require_memory, sketch
 from diptych.methods.settings import Shape
 
@@ -61,5 +61,5 @@ def test_what_the_allocator_says_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_fits_is_let_through() -> None:
     settings = METHODS["pix2pix"].Settings.model_validate({"width": 2})
     require_memory("pix2pix", sketch("pix2pix", settings, Shape(size=32)), settings, CPU)
-    there = memory_of(CPU)
+    there = all_memory(CPU)
     assert there is None or there > 2**28

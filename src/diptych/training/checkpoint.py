@@ -65,8 +65,8 @@ def save_training(
             save_tensors(tensors, partial / STATE)
     except (OSError, SafetensorError) as error:
         raise ValueError(
-            f"{folder}: the checkpoint of step {step} could not be written ({brief(error, 60)}); the ones before it are whole: "
-            "free some disk space and give the same command again"
+            f"{folder}: the checkpoint of step {step} could not be written ({brief(error, 60)}); the ones before it are "
+            "whole: free some disk space and give the same command again"
         ) from error
     for _, old in list_checkpoints(folder)[:-KEEP]:
         _remove(old)
@@ -197,8 +197,8 @@ def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema
             save_tensors(weights, partial, {"step": str(step)})
     except (OSError, SafetensorError) as error:
         raise ValueError(
-            f"{folder}: the model of step {step} could not be written ({brief(error, 60)}); free some disk space and give the same "
-            "command again"
+            f"{folder}: the model of step {step} could not be written ({brief(error, 60)}); free some disk space and "
+            "give the same command again"
         ) from error
 
 
