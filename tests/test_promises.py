@@ -218,7 +218,7 @@ def test_no_pickle_crosses_a_boundary(tiny_run: Path) -> None:
         assert not {"torch.save", "pickle.load", "pickle.dump"} & {ast.unparse(call.func) for call in calls}, file
         for call in calls:  # others' weights, known by their SHA-256, and even so not as a pickle
             if ast.unparse(call.func) == "torch.load":
-                assert file.name in ("inception.py", "lpips.py", "features.py"), file
+                assert file.name in ("inception.py", "lpips.py", "exports.py"), file
                 assert "weights_only=True" in map(ast.unparse, call.keywords), file
 
 
