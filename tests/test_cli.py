@@ -353,7 +353,7 @@ def test_a_recipe_by_its_name(call: Call, pairs: Path, tmp_path: Path, monkeypat
     assert 'name = "pix2pix"' in out
     assert "size = 32" in out  # a flag comes first
     refused(call(*recipe, "pix2pix-facade"), "--recipe pix2pix-facade:", "did you mean --recipe pix2pix-facades?")
-    refused(call(*recipe, "cyclegan"), "is for cyclegan")
+    refused(call(*recipe, "cyclegan"), "is for 'cyclegan'")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the resource module to play a full disk")

@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import diptych
 from diptych.data.builtin import facades
@@ -218,7 +218,7 @@ def test_not_finite_stops_before_the_optimiser_step(train_tiny: Train, tmp_path:
         train_tiny(
             tmp_path / "run",
             steps=400,
-            lr=1e30,
+            lr=1e6,
             checkpoint_every=1,
             log_every=1,
             method={
@@ -674,3 +674,16 @@ def test_a_loss_is_a_mean_over_the_steps_that_have_it(train_tiny: Train, tmp_pat
     for name in ("C_MSE", "D_real", "C_GAN"):
         each = [entry["losses"][name] for entry in often[:5] if name in entry["losses"]]
         assert seldom[0]["losses"][name] == pytest.approx(np.mean(each), rel=1e-5)
+
+
+def test_a_model_without_a_step_is_not_overwritten(train_tiny: Train, tmp_path: Path) -> None:
+    """As other tools write it: the training knows no step of it, and would begin anew in its place."""
+    run = tmp_path / "run"
+    train_tiny(run)
+    weights = run / "model/model.safetensors"
+    save_file(load_file(weights), weights)
+    before = weights.read_bytes()
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(ValueError, match="has a model but no checkpoints"):
+        train_tiny(run)
+    assert weights.read_bytes() == before
