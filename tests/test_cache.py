@@ -1,9 +1,11 @@
 """What was worked out is kept by content, and nothing is lost where it cannot be kept."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from diptych.files import cache_folder, cached, digest
@@ -51,6 +53,29 @@ def test_what_cannot_be_read_is_made_again(folder: Path, fault: str) -> None:
     assert cached("rows", make)["number"] == 2
     if fault != "a folder":
         assert cached("rows", make)["number"] == 2
+
+
+@pytest.mark.parametrize("other", ["names", "shapes", "values", "another file", "fifo", "nothing"])
+def test_what_is_not_what_was_written_is_made_again(folder: Path, other: str) -> None:
+    """Features of other pictures, or a network that does not fit, would end in wrong numbers or a traceback."""
+    make = Maker()
+    kept = cached("rows", make)
+    file = folder / "rows.safetensors"
+    if other == "another file":
+        cached("others", make)
+        (folder / "others.safetensors").replace(file)
+    elif other == "fifo":
+        file.unlink()
+        os.mkfifo(file)
+    elif other == "values":
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+    else:
+        tensors = {"names": {"columns": kept["rows"]}, "shapes": {**kept, "rows": torch.zeros(1, 2)}}.get(other, {})
+        save_file(tensors, file)
+    assert torch.equal(cached("rows", make)["rows"], kept["rows"])
+    assert cached("rows", make)["number"] == make.calls > 1
 
 
 def test_what_cannot_be_kept_is_given_all_the_same(folder: Path) -> None:

@@ -81,7 +81,7 @@ def make_run(folder: Path, lines: list[Any]) -> None:
     far = ROOT.parents[1] / "elsewhere"  # from which a path is not told
     command = f"diptych train cyclegan --data {far}/maps --out {ROOT}/runs/maps"
     Run(folder, "cyclegan", settings, DataPaths(folder.parent)).write_settings(command, "160 pictures", "")
-    log = [{"step": step, "seconds": 2.0 * step} for step in (20, 2400)]
+    log: list[dict[str, Any]] = [{"step": step, "seconds": 2.0 * step, "lr": 2e-4, "losses": {}} for step in (20, 2400)]
     for name, entries in (("log.jsonl", log), ("metrics.jsonl", lines)):
         (folder / name).write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
 

@@ -25,7 +25,7 @@ from diptych.data.builtin import facades
 from diptych.methods import METHODS
 from diptych.methods.colorize import Colorize
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
-from diptych.methods.settings import Shape
+from diptych.methods.settings import Shape, kebab
 from diptych.progress import TrainingProgress
 from diptych.train import train
 from diptych.training import checkpoint
@@ -382,7 +382,7 @@ def without_seconds(run: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in entry.items() if name != "seconds"} for entry in Run.open(run).read_log()]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes that are killed are forked")
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the processes that are killed are forked, and watched")
 def test_killed_at_any_moment(tmp_path: Path, tiny_pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 loses at most the steps since the last checkpoint, and the run ends bit for bit where it would have."""
     done_again: list[int] = []
@@ -393,19 +393,30 @@ def test_killed_at_any_moment(tmp_path: Path, tiny_pairs: Path, monkeypatch: pyt
         return own(self, batch, update, step)
 
     monkeypatch.setattr(Pix2Pix, "train_step", train_step)
-    script = Path(__file__).with_name("killed_training.py")
-    with subprocess.Popen(
-        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as one:
+    networks = {f"method.{name}": value for name, value in KILLED["method"].items()}
+    flags = [f"--{kebab(name)}={value}" for name, value in {**KILLED, **networks}.items() if name != "method"]
+    warm = subprocess.Popen(
+        [sys.executable, "-m", "tests.campaigns.warm"],
+        cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with warm as one:
         assert one.stdin is not None
         assert one.stdout is not None
 
         def changes_until(run: Path, kill_at: int | None) -> list[str]:
-            asked = {**KILLED, "data": str(tiny_pairs), "out": str(run), "kill_at": kill_at}
-            print(json.dumps(asked), file=one.stdin, flush=True)
-            told = json.loads(one.stdout.readline())  # type: ignore[union-attr]
-            assert told["killed"] == (kill_at is not None), told
-            return [re.sub(r"partial-[0-9a-f]{8}", "partial-*", change) for change in told["changes"]]
+            told, terminal = run.with_name(f"{run.name}.changes"), run.with_name(f"{run.name}.txt")
+            arguments = ["train", "pix2pix", f"--data={tiny_pairs}", f"--out={run}", *flags]
+            order: dict[str, Any] = {"arguments": arguments, "folder": str(tmp_path), "streams": {}}
+            order |= {"terminal": str(terminal), "watched": str(run), "changes": str(told), "stop_at": kill_at}
+            print(json.dumps(order), file=one.stdin, flush=True)
+            one.stdout.readline()  # type: ignore[union-attr]
+            ended = json.loads(one.stdout.readline())  # type: ignore[union-attr]
+            assert ended["status"] == (0 if kill_at is None else signal.SIGKILL), terminal.read_text(encoding="utf-8")
+            changes = told.read_text(encoding="utf-8").splitlines()
+            return [re.sub(r"(?<=partial-)[0-9a-f]{8}|(?<=tfevents).*", "*", change) for change in changes]
 
         whole = tmp_path / "whole"
         changes = changes_until(whole, None)

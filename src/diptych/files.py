@@ -33,6 +33,9 @@ LARGEST_LABEL = 2**28  # bytes: that of an array names every row
 LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
 """The name of what `atomic_file` leaves behind when its process is killed."""
 
+SAVING = re.compile(r"\.tmp\w{6}")
+"""The name of what safetensors is writing."""
+
 SMALL = 2**20
 """Bytes: no settings, no configuration and no label of ours comes near."""
 
@@ -120,13 +123,14 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
     try:
         with path.open("rb") as file:
             if int.from_bytes(file.read(8), "little") > MOST_HEADER:  # of 100 MB, it would take 1.5 GB and 12 s
-                raise ValueError(f"{path}: is damaged, or not a safetensors file (its header is too long)")
+                raise ValueError(f"{path}: is damaged (its header is too long)")
         with safe_open(path, framework="pt") as opened:
             yield opened
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or brief(error)})") from error
     except SafetensorError as error:
-        raise ValueError(f"{path}: is damaged, or not a safetensors file ({brief(error)})") from error
+        reason = str(error).removeprefix("Error while deserializing header: ")
+        raise ValueError(f"{path}: is damaged ({brief(reason, 80)})") from error
     except (RuntimeError, MemoryError) as error:
         raise ValueError(f"{path}: cannot be loaded into memory ({brief(error)})") from error
 
@@ -270,26 +274,46 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def remove_leftovers_beside(targets: Iterable[Path]) -> None:
+    """The same in every folder that is about to be written to."""
+    for folder in {target.parent for target in targets}:
+        remove_leftovers(folder)
+
+
 def remove_leftovers(folder: Path, suffix: str = "") -> None:
     """Removes what killed processes left half written in `folder`, all or that of one suffix, and nothing that is in work.
 
-    Only files named as `atomic_file` names them, which no process holds; links and the folders below are left alone.
+    Only files named as `atomic_file` names them, which no process holds. Links are not followed, nor folders looked into.
     """
     with suppress(OSError):  # a folder that is not there, or may not be read
         for path in list(folder.iterdir()):
-            ours = LEFTOVER.fullmatch(path.name) and path.name.endswith(suffix)
-            if ours and stat.S_ISREG(path.lstat().st_mode):
+            if LEFTOVER.fullmatch(path.name) and path.name.endswith(suffix):
                 _remove_unless_held(path)
 
 
 def _remove_unless_held(path: Path) -> None:
-    with suppress(OSError):  # it is held, or another process was faster, or it may not be touched
-        if sys.platform == "win32":
+    with suppress(OSError, ValueError):  # it is held, or another process was faster, or it may not be touched
+        if sys.platform == "win32" or path.is_symlink():
             path.unlink()
             return
+        require_file(path)  # a fifo would wait for somebody
         with path.open("rb+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
+
+
+# ---- tensors
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file, for those to read who may read what this process writes.
+
+    Since version 0.8 safetensors writes a file of another name (`SAVING`) for its owner alone, and renames it.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata)
+    path.chmod(mode)
 
 
 # ---- one owner
@@ -441,7 +465,7 @@ def cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(file) as beside:
-            save_file(tensors, beside, metadata={SEAL: _seal(name, tensors)})
+            save_tensors(tensors, beside, metadata={SEAL: _seal(name, tensors)})
     except (OSError, SafetensorError):
         pass
     return tensors

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from diptych.data.outputs import require_free
 from diptych.devices import Device, Precision
+from diptych.files import remove_leftovers_beside
 from diptych.images.files import encode, from_tensor, merge, require_writable_suffix
 from diptych.model import load
 
@@ -50,6 +51,7 @@ def sample(
     if not Path(out).suffix or Path(out).is_dir() or str(out).endswith("/"):
         targets = [Path(out, one or "", f"{number:05d}.png") for one in images for number in range(count)]
         require_free(targets, overwrite)
+        remove_leftovers_beside(targets)
         for image, target in zip(chain.from_iterable(images.values()), targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             encode(from_tensor(image), target)
@@ -57,6 +59,7 @@ def sample(
     target = Path(out)
     require_writable_suffix(target)
     require_free([target], overwrite)
+    remove_leftovers_beside([target])
     columns = count if len(images) > 1 else math.ceil(math.sqrt(count))
     rows = math.ceil(len(images) * count / columns)
     side = max(rows, columns) * (model.config.shape.size + GAP)

@@ -186,10 +186,10 @@ def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
 
 def _remove_half_written(out: Path) -> None:
     """Removes what killed processes left in the run, and nothing that `evaluate` or `report` are writing there."""
-    for folder in (out, out / "samples", *out.glob("model*")):
+    for folder in (out, out / "samples"):
         if not folder.is_symlink():
             remove_leftovers(folder)
-    checkpoint.remove_half_written(out / "checkpoints")
+    checkpoint.remove_half_written(out)
 
 
 def _steps_done(run: Run) -> int:

@@ -10,6 +10,7 @@ from diptych.data import mask_files
 from diptych.data.datasets import stem
 from diptych.data.outputs import Job, plan, require_no_input
 from diptych.devices import Device, Precision
+from diptych.files import remove_leftovers_beside
 from diptych.images.blend import Blend
 from diptych.images.files import decode, encode
 from diptych.images.formats import TooLargeError
@@ -65,6 +66,7 @@ def translate(
     if not 0 <= seed < 2**63:
         raise ValueError(f"--seed {seed}: a number from 0 to 2^63 - 1 is expected")
     torch.manual_seed(seed)
+    remove_leftovers_beside(target for _, target in jobs)
     problems = []
     for done, ((source, target), file) in enumerate(zip_longest(jobs, masks), start=1):
         try:

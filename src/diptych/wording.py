@@ -3,21 +3,20 @@
 import re
 import reprlib
 
-OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""What a terminal obeys: control characters, line breaks, and marks that turn the direction of writing."""
+OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys: control characters, line breaks, marks that turn the direction of writing. And invalid Unicode."""
 SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def printable(text: str) -> str:
-    r"""The text in one line, with escapes for what a terminal obeys; a name may have any of it. Valid Unicode.
+    r"""The text in one line, with escapes for what a terminal obeys and for invalid Unicode: a name may have any of it.
 
     The escapes are those of JSON and TOML: a string that is written so in a file still has the same value.
 
     >>> print(printable("one\n\x1b[31mred.png"))
     one\n\u001b[31mred.png
     """
-    valid = text.encode("utf-8", errors="replace").decode()  # a name that is not UTF-8 comes with surrogates
-    return OBEYED.sub(lambda found: SHORT.get(found[0], f"\\u{ord(found[0]):04x}"), valid)
+    return OBEYED.sub(lambda found: SHORT.get(found[0], f"\\u{ord(found[0]):04x}"), text)
 
 
 class _Short(reprlib.Repr):

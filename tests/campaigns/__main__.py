@@ -20,7 +20,9 @@ from rich.table import Table
 
 from .harness import KINDS, Lane, Result, again, campaign_of, first_words, keep
 
-NAMES = ("pictures", "arrays", "records", "idx", "models", "networks", "recipes", "folders")
+FILES = ("pictures", "arrays", "records", "idx", "models", "networks", "recipes", "folders")
+PROCESSES = ("kills", "signals", "disks", "disturbances", "environments")
+NAMES = (*FILES, *PROCESSES)
 HEADINGS = {
     "traceback": "tracebacks",
     "hang": "hangs",

@@ -79,3 +79,12 @@ def test_what_is_stored_is_a_copy() -> None:
     pool(new)
     new.zero_()
     assert pool.pictures[0].item() == 5
+
+
+@pytest.mark.parametrize("stored", [-1, 4, 2**62])
+def test_a_number_of_pictures_that_cannot_be_is_not_loaded(stored: int) -> None:
+    """It is an index on the device, where an index out of range ends the process."""
+    pool = ImagePool(3, channels=1, height=2, width=2)
+    state = {**pool.state_dict(), "stored": torch.tensor(stored)}
+    with pytest.raises(ValueError, match=f"a pool of 3 pictures has stored {stored}"):
+        pool.load_state_dict(state)

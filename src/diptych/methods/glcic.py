@@ -38,14 +38,10 @@ class GLCICSettings(MethodSettings):
     width: int = Field(64, ge=2, le=MOST_WIDTH, description="Channels of the first layer of C and D (tables 1 and 2).")
     t_c: Length = Field(
         0.18,
-        ge=0,
-        le=MOST_STEPS,
         description="How long C learns alone: a number of steps, or a share of the run such as 0.18 "
         "(section 4: 90,000 of 500,000).",
     )
-    t_d: Length = Field(
-        0.02, ge=0, le=MOST_STEPS, description="How long D learns alone then, likewise (section 4: 10,000 of 500,000)."
-    )
+    t_d: Length = Field(0.02, description="How long D learns alone then, likewise (section 4: 10,000 of 500,000).")
     t_d_until: Weight = Field(
         0.0, description="D's loss at which its time alone ends early, such as 0.0001; 0 never does."
     )
@@ -79,7 +75,9 @@ class GLCICSettings(MethodSettings):
     @field_validator("t_c", "t_d", mode="before")
     @classmethod
     def _is_length(cls, value: object) -> object:
-        if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, float) and value >= 1):
+        is_steps = type(value) is int and 0 <= value <= MOST_STEPS
+        is_share = isinstance(value, float) and 0 <= value < 1
+        if not (is_steps or is_share):
             raise ValueError("a whole number of steps, or a share of the run below 1, is expected")
         return value
 

@@ -133,6 +133,8 @@ def require_classes(names: Sequence[str]) -> tuple[str, ...]:
 
     Samples are written into folders of these names.
     """
+    if not isinstance(names, list | tuple):
+        raise ValueError(f"classes: a list of names is expected, found {shown(names)}")
     if unsafe := [name for name in names if not isinstance(name, str) or not _is_name(name)]:
         raise ValueError(f"class {shown(unsafe[0])} is no name of a folder")
     return tuple(names)

@@ -36,7 +36,23 @@ OPERATOR = re.compile(
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_)"
 )
 FUNCTIONS = {
-    *("Symbol", "Integer", "Rational", "Float", "Add", "Mul", "Max", "Min", "Mod", "Abs", "floor", "ceiling"),
+    *(
+        "Symbol",
+        "Integer",
+        "Rational",
+        "Float",
+        "Add",
+        "Mul",
+        "Max",
+        "Min",
+        "Mod",
+        "Abs",
+        "max",
+        "min",
+        "abs",
+        "floor",
+        "ceiling",
+    ),
     *(
         "Eq",
         "Ne",
@@ -212,6 +228,10 @@ def _is_harmless(node: ast.AST) -> bool:
             return function in FUNCTIONS and all(map(_is_harmless, parts))
         case ast.Call(ast.Attribute(tensor, "size" | "stride" | "storage_offset"), parts, []):
             return _is_harmless(tensor) and all(map(_is_harmless, parts))
+        case ast.Call(ast.Attribute(ast.Name("math"), "floor" | "ceil" | "trunc" | "sqrt"), parts, []):
+            return all(map(_is_harmless, parts))
+        case ast.Call(ast.Attribute(ast.Name("torch"), "sym_float" | "sym_int" | "sym_max" | "sym_min"), parts, []):
+            return all(map(_is_harmless, parts))
         case ast.Constant(value):
             return isinstance(value, int | float)
         case ast.Name(name):

@@ -230,6 +230,7 @@ def _place(by: Literal["copy", "link"], job: Job) -> None:
                 shutil.copyfile(source, beside)
             else:
                 real = Path(os.path.realpath(source.parent), source.name)
+                beside.unlink()  # no link can be made where a file is
                 beside.symlink_to(os.path.relpath(real, os.path.realpath(target.parent)))
     except OSError as error:
         raise ValueError(f"{target}: could not be written ({error.strerror or error})") from error

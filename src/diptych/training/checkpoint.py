@@ -12,10 +12,19 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from diptych.files import TensorFile, atomic_file, atomic_folder, open_tensors, read_text
+from diptych.files import (
+    SAVING,
+    TensorFile,
+    atomic_file,
+    atomic_folder,
+    is_plain,
+    open_tensors,
+    read_text,
+    remove_leftovers,
+    save_tensors,
+)
 from diptych.kinds import Direction
 from diptych.methods import sketch
 from diptych.methods.base import Method, deployed
@@ -52,13 +61,12 @@ def save_training(
         target = folder / f"step-{step:08d}"
         if target.exists():
             return
-        _remove(folder / f".partial-{target.name}")  # left by a process that was killed
         with atomic_folder(target) as partial:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, partial / STATE)
+            save_tensors(tensors, partial / STATE)
     except (OSError, SafetensorError) as error:
         raise ValueError(
-            f"{folder}: the checkpoint of step {step} could not be written ({error}); the ones before it are whole: "
-            "free some disk space and give the same command again"
+            f"{folder}: the checkpoint of step {step} could not be written ({brief(error, 60)}); the ones before it are "
+            "whole: free some disk space and give the same command again"
         ) from error
     for _, old in list_checkpoints(folder)[:-KEEP]:
         _remove(old)
@@ -82,13 +90,23 @@ def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted(checkpoints)
 
 
-def remove_half_written(folder: Path) -> None:
-    """Removes checkpoints that a killed training was writing; links are not followed, and a stranger's file stays."""
+def remove_half_written(run: Path) -> None:
+    """Removes models and checkpoints that a killed training was writing; links are not followed, strangers' files stay."""
+    for folder in run.glob("model*"):
+        if not folder.is_symlink():
+            remove_leftovers(folder)
+            _remove_saving(folder)
+    folder = run / "checkpoints"
     for path in folder.glob(".partial-*") if not folder.is_symlink() else ():
-        ours = HALF_WRITTEN.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
-        if ours and {file.name for file in path.iterdir()} <= {STATE}:
-            (path / STATE).unlink(missing_ok=True)
-            path.rmdir()
+        if HALF_WRITTEN.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            _remove_saving(path)
+            _remove(path)
+
+
+def _remove_saving(folder: Path) -> None:
+    for path in folder.glob(".tmp*"):
+        if SAVING.fullmatch(path.name) and is_plain(path):
+            path.unlink()
 
 
 def load_training(
@@ -101,10 +119,10 @@ def load_training(
             tensors = read_tensors(opened, _training_like(opened.keys(), method, optimizers, ema))
         method.load_state_dict(_below("method/", tensors))
     except ValueError as error:
-        reason = brief(str(error).removeprefix(f"{file}: "), 150)
+        reason = brief(str(error).removeprefix(f"{file}: "), 100)
         raise ValueError(
-            f"{file}: does not fit this run ({reason}); remove {checkpoint.name} to continue from the checkpoint before it, "
-            "or add --fresh to start anew"
+            f"{file}: does not fit this run ({reason}); remove {checkpoint.name} to continue from the one before it, or add "
+            "--fresh to start anew"
         ) from error
     for name, value in _below("ema/", tensors).items():
         ema[name].copy_(value)
@@ -169,20 +187,18 @@ def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema
     """Writes model.safetensors and config.json: the deployed networks alone, with the moving averages in `ema`."""
     networks = deployed(method)
     weights = {
-        name: ema.get(name, value).contiguous()
-        for name, value in method.state_dict().items()
-        if name.split(".")[0] in networks
+        name: ema.get(name, value) for name, value in method.state_dict().items() if name.split(".")[0] in networks
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / "config.json") as partial:
             partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         with atomic_file(folder / "model.safetensors") as partial:
-            save_file(weights, partial, metadata={"step": str(step)})
+            save_tensors(weights, partial, {"step": str(step)})
     except (OSError, SafetensorError) as error:
         raise ValueError(
-            f"{folder}: the model of step {step} could not be written ({error}); free some disk space and give the same "
-            "command again"
+            f"{folder}: the model of step {step} could not be written ({brief(error, 60)}); free some disk space and "
+            "give the same command again"
         ) from error
 
 

@@ -104,8 +104,9 @@ class Run:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.path / "settings.toml") as partial:
-            lines = tomli_w.dumps({**self.values(), "run": about}).split("\n")
-            partial.write_text("\n".join(map(printable, lines)), encoding="utf-8")
+            text = tomli_w.dumps({**self.values(), "run": about})
+            text = text.encode("utf-8", errors="replace").decode()  # TOML has no escapes for invalid Unicode in a name
+            partial.write_text("\n".join(map(printable, text.split("\n"))), encoding="utf-8")
 
     def require_same(self, other: "Run") -> None:
         """Raises a `ValueError` with the first differences if `other` is not a continuation of this run."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 2**22  # of settings.toml, which names the pictures that are left out: 100,000 of them
 MOST_DOTS = 100  # in a line: the time that tomllib takes grows with the square of the parts of a dotted key
-PROBLEMS, LINE = 3, 200  # how many of them, and about how many characters, are read before the first one is mended
+PROBLEMS, LINE = 3, 160  # how many of them, and about how many characters, are read before the first one is mended
 
 
 class Settings(StrictModel):
@@ -256,14 +256,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError(f"{path}: is not TOML of settings (it is nested too deep)") from None
-    except ValueError as error:  # not only TOMLDecodeError: a number of 5,000 digits
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: is not TOML ({brief(error)})") from error
+    except ValueError as error:  # a number of 5,000 digits, a date of month 13
+        raise ValueError(f"{path}: is not TOML of settings (a number or a date that cannot be)") from error
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "--") -> str:
     """A readable message for a validation error: the first invalid settings, their values and the expected ones.
 
-    `prefix` goes before the names: "--" where they are flags. About 200 characters at most.
+    `prefix` goes before the names: "--" where they are flags. About 160 characters, unless the first problem takes more.
 
     >>> try:
     ...     Settings(sise=128)

@@ -9,8 +9,8 @@ from torch import Tensor
 from diptych.files import TensorFile
 from diptych.wording import brief, shown
 
-FLOATS = {"F16": "half", "BF16": "bfloat16", "F32": "float", "F64": "double"}
-"""The types of weights, as safetensors calls them, that become those of the networks."""
+FLOATS = ("F16", "BF16", "F32", "F64")
+"""The types of weights that become those of the networks, as safetensors calls them."""
 
 
 def read_tensors(file: TensorFile, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -25,7 +25,7 @@ def read_tensors(file: TensorFile, expected: Mapping[str, Tensor]) -> dict[str, 
             raise ValueError(f"{_named(name)} is missing")
         _require_like(file, name, like)
     for name in names - expected.keys():
-        raise ValueError(f"{_named(name)} belongs to no network of these settings")
+        raise ValueError(f"{_named(name)} is nothing that these networks have")
     return {name: _read(file, name, like) for name, like in expected.items()}
 
 
@@ -35,7 +35,7 @@ def _require_like(file: TensorFile, name: str, like: Tensor) -> None:
     if shape != list(like.shape):
         raise ValueError(f"{_named(name)} has the shape {shown(shape)}, and {list(like.shape)} is expected")
     if dtype not in FLOATS and (like.is_floating_point() or dtype != "I64"):
-        kind = "float32, float16, bfloat16 or float64" if like.is_floating_point() else "int64"
+        kind = f"one of {', '.join(FLOATS)}" if like.is_floating_point() else "I64"
         raise ValueError(f"{_named(name)} is of the type {dtype}, and {kind} is expected")
 
 
@@ -59,4 +59,4 @@ def is_finite(tensors: Iterable[Tensor]) -> bool:
 
 
 def _named(name: str) -> str:
-    return brief(name, 60)
+    return brief(name, 50)
