@@ -64,7 +64,7 @@ def npy(header: bytes, body: bytes, version: tuple[int, int] = (1, 0), length: i
 
 
 def _good(random: Random) -> bytes:
-    shape = random.choice(((3, 16, 16, 3), (3, 16, 16), (2, 20, 17, 1)))
+    shape: tuple[int, ...] = random.choice(((3, 16, 16, 3), (3, 16, 16), (2, 20, 17, 1)))
     dtype: Any = np.uint8
     if random.random() < 0.3:
         shape = random.choice(((2, 4, 4, 4), (1, 1, 1), (5, 5), (0, 8, 8, 3), (2, 1, 99, 3)))

@@ -124,4 +124,4 @@ def _decode(case: Case, file: Path) -> bool:
     return True
 
 
-CAMPAIGN = Campaign(make, count=10_000, prepare=prepare)
+CAMPAIGN = Campaign(make, count=10_000, prepare=prepare, memory=4096)  # as docs/reliability.md states
