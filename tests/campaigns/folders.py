@@ -134,7 +134,7 @@ def no_file(case: Case, folder: Path) -> str:
 
 def forge(case: Case, folder: Path) -> str:
     """Lines of JSON with names that lead elsewhere and values of every kind."""
-    files = [path for path in _entries(folder) if path.suffix in (".jsonl", ".json", ".toml") and path.is_file()]
+    files = [path for path in sorted(_files(folder)) if path.suffix in (".jsonl", ".json", ".toml")]
     if not files:
         return add_stranger(case, folder)
     path = case.random.choice(files)
@@ -166,7 +166,7 @@ def _forged(lines: list[bytes], random: Random) -> Iterator[bytes]:
 
 def damage(case: Case, folder: Path) -> str:
     """A file is damaged, or lost."""
-    path = case.random.choice([path for path in _entries(folder) if path.is_file()])
+    path = case.random.choice(sorted(_files(folder)))
     if case.random.random() < 0.3:
         path.unlink()
         return f"{path.relative_to(folder)} is lost"
@@ -224,7 +224,7 @@ def make(case: Case) -> Attempt:
     arguments = others[name](folder) if name in others else on_runs(case, name, folder)
     what = []
     for _ in range(case.random.choice((1, 1, 2, 3))):
-        if any(path.is_file() for path in _entries(folder)):  # a link may have taken the place of all
+        if next(_files(folder), None):  # a link may have taken the place of all
             what.append(_changed(case, folder))
     case.title = (
         f"{name}: {'; '.join(what)}; {' '.join(map(str, arguments[:2] if arguments[0] == 'data' else arguments[:1]))}"

@@ -71,4 +71,4 @@ def make(case: Case) -> Attempt:
     return look(case, folder, DataKind.LABELLED, DataKind.LABELLED, DataKind.IMAGES)
 
 
-CAMPAIGN = Campaign(make, count=2000)
+CAMPAIGN = Campaign(make, count=2000, memory=2048 + 512)  # docs/reliability.md: a set may have 2 GiB

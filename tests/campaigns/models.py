@@ -121,7 +121,9 @@ def hostile_json(good: dict[str, Any], random: Random) -> bytes:
     changed = json.loads(json.dumps(good))
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         found = list(places(changed))
-        container, key = random.choice(found) if found else (changed, "x")
+        if not found:
+            break
+        container, key = random.choice(found)
         match random.randrange(5):
             case 0 if isinstance(container, dict):
                 container.pop(key, None)

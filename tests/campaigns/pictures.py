@@ -1,6 +1,7 @@
 """Pictures: damaged ones, bombs, and files that are none; decoded alone, inspected, translated, looked at by training."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from .mutations import BY_FORMAT, mutate
 
 BOMBS = 0.02
 """The share of bombs, which take seconds each; a third of them goes through a command, two at once."""
+
+
+GOOD = "good.png"
 
 
 def prepare(shared: Path) -> None:
@@ -75,22 +79,37 @@ def _of_another_format(case: Case) -> tuple[str, bytes]:
 
 
 def _way(case: Case, file: Path, is_bomb: bool) -> Attempt:
-    """Most pictures are only decoded; one in twenty goes through a command."""
-    pictures = file.parent
+    """Most pictures are only decoded; one in twenty goes through a command, beside a good one."""
     if case.random.random() > (0.33 if is_bomb else 0.05):
         return lambda: _decode(case, file)
-    way = case.random.choice(("inspect", "translate", "train"))
-    case.title += f", {way}"
+    pictures, out = file.parent, case.folder / "out"
+    shutil.copy(case.shared / "opened" / "png", pictures / GOOD)
     if is_bomb:  # in another thread at the same time
         (pictures / f"copy{file.suffix}").hardlink_to(file)
-    if way == "inspect":
-        return lambda: case.command("data", "inspect", pictures)
-    if way == "translate":
-        arguments = ("translate", case.shared / "run", pictures, "--out", case.folder / "out", "--working-size", 32)
-        return lambda: case.command(*arguments)
-    return lambda: case.command(
-        *("train", "glcic", "--data", pictures, "--out", case.folder / "out", "--size", 32, "--dry-run")
-    )
+    whole: dict[str, tuple[object, ...]] = {
+        "inspect": ("data", "inspect", pictures),
+        "pack": ("data", "pack", pictures, "--size", 16, "--out", case.folder / "out.npy"),
+        "split": ("data", "split", pictures, "--val", 0.5, "--out", out),
+        "train": ("train", "glcic", "--data", pictures, "--out", out, "--size", 32, "--dry-run"),
+        "evaluate": ("evaluate", "--real", pictures, "--fake", pictures, "--metrics", "l1"),
+    }
+    each: dict[str, tuple[object, ...]] = {
+        "translate": ("translate", case.shared / "run", pictures, "--out", out, "--working-size", 32),
+        "resize": ("data", "resize", pictures, "--size", 16, "--out", out),
+        "grayscale": ("data", "grayscale", pictures, "--out", out),
+        "edges": ("data", "edges", pictures, "--out", out),
+        "blank": ("data", "blank", pictures, "--out", out),
+    }
+    way = case.random.choice((*whole, *each))
+    case.title += f", {way}"
+
+    def attempt() -> bool:
+        opened = case.command(*(whole | each)[way])
+        if way in each and not (out / GOOD).is_file():
+            case.fault("wrong", "the good picture beside it was not done")
+        return opened
+
+    return attempt
 
 
 def _decode(case: Case, file: Path) -> bool:
@@ -105,4 +124,4 @@ def _decode(case: Case, file: Path) -> bool:
     return True
 
 
-CAMPAIGN = Campaign(make, count=10_000, prepare=prepare)
+CAMPAIGN = Campaign(make, count=10_000, prepare=prepare, memory=4096)  # as docs/reliability.md states
