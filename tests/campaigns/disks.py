@@ -122,7 +122,7 @@ def fill_up(case: Case, name: str) -> None:
 
 def _on_the_way(folder: Path) -> dict[str, bytes]:
     """What is there while a command is at work, and is not compared before its end."""
-    ways = (f"{RUN}/", "out.zip.paintings/", *BESIDE)
+    ways = (f"{RUN}/", *BESIDE)
     return {name: content for name, content in tree(folder).items() if name.startswith(ways)}
 
 

@@ -45,7 +45,7 @@ class Order:
     constants: dict[str, Any] = field(default_factory=dict)
     """Other values for constants, by module and name: the fewest pictures of a submission."""
     watched: str = ""
-    """How the paths begin whose changes are written to `changes`, each before it happens."""
+    """How the paths begin whose changes are written to `changes`, each before it happens; `.partial-` may stand before."""
     changes: str = ""
     stop_at: int | None = None
     """The number of the change right before which the process sends `stop_with` to itself."""
@@ -135,7 +135,8 @@ def _watch(order: Order) -> None:
         if event not in CHANGES or (event == "open" and arguments[1] == "r"):
             return
         path = os.fsdecode(arguments[0]) if not isinstance(arguments[0], int) else ""
-        if not path.startswith(order.watched) or "tfevents" in path:  # TensorBoard's thread has moments of its own
+        ours = path.removeprefix(".partial-").startswith(order.watched)
+        if not ours or "tfevents" in path:  # TensorBoard's thread has moments of its own
             return
         os.write(told, f"{event} {path.removeprefix(order.watched)}\n".encode(errors="replace"))
         count += 1
