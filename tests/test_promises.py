@@ -315,7 +315,7 @@ def test_every_documented_command_is_understood(page: Path) -> None:
         _, bound, _ = cli.app.parse_args(arguments, exit_on_error=False, print_error=False)
         recipe = bound.arguments.get("recipe")
         assert recipe is None or str(recipe) in recipes(), line
-    assert lines or page.name in ("data.md", "python.md", "architecture.md", "results.md")
+    assert lines or page.name in ("data.md", "python.md", "architecture.md", "results.md", "reliability.md")
 
 
 @pytest.mark.parametrize("name", recipes())
