@@ -1,11 +1,17 @@
 # make demo    install, train on the built-in facades, open the report: minutes on two cores
 # make test    install, run the tests
 # make lint    ruff, mypy, import-linter
+# make campaign          mutated files, hostile models, kills, full disks, each for 15 minutes at most; SEED=2 has other cases
+# make campaign-sample   minutes of the same; with -j2 those on files and those on processes at the same time
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+SEED ?= 1
+FILES := arrays records idx models networks recipes folders
+PROCESSES := signals disks disturbances environments
+
+.PHONY: demo test lint campaign campaign-sample campaign-sample-files campaign-sample-processes clean
 
 demo: $(VENV)/installed
 	$(BIN)/diptych quickstart --out demo
@@ -18,6 +24,19 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+campaign: $(VENV)/installed-dev
+	$(BIN)/python -m tests.campaigns --seed "$(SEED)" --seconds 900 --processes 2
+
+campaign-sample: campaign-sample-files campaign-sample-processes
+
+campaign-sample-files: $(VENV)/installed-dev
+	$(BIN)/python -m tests.campaigns pictures --seed "$(SEED)" --seconds 120
+	$(BIN)/python -m tests.campaigns $(FILES) --seed "$(SEED)" --seconds 30
+
+campaign-sample-processes: $(VENV)/installed-dev
+	$(BIN)/python -m tests.campaigns kills --seed "$(SEED)" --seconds 120
+	$(BIN)/python -m tests.campaigns $(PROCESSES) --seed "$(SEED)" --seconds 40
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
