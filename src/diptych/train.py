@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         _require_free_or_same(run, datasets)
-        _remove_half_written(out)
+        _remove_remains(out)
         run.write_settings(command_line(), description, names_digest(datasets), left_out)
         with memory_or(f"{out}: a step does not fit in the memory of {device}; {LOWER}"):
             training = Training(run, _loader(given, cached, translator), batches, device, precision, console)
@@ -128,6 +128,8 @@ def _loader(settings: Settings, cached: Sequence[CachedDataset], translator: Tra
 
 
 def _nothing_to_do(run: Run, console: Console) -> Run:
+    with suppress(ValueError, OSError), _locked(run.path):  # it may be another process's, or read-only
+        _remove_remains(run.path)
     more = "--steps or --epochs" if _steps_done(run) >= run.settings.steps else "--patience"
     say(console, f"{run.path}: finished; nothing to do (a larger {more} goes on, --fresh starts anew)")
     return run
@@ -184,12 +186,13 @@ def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
         raise ValueError(f"{run.path}: exists and is not a run; choose another --out, nothing of yours is overwritten")
 
 
-def _remove_half_written(out: Path) -> None:
+def _remove_remains(out: Path) -> None:
     """Removes what killed processes left in the run, and nothing that `evaluate` or `report` are writing there."""
     for folder in (out, out / "samples"):
         if not folder.is_symlink():
             remove_leftovers(folder)
     checkpoint.remove_half_written(out)
+    checkpoint.remove_old(out / "checkpoints")
 
 
 def _steps_done(run: Run) -> int:

@@ -33,6 +33,7 @@ def picture(*between: bytes, pixels: bytes = COMPRESSED, end: bytes = png.END) -
         chunk(b"pHYs", b"\0" * 20),
         chunk(b"eXIf", b"MM nothing"),
         HEADER,
+        chunk(b"PLTE", bytes(9)),
     ],
     ids=lambda between: between[4:8].decode(),
 )
@@ -68,7 +69,31 @@ def test_a_wrong_checksum_of_the_end_is_no_harm(capfd: pytest.CaptureFixture[str
     assert capfd.readouterr() == ("", "")
 
 
-def test_interlaced_and_transparent_pictures_are_still_read(tmp_path: Path) -> None:
+def test_a_transparent_colour_becomes_alpha() -> None:
+    pixels = files.decode_bytes(picture(chunk(b"tRNS", VALUES[0, 0].tobytes())), "x")
+    assert pixels.alpha is not None
+    assert (pixels.alpha[0, 0], pixels.alpha[1, 1]) == (0, 65535)
+
+
+def test_a_transparent_colour_beside_alpha_is_no_colour(capfd: pytest.CaptureFixture[str]) -> None:
+    rows = np.concatenate([VALUES, VALUES[..., :1]], axis=-1)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 7, 5, 16, 6, 0, 0, 0))
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    data = picture(chunk(b"tRNS", VALUES[0, 0].tobytes()), pixels=pixels).replace(HEADER, header)
+    np.testing.assert_array_equal(files.decode_bytes(data, "x").values, VALUES)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("place", [10, 11, 12])
+def test_a_method_that_nobody_has_defined_is_refused(capfd: pytest.CaptureFixture[str], place: int) -> None:
+    content = bytearray(HEADER[8:-4])
+    content[place] = 2
+    with pytest.raises(ValueError, match="x: "):
+        files.decode_bytes(picture().replace(HEADER, chunk(b"IHDR", bytes(content))), "x")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_picture_with_alpha_is_still_read(tmp_path: Path) -> None:
     values = np.random.default_rng(1).integers(0, 65536, (9, 6, 4)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "x.png"), values)
     pixels = files.decode(tmp_path / "x.png")

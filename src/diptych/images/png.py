@@ -4,7 +4,8 @@ import struct
 import zlib
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-BEFORE_PIXELS = (b"IHDR", b"PLTE", b"tRNS")
+WANTED = (b"IHDR", b"tRNS", b"IDAT")
+COLOUR = 2  # the type of RGB; its tRNS chunk is the one colour that is transparent, 16 bits for each channel
 END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 PIECE = 2**20  # bytes
 
@@ -19,7 +20,7 @@ def essential(data: bytes) -> bytes:
         length, kind = struct.unpack_from(">I4s", data, place)
         if kind == b"IEND":
             break
-        if kind in (*BEFORE_PIXELS, b"IDAT"):
+        if kind in WANTED:
             chunks.append(data[place : place + 12 + length])
         place += 12 + length
     for chunk in chunks:
@@ -29,7 +30,12 @@ def essential(data: bytes) -> bytes:
     first = {chunk[4:8]: chunk for chunk in reversed(chunks)}
     pixels = [chunk for chunk in chunks if chunk[4:8] == b"IDAT"]
     _require_whole(b"".join(chunk[8:-4] for chunk in pixels))
-    return SIGNATURE + b"".join([*(first[kind] for kind in BEFORE_PIXELS if kind in first), *pixels, END])
+    header, transparent = first.get(b"IHDR", b""), first.get(b"tRNS", b"")
+    _, colour, *methods = header[16:-4]
+    if methods not in ([0, 0, 0], [0, 0, 1]):  # of compression, filters, interlacing: there are no others
+        raise ValueError(f"its header has {methods} where the methods are, which nobody has defined")
+    usable = colour == COLOUR and len(transparent) == 12 + 6
+    return b"".join([SIGNATURE, header, transparent if usable else b"", *pixels, END])
 
 
 def _require_whole(compressed: bytes) -> None:

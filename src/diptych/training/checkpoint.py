@@ -61,6 +61,7 @@ def save_training(
         target = folder / f"step-{step:08d}"
         if target.exists():
             return
+        _remove(folder / f".partial-{target.name}")  # left by a process that was killed
         with atomic_folder(target) as partial:
             save_tensors(tensors, partial / STATE)
     except (OSError, SafetensorError) as error:
@@ -68,6 +69,11 @@ def save_training(
             f"{folder}: the checkpoint of step {step} could not be written ({brief(error, 60)}); the ones before it are "
             "whole: free some disk space and give the same command again"
         ) from error
+    remove_old(folder)
+
+
+def remove_old(folder: Path) -> None:
+    """Removes all checkpoints but the newest `KEEP`."""
     for _, old in list_checkpoints(folder)[:-KEEP]:
         _remove(old)
 
@@ -119,7 +125,7 @@ def load_training(
             tensors = read_tensors(opened, _training_like(opened.keys(), method, optimizers, ema))
         method.load_state_dict(_below("method/", tensors))
     except ValueError as error:
-        reason = brief(str(error).removeprefix(f"{file}: "), 100)
+        reason = brief(str(error).removeprefix(f"{file}: "), 80)
         raise ValueError(
             f"{file}: does not fit this run ({reason}); remove {checkpoint.name} to continue from the one before it, or add "
             "--fresh to start anew"
