@@ -68,6 +68,7 @@ def _steps(training: Training, hooks: Sequence[Hook], stop: threading.Event, dis
             phased.after_step(done, distributed.mean)
         end = Stop.END if done == settings.steps else Stop.NO
         now = Moment(done, Stop.INTERRUPTED if stop.is_set() and end is Stop.NO else end)
+        training.run.require_there()  # a hook would make another folder in its place
         for hook in hooks:
             hook(now)
         display.advance(phased.phase(step) if phased else "")

@@ -121,6 +121,14 @@ class Run:
                 f"continue it (--{different[0]} {ours.get(different[0])}), or add --fresh to set it aside and start anew"
             )
 
+    def require_there(self) -> None:
+        """Raises a `ValueError` when the folder was renamed or removed: whoever trains in it cannot know where it is."""
+        if not self.path.is_dir():
+            raise ValueError(
+                f"{self.path}: is no folder any more; if it was renamed, give the same command with its new name as --out, "
+                "and the training goes on from its last checkpoint"
+            )
+
     def require_no_links(self) -> None:
         """Raises a `ValueError` for a link among what training writes, which would be written through.
 
@@ -136,9 +144,16 @@ class Run:
     # ---- log.jsonl
 
     def log(self, entry: Values) -> None:
-        """Appends one line."""
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Appends one line; a `ValueError` when it cannot be written."""
+        log = self.path / "log.jsonl"
+        try:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise ValueError(
+                f"{log}: could not be written ({error.strerror}); the checkpoints are whole: mend this, and give the same "
+                "command again"
+            ) from error
 
     def read_log(self, notes: list[str] | None = None) -> list[dict[str, Any]]:
         """All entries of the log, oldest first; `notes` as in `read_json_lines`."""
