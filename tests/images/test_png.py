@@ -76,7 +76,7 @@ def test_a_transparent_colour_becomes_alpha() -> None:
 
 
 def test_a_transparent_colour_beside_alpha_is_no_colour(capfd: pytest.CaptureFixture[str]) -> None:
-    rows = np.concatenate([VALUES, VALUES[..., :1]], axis=-1)
+    rows = np.concatenate([VALUES, VALUES[..., :1]], axis=-1).astype(">u2")
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 7, 5, 16, 6, 0, 0, 0))
     pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     data = picture(chunk(b"tRNS", VALUES[0, 0].tobytes()), pixels=pixels).replace(HEADER, header)

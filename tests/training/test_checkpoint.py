@@ -18,6 +18,7 @@ from diptych.methods import METHODS
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 from diptych.methods.settings import Shape, kebab
 from diptych.training import checkpoint
+from diptych.wording import printable
 
 
 def build() -> Pix2Pix:
@@ -187,7 +188,7 @@ def line_of(call: Callable[[], object]) -> str:
         call()
     line = str(error.value)
     assert len(line) < 300
-    assert line.isprintable()
+    assert line == printable(line)
     assert not any(word in line for word in ("http", "pydantic", "validation error", "Error while"))
     return line
 
@@ -401,7 +402,7 @@ def test_a_mutated_configuration_opens_or_is_one_line(
     except ValueError as error:
         line = str(error)
         assert len(line) < 300
-        assert line.isprintable()
+        assert line == printable(line)
         assert line.startswith(str(model))
 
 
