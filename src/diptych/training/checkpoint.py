@@ -125,7 +125,7 @@ def load_training(
             tensors = read_tensors(opened, _training_like(opened.keys(), method, optimizers, ema))
         method.load_state_dict(_below("method/", tensors))
     except ValueError as error:
-        reason = brief(str(error).removeprefix(f"{file}: "), 80)
+        reason = brief(str(error).removeprefix(f"{file}: "), 70)
         raise ValueError(
             f"{file}: does not fit this run ({reason}); remove {checkpoint.name} to continue from the one before it, or add "
             "--fresh to start anew"
