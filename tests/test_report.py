@@ -184,7 +184,7 @@ def names_of(page: Page) -> list[str]:
 def whole_run(path: Path) -> Run:
     """A run that has something in every section."""
     run = make_run(path)
-    heart = {"finding": "the discriminator has won", "saw": "D_real 0.001", "try": "--method.adversarial lsgan"}
+    heart = {"finding": "the discriminator has won", "of": "D", "saw": "D_real 0.001", "try": "--method.adversarial lsgan"}
     add_lines(
         run,
         [
@@ -316,7 +316,7 @@ def words_of_the_doctor(run: Run, page: Page) -> list[list[str]]:
 
 def test_the_doctor_tells_each_finding_once_and_what_is_still_there_first(tmp_path: Path, page: Page) -> None:
     def said(finding: str, saw: str) -> dict[str, str]:
-        return {"finding": finding, "saw": saw, "try": f"--{finding}"}
+        return {"finding": finding, "of": "D", "saw": saw, "try": f"--{finding}"}
 
     run = make_run(tmp_path / "run")
     won, both = [said("won", "at first")], [said("won", "D_X 0.1"), said("won", "D_Y 0.2")]
