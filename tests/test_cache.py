@@ -119,3 +119,22 @@ def test_how_a_picture_lies_in_memory_does_not_matter() -> None:
     turned = plain.permute(1, 2, 0).contiguous().permute(2, 0, 1)
     assert not turned.is_contiguous()
     assert digest([plain]) == digest([turned])
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DIPTYCH_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    make = Maker()
+    assert [int(cached("rows", make)["number"]) for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="fifos")
+def test_a_cache_does_not_wait(folder: Path) -> None:
+    folder.mkdir()
+    os.mkfifo(folder / "rows.safetensors")
+    assert cached("rows", Maker())["number"] == 1

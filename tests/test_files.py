@@ -7,9 +7,19 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+import torch
 
 from diptych.data.paths import list_pictures
-from diptych.files import LABEL, Label, OwnedFolder, atomic_file, atomic_folder, is_vacant
+from diptych.files import (
+    LABEL,
+    Label,
+    OwnedFolder,
+    atomic_file,
+    atomic_folder,
+    is_vacant,
+    remove_leftovers,
+    save_tensors,
+)
 
 FAILURES = [OSError(28, "No space left on device"), ValueError("bad picture"), KeyboardInterrupt(), SystemExit(1)]
 
@@ -210,3 +220,64 @@ def test_a_vacant_place_has_nothing_of_a_person_s(tmp_path: Path) -> None:
     (tmp_path / "out/.lock").touch()
     assert is_vacant(tmp_path / "out", ".lock")
     assert not is_vacant(tmp_path / "out")
+
+
+# ---- what killed processes leave
+
+
+LEFT = ".partial-01234567.png"
+
+
+def test_what_is_in_work_is_no_leftover(tmp_path: Path) -> None:
+    (tmp_path / LEFT).write_text("half")
+    with atomic_file(tmp_path / "a.png", durable=False) as beside:
+        beside.write_text("half")  # opened anew, as writers do
+        remove_leftovers(tmp_path)
+        assert list(tmp_path.iterdir()) == [beside]
+        beside.write_text("whole")
+    assert (tmp_path / "a.png").read_text() == "whole"
+
+
+def test_whoever_writes_next_removes_leftovers_of_the_kind(tmp_path: Path) -> None:
+    for name in (".partial-01234567.json", LEFT):
+        (tmp_path / name).write_text("half")
+    with atomic_file(tmp_path / "config.json") as beside:
+        beside.write_text("{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LEFT, "config.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="fifos")
+def test_only_what_has_our_very_form_is_removed(tmp_path: Path) -> None:
+    mine = [
+        "partial-01234567.png",
+        ".partial-0123456.png",
+        ".partial-01234567.png~",
+        ".partial-facades.archive",
+        ".tmpabc123",
+    ]
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    os.mkfifo(tmp_path / ".partial-00000000.png")  # whoever opens it waits for ever
+    (tmp_path / ".partial-00000001.png").mkdir()
+    (tmp_path / ".partial-00000002.png").symlink_to(tmp_path / mine[0])
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*mine, ".partial-00000000.png", ".partial-00000001.png"}
+    remove_leftovers(tmp_path / "none")  # no folder, no leftovers
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No space left on device: .*/model.json'$"):
+        fail(atomic_file(tmp_path / "model.json"), ".", OSError(28, "No space left on device"))
+    with pytest.raises(OSError, match=r"/none/model.json'$"), atomic_file(tmp_path / "none/model.json"):
+        pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of files")
+def test_tensors_are_for_those_whom_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with atomic_file(tmp_path / "model.safetensors") as beside:
+            save_tensors({"a": torch.zeros(2, 3).T}, beside, {"step": "1"})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o640

@@ -28,3 +28,16 @@ def test_a_terminal_gets_a_bar_that_goes_away() -> None:
     assert isinstance(console.file, io.StringIO)
     assert "3/8" in console.file.getvalue()
     assert "painting: 3 of 8" not in console.file.getvalue()
+
+
+def test_a_name_stays_on_its_line_and_does_nothing_to_the_terminal() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    name = "one\nof \x1b]0;title\x07 \x9b31m \u202ered [bold] \udcff"
+    progress.say(console, f"{name}: done")
+    with progress.counting(console, name) as show:
+        show(1, 2)
+        show(2, 2, name)
+    assert isinstance(console.file, io.StringIO)
+    said, shown = console.file.getvalue().split("\n", 1)
+    assert said == "one\\nof \\u001b]0;title\\u0007 \\u009b31m \\u202ered [bold] \\udcff: done"
+    assert not {"\x07", "\x9b", "\u202e"} & set(shown)

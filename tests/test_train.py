@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 import diptych
 from diptych.data.builtin import facades
+from diptych.files import atomic_file
 from diptych.methods import METHODS
 from diptych.methods.colorize import Colorize
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
@@ -457,6 +458,125 @@ def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert issubclass(Interrupted, KeyboardInterrupt)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its signals")
+def test_a_closed_terminal_and_a_batch_system_stop_it_like_ctrl_c() -> None:
+    from diptych.training.loop import _stop_signals
+
+    for number in (signal.SIGHUP, signal.SIGXCPU):
+        with _stop_signals() as stop:
+            signal.raise_signal(number)
+            assert stop.is_set()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its signals")
+def test_nohup_lets_it_go_on() -> None:
+    from diptych.training.loop import _stop_signals
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _stop_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, happens: Callable[[], object]) -> None:
+    """Makes something happen right before a step of pix2pix."""
+    own = Pix2Pix.train_step
+
+    def train_step(self: Pix2Pix, batch: Any, update: Any, at: int) -> Any:
+        if at == step:
+            happens()
+        return own(self, batch, update, at)
+
+    monkeypatch.setattr(Pix2Pix, "train_step", train_step)
+
+
+def test_without_its_folder_tensorboard_ends_and_the_training_goes_on(
+    tmp_path: Path, tiny_pairs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    at_step(monkeypatch, 5, lambda: shutil.rmtree(run / "tensorboard"))
+    train("pix2pix", data=tiny_pairs, out=run, console=Console(width=1000), **KILLED)
+    printed, errors = capfd.readouterr()
+    assert errors == ""
+    [line] = [line for line in printed.splitlines() if "tensorboard" in line]
+    assert (
+        line
+        == f"{run}/tensorboard: cannot be written to (No such file or directory); the training goes on without TensorBoard"
+    )
+    assert Run.open(run).read_log()[-1]["step"] == STEPS
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed", "a file"])
+def test_a_run_that_is_renamed_stops_and_goes_on_by_its_new_name(
+    tmp_path: Path, tiny_pairs: Path, train_tiny: Train, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    given = {**KILLED, "data": tiny_pairs, "validate_every": 2}
+
+    def happens() -> None:
+        run.rename(moved)
+        if how == "removed":
+            shutil.rmtree(moved)
+        if how == "a file":
+            run.touch()
+
+    with monkeypatch.context() as context:
+        at_step(context, 5, happens)
+        with pytest.raises(ValueError, match=r"run: is no folder any more; .* new name as --out"):
+            train_tiny(run, **given)
+    assert run.exists() == (how == "a file")  # a folder in its place would not be a run, and be refused
+    if how != "removed":
+        assert [path.name for path in (moved / "checkpoints").iterdir()] == ["step-00000004"]
+        assert [entry["step"] for entry in train_tiny(moved, **given).read_log()] == list(range(1, STEPS + 1))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+def test_what_killed_processes_left_goes_and_nothing_else(tmp_path: Path, train_tiny: Train) -> None:
+    run, elsewhere = train_tiny(tmp_path / "run", steps=4, validate_every=4).path, tmp_path / "elsewhere"
+    left = [
+        ".partial-01234567.toml",
+        ".partial-01234567.html",
+        "model/.partial-01234567.json",
+        "model/.tmpAbC123",  # of safetensors
+        "model-best/.partial-01234567.safetensors",
+        "samples/.partial-01234567.png",
+        "checkpoints/.partial-01234567-step-00000008/training.safetensors",
+        "checkpoints/.partial-01234567-step-00000008/.tmpAbC123",
+        "checkpoints/.partial-step-00000008/training.safetensors",  # of version 0.1
+    ]
+    kept = [
+        "results/.partial-val/results.jsonl",  # an evaluation may be writing there
+        "checkpoints/.partial-01234567-step-00000012/notes.txt",
+        "checkpoints/.partial-facades/notes.txt",
+        "model/partial-01234567.json",
+        "model/.tmp-notes",
+        "model-mine/notes.txt",
+    ]
+    for name in (*left, *kept):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("half")
+    elsewhere.mkdir()
+    (elsewhere / ".partial-01234567.json").write_text("somebody's")
+    (run / "model/link").symlink_to(elsewhere, target_is_directory=True)
+    (run / "checkpoints/.partial-01234567-step-00000016").symlink_to(elsewhere, target_is_directory=True)
+    with atomic_file(run / "index.html") as beside:  # a report is being drawn
+        train_tiny(run, steps=8, validate_every=4)
+        assert beside.exists()
+    there = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    assert not there & set(left)
+    assert there >= set(kept)
+    assert (elsewhere / ".partial-01234567.json").exists()
+    assert {path.name for path in (run / "checkpoints").iterdir() if path.is_dir() and not path.is_symlink()} == {
+        "step-00000004",
+        "step-00000008",
+        ".partial-01234567-step-00000012",
+        ".partial-facades",
+    }
 
 
 # ---- two sets without pairs

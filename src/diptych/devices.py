@@ -60,7 +60,13 @@ _CONTAINER = (
 )
 """What a container may use, and what it uses; the second pair is of older systems."""
 
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "could not create a memory object")
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "could not create a memory object",
+    "could not create a primitive",
+)
 """What torch's allocators say."""
 
 

@@ -224,7 +224,7 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
     if durable:  # others are written by the thousand, and whoever does so removes leftovers once before
         remove_leftovers(path.parent, path.suffix)
     try:
-        with _held(beside):
+        with naming(path), _held(beside):
             yield beside
             if durable:
                 _flush_file(beside)
@@ -232,12 +232,23 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
             if durable:
                 _flush_folder(path.parent)
     except OSError as error:
-        if error.filename in (None, str(beside)):
+        if error.filename == str(beside):
             error.filename = str(path)
         raise
     finally:
         with suppress(OSError):  # the disk's error, or a folder that is gone, has been raised already
             beside.unlink()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Inside, an `OSError` without a file gets the name `path`: one of writing to an open file has none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def counting(console: Console, task: str) -> Iterator[Callable[..., None]]:
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        bar_task = bar.add_task(task, total=None)
+        bar_task = bar.add_task(printable(task), total=None)
         yield show
 
 

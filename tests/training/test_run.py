@@ -214,3 +214,12 @@ def test_setting_aside_never_overwrites(tmp_path: Path) -> None:
         set_aside(tmp_path / "run")
     assert (tmp_path / "run.old-1/log.jsonl").read_text(encoding="utf-8") == "first"
     assert (tmp_path / "run.old-2/log.jsonl").read_text(encoding="utf-8") == "second"
+
+
+def test_no_name_in_the_settings_file_does_anything_to_a_terminal(tmp_path: Path) -> None:
+    names = ["one\nof two.png", "\x1b[31m.png", "\x9b31m.png", "\u202e.png", "plain é.png"]
+    run = Run(tmp_path / "run", "pix2pix", settings_from("pix2pix", {}, None).resolved(4), DataPaths(tmp_path))
+    run.write_settings("diptych train", "found", "0", left_out=names)
+    text = (tmp_path / "run/settings.toml").read_text(encoding="utf-8")
+    assert not {"\x1b", "\x9b", "\u202e"} & set(text)
+    assert tomllib.loads(text)["run"]["left-out"] == names

@@ -3,6 +3,7 @@
 import difflib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from cyclopts import CycloptsError, UnknownCommandError
 
@@ -11,7 +12,12 @@ from diptych.cli.commands import stderr
 from diptych.cli.frame import app
 from diptych.signals import interrupt_on_all
 
+if sys.platform != "win32":
+    import resource
+
 __all__ = ["app", "general", "main", "run", "training"]
+
+LEAST_ADDRESSES = 3 * 2**29  # bytes of address space: with 2**30 a training does not always begin
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,15 +25,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     streams.secure()
     interrupt_on_all()
     status = run(sys.argv[1:] if arguments is None else list(arguments))
-    if lost := streams.unwritten():
-        stderr(f"the output could not be written ({lost}); what the command did is done")
-        status = status or 2
+    if (lost := streams.unwritten()) and status < 2:
+        stderr(f"stdout: could not be written to ({lost}); what the command had to do is done")
+        status = 2
     sys.exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
     """The exit status of a command: 0, 1 (some pictures were skipped), 2 (a mistake to mend), 130 (interrupted)."""
     try:
+        _require_surroundings()
         if arguments and arguments[0] == "train":
             training.add_commands()
         status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
@@ -62,6 +69,24 @@ def _unknown(error: UnknownCommandError) -> str:
     return f'Unknown command "{word}".{meant} Available commands: {", ".join(names)}.'
 
 
+def _require_surroundings() -> None:
+    """Raises a `ValueError` where the libraries below would end the process with words of their own, or wait for ever.
+
+    Without a current folder MKL does the one; a thread that finds no memory when it starts does the other.
+    """
+    try:
+        Path.cwd()
+    except OSError:
+        raise ValueError("the current folder is gone; change to one that exists, and give the command again") from None
+    if sys.platform != "win32":
+        addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if addresses != resource.RLIM_INFINITY and addresses < LEAST_ADDRESSES:
+            raise ValueError(
+                f"the limit on memory (ulimit -v) is {addresses >> 20} MiB, and torch alone needs "
+                f"{LEAST_ADDRESSES >> 20} MiB; raise it"
+            )
+
+
 def _of_system(error: OSError) -> str:
     """The message for what the system refused, with the file where it names one."""
     reason = error.strerror or str(error) or type(error).__name__
@@ -71,7 +96,8 @@ def _of_system(error: OSError) -> str:
 def _of_resources(error: Exception) -> str:
     """The message for a machine, or a limit, that gives too little; empty for any other error, which is a fault of ours."""
     if isinstance(error, ImportError):
-        return f"{error.name or 'a library'}: could not be loaded ({error})" if "shared object" in str(error) else ""
+        limits = "raise the limits of memory (ulimit -v) and of open files (ulimit -n)"
+        return f"a library could not be loaded ({error}); {limits}" if "shared object" in str(error) else ""
     if "can't start new thread" in str(error):
         return "the system starts no more threads; raise the limit of processes (ulimit -u), or lower --workers"
     from diptych.devices import is_out_of_memory  # such an error comes from torch, or from its users

@@ -16,7 +16,7 @@ from diptych.devices import Device
 from diptych.evaluate import folders, generation, translation
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Progress, require_no_links, require_scores
-from diptych.files import atomic_file
+from diptych.files import alone, atomic_file
 from diptych.kinds import DataKind, Direction
 from diptych.methods import METHODS
 from diptych.progress import say
@@ -91,8 +91,10 @@ def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> list[dict[str, 
     require_no_links(run.path)
     split, datasets = _held_out(run, paths)
     measure = generation.measure if METHODS[run.method].data == DataKind.LABELLED else translation.measure
-    measured = measure(run, paths, split, datasets, options)
-    return _keep(measured, {"data": str(paths), "split": split}, run.path, options)
+    (results := run.path / "results").mkdir(exist_ok=True)
+    with alone(results / ".lock", f"{run.path}: another process is measuring it; wait for it"):
+        measured = measure(run, paths, split, datasets, options)
+        return _keep(measured, {"data": str(paths), "split": split}, run.path, options)
 
 
 def _keep(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from diptych.files import LEFTOVER, is_plain, require_file, require_no_link
+from diptych.files import LEFTOVER, is_plain, naming, require_file, require_no_link
 from diptych.images.files import encode, from_tensor, merge
 from diptych.images.geometry import resize
 from diptych.images.spec import viewable
@@ -55,8 +55,9 @@ class Results:
     def add(self, name: str, panels: dict[str, Tensor], values: dict[str, float]) -> None:
         """Saves the panels of one result, each `[C, H, W]` in [-1, 1], a thumbnail of all of them, and its metrics."""
         entry = {"name": name, "metrics": values, "panels": list(panels)}
-        with (self.partial / ENTRIES).open("a", encoding="utf-8") as file:  # first: what is listed is ours
-            file.write(json.dumps(entry) + "\n")
+        file = self.partial / ENTRIES
+        with naming(file), file.open("a", encoding="utf-8") as opened:  # first: what is listed is ours
+            opened.write(json.dumps(entry) + "\n")
         strip = merge(list(panels.values()), columns=len(panels), gap=0)
         width = round(strip.shape[2] * THUMBNAIL_HEIGHT / strip.shape[1])
         images = [*map(viewable, panels.values()), resize(strip, THUMBNAIL_HEIGHT, width)]
