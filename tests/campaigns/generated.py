@@ -91,7 +91,7 @@ def odd_tiff(random: Random) -> tuple[str, bytes]:
         }
     if photometric == 3:
         tags[320] = (short, 3 * 2**bits, 8 + len(data))
-        data += random.randbytes(6 * 2**bits)
+        data += random.randbytes(6 * 2 ** min(bits, 16))
     optional = {
         266: (short, 1, random.choice((1, 2))),
         274: (short, 1, random.randrange(10)),

@@ -72,6 +72,14 @@ def _archive(parts: Parts, compression: int = zipfile.ZIP_STORED) -> bytes:
     return stream.getvalue()
 
 
+def _is_json(content: bytes) -> bool:
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True
+
+
 def _with_code(content: bytes, file: Path, random: Random) -> bytes:
     """Some texts of a JSON file, values or keys, become code."""
     value = json.loads(content)
@@ -92,9 +100,12 @@ def _changed(parts: Parts, case: Case) -> Parts:
     way = random.choice(
         ("code", "code", "code", "json", "json", "pickle", "pickle", "damage", "lose", "double", "path", "large")
     )
-    if way in ("code", "json"):
+    if way in ("code", "json"):  # a text may be damaged by a change before this one
+        texts = [number for number in texts if _is_json(parts[number][1])] or [at]
         at = max(texts, key=lambda number: len(parts[number][1])) if random.random() < 0.6 else random.choice(texts)
     name, content = parts[at]
+    if way in ("code", "json") and not _is_json(content):
+        way = "damage"
     case.title += f"{way} in {name}, "
     match way:
         case "code":
@@ -164,4 +175,4 @@ def make(case: Case) -> Attempt:
     return attempt
 
 
-CAMPAIGN = Campaign(make, count=1000, prepare=prepare)
+CAMPAIGN = Campaign(make, count=1000, prepare=prepare, memory=5120)  # as docs/reliability.md states

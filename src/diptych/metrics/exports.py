@@ -85,6 +85,7 @@ ARITHMETIC = (
     *(ast.Expression, ast.Load, ast.Subscript, ast.Tuple, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp),
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.unaryop, ast.boolop, ast.cmpop),
 )
+LARGEST = 2**29  # bytes: ten times that is the most that is held while a network is checked and opened
 LARGEST_POWER = 8  # a tower of powers would be worked out
 LONGEST = 10_000  # characters of an expression
 
@@ -97,6 +98,8 @@ def open_program(file: Path, expected: str) -> "tuple[str, ExportedProgram]":
     from torch.export import load
 
     require_file(file)
+    if (size := file.stat().st_size) > LARGEST:
+        raise ValueError(f"{file}: has {size:,} bytes, and an exported network has {LARGEST:,} at most; export a smaller one")
     try:
         data = file.read_bytes()
     except (OSError, MemoryError) as error:

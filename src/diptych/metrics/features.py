@@ -147,7 +147,10 @@ def exported(file: Path, device: torch.device) -> Features:
     resizing = "as-is"
     if fixed:
         resizing = f"clean-{sides[0]}" if sides[0] == sides[1] else f"clean-{sides[0]}x{sides[1]}"
-    network = move_to_device_pass(program, device).module()
+    try:
+        network = move_to_device_pass(program, device).module()
+    except Exception as error:  # whatever torch meets while it rebuilds a network that somebody has changed
+        raise ValueError(f"{file}: cannot be rebuilt by torch ({brief(error)}); export it again") from error
 
     def prepare(image: Tensor) -> Tensor:
         if len(image) not in (1, channels):
