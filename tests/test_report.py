@@ -184,7 +184,12 @@ def names_of(page: Page) -> list[str]:
 def whole_run(path: Path) -> Run:
     """A run that has something in every section."""
     run = make_run(path)
-    heart = {"finding": "the discriminator has won", "of": "D", "saw": "D_real 0.001", "try": "--method.adversarial lsgan"}
+    heart = {
+        "finding": "the discriminator has won",
+        "of": "D",
+        "saw": "D_real 0.001",
+        "try": "--method.adversarial lsgan",
+    }
     add_lines(
         run,
         [

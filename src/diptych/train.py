@@ -129,7 +129,10 @@ def _loader(settings: Settings, cached: Sequence[CachedDataset], translator: Tra
 
 def _nothing_to_do(run: Run, console: Console) -> Run:
     if (run.path / ".lock").exists():  # not in the run of an older version, which is left as it is
-        with suppress(ValueError, OSError), _locked(run.path):  # another process may be in it, or nobody may write there
+        with (
+            suppress(ValueError, OSError),
+            _locked(run.path),
+        ):  # another process may be in it, or nobody may write there
             _remove_remains(run.path)
     more = "--steps or --epochs" if _steps_done(run) >= run.settings.steps else "--patience"
     say(console, f"{run.path}: finished; nothing to do (a larger {more} goes on, --fresh starts anew)")

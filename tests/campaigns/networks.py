@@ -114,7 +114,10 @@ def _changed(parts: Parts, case: Case) -> Parts:
             content = hostile_json(json.loads(content), random)
         case "pickle":
             content = hostile_pickle(case.executed)
-            parts = [(other, _uses_pickle(old) if other.endswith("_config.json") else old) for other, old in parts]
+            parts = [
+                (other, _uses_pickle(old) if other.endswith("_config.json") and _is_json(old) else old)
+                for other, old in parts
+            ]
         case "damage":
             content = mutate(content or b"x", random)[0]
         case "lose":

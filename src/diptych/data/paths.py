@@ -32,7 +32,9 @@ class DataPaths:
         if data is not None and data_a is None and data_b is None:
             return cls(Path(data))
         if data is None and data_a is not None and data_b is not None:
-            a, b = Path(data_a).resolve(), Path(data_b).resolve()
+            a, b = (
+                Path(os.path.realpath(path)) for path in (data_a, data_b)
+            )  # unlike Path.resolve, it bears circular links
             if a.is_relative_to(b) or b.is_relative_to(a):
                 raise ValueError(
                     f"--data-a {data_a} and --data-b {data_b}: one holds the other; give two folders side by side"

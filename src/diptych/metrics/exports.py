@@ -99,7 +99,7 @@ def open_program(file: Path, expected: str) -> "tuple[str, ExportedProgram]":
 
     require_file(file)
     if (size := file.stat().st_size) > LARGEST:
-        raise ValueError(f"{file}: has {size:,} bytes, and an exported network has {LARGEST:,} at most; export a smaller one")
+        raise ValueError(f"{file}: has {size:,} bytes, and an exported network has {LARGEST:,} at most; give another")
     try:
         data = file.read_bytes()
     except (OSError, MemoryError) as error:
