@@ -1,13 +1,17 @@
 """The command line: every mistake is one clear line and status 2, before anything is written."""
 
+import errno
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +22,7 @@ from cyclopts.completion.detect import ShellDetectionError
 from PIL import Image
 from pydantic import AfterValidator, BaseModel
 
-from diptych import cli
+from diptych import cli, signals
 from diptych.data.builtin import facades
 from diptych.data.paths import list_pictures
 from diptych.images.files import decode
@@ -583,3 +587,102 @@ def test_demo_says_what_to_do_next(tmp_path: Path, call: Call) -> None:
     )
     assert status == 0
     assert "next: diptych train colorize --data" in err
+
+
+# ---- what the system, the machine and names do
+
+
+def raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Makes `diptych report` raise it."""
+
+    def report(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(import_module("diptych.report"), "report", report)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "not enough memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 24576000000 bytes."),
+            "not enough memory",
+        ),
+        (RuntimeError("can't start new thread"), "the system starts no more threads"),
+        (
+            ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+            "a library could not be loaded (libtorch",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "the system says: No space left on device"),
+        (OSError(errno.ENOSPC, "No space left on device", ""), "the system says: No space left on device"),
+        (OSError(errno.EACCES, "Permission denied", "run/index.html"), "run/index.html: Permission denied"),
+        (OSError(), "the system says: OSError"),
+        (ValueError(), "ValueError"),
+    ],
+    ids=repr,
+)
+def test_what_the_machine_refuses_is_one_line_with_words(
+    call: Call, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
+) -> None:
+    raises(monkeypatch, error)
+    answer = call("report", "run")
+    refused(answer, f"diptych: {line}")
+    assert "diptych: :" not in answer[2]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("of ours"), KeyError("of ours"), ImportError("no module of ours")], ids=repr
+)
+def test_a_fault_of_ours_is_not_hidden(call: Call, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    raises(monkeypatch, error)
+    with pytest.raises(type(error)):
+        call("report", "run")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a current folder cannot be removed there")
+def test_without_a_current_folder(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    refused(call("report", tmp_path), "the current folder is gone")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits")
+def test_a_limit_below_what_torch_needs(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda which: (2**30, 2**30))
+    refused(call("report", tmp_path), "the limit on memory (ulimit -v) is 1024 MiB")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files")
+def test_no_name_gives_a_second_line_or_reaches_the_terminal(call: Call, tmp_path: Path, tiny_run: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number, sign in enumerate(("\n", "\r", "\x1b[31m", "\x9b31m", "\x7f", "\u2028", "\u202e", "\u2066", "\udcff")):
+        (tmp_path / "in" / f"{number}{sign}x.png").write_text("no picture")
+    status, printed, errors = call("translate", tiny_run, tmp_path / "in", "--out", tmp_path / "out", "--device", "cpu")
+    lines = errors.split("\n")
+    assert (status, printed, len(lines)) == (1, "", 10)
+    for number, line in enumerate(lines[:-1]):
+        assert line.startswith(f"diptych: skipped: {tmp_path}/in/{number}\\")
+        assert line.isprintable()
+    status, printed, errors = call("data", "inspect", tmp_path / "in")
+    assert all(line.isprintable() for line in (printed + errors).split("\n"))
+    named = tmp_path / "a\nb"
+    named.mkdir()
+    refused(call("report", named), "a\\nb: is not a run")
+
+
+def test_a_request_to_end_does_what_ctrl_c_does() -> None:
+    ending = [number for number in signals.ENDING if number is not signal.SIGINT]
+    before = {number: signal.getsignal(number) for number in signals.ENDING}
+    try:
+        signals.interrupt_on_all()
+        for number in ending:
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+        signal.signal(ending[0], signal.SIG_IGN)  # as nohup does
+        signals.interrupt_on_all()
+        signal.raise_signal(ending[0])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -465,3 +465,12 @@ def test_a_model_that_is_anybodys_writes_nowhere_else(painter: Path, tmp_path: P
     with pytest.raises(ValueError, match="is damaged"):
         sample(tmp_path / "theirs", tmp_path / "out/inner")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("out", "folder"), [("sheet.png", ""), ("single/", "single/apple")])
+def test_what_a_killed_one_left_goes(painter: Path, tmp_path: Path, out: str, folder: str) -> None:
+    left = tmp_path / folder / ".partial-01234567.png"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.touch()
+    diptych.sample(painter, out=f"{tmp_path}/{out}", count=1, device="cpu")
+    assert not left.exists()

@@ -325,3 +325,15 @@ def test_what_is_enlarged_stays_in_range(tiny_run: Path) -> None:
     enlarged = translator.upscale(torch.zeros(3, 50, 64), y, None)
     assert enlarged.shape == (3, 50, 64)
     assert enlarged.abs().max() <= 1
+
+
+def test_what_a_killed_translation_left_goes_with_the_next(tiny_run: Path, tmp_path: Path) -> None:
+    for name in ("in/below/a.png", "in/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(32, 32, 3)).save(tmp_path / name)
+    (tmp_path / "out/below").mkdir(parents=True)
+    for name in (".partial-01234567.png", "below/.partial-01234567.png", "below/mine.txt"):
+        (tmp_path / "out" / name).touch()
+    assert not translate(tiny_run, tmp_path / "in", out=tmp_path / "out", device="cpu")
+    there = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert there == {"b.png", "below/a.png", "below/mine.txt"}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from diptych import metrics
@@ -376,3 +377,10 @@ def test_what_else_lies_in_a_run_is_no_model_of_its(completion_run: Path, tiny_p
 def test_metrics_of_holes_need_holes(run: Path, tiny_pairs: Path) -> None:
     with pytest.raises(ValueError, match=r"--metrics hole-psnr: .*run; .*l1, psnr"):
         evaluate(run, data=tiny_pairs, names=["hole-psnr"])
+
+
+def test_two_evaluations_of_a_run_do_not_mix(run: Path, tiny_pairs: Path) -> None:
+    with FileLock(run / ".results.lock"), pytest.raises(ValueError, match="run: another process is measuring it"):
+        evaluate(run, data=tiny_pairs, names=["l1"], device="cpu")
+    assert len(evaluate(run, data=tiny_pairs, names=["l1"], device="cpu")) == 1
+    assert not (run / "results/.partial-val").exists()

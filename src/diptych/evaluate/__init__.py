@@ -91,8 +91,7 @@ def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> list[dict[str, 
     require_no_links(run.path)
     split, datasets = _held_out(run, paths)
     measure = generation.measure if METHODS[run.method].data == DataKind.LABELLED else translation.measure
-    (results := run.path / "results").mkdir(exist_ok=True)
-    with alone(results / ".lock", f"{run.path}: another process is measuring it; wait for it"):
+    with alone(run.path / ".results.lock", f"{run.path}: another process is measuring it; wait for it"):
         measured = measure(run, paths, split, datasets, options)
         return _keep(measured, {"data": str(paths), "split": split}, run.path, options)
 
