@@ -1,6 +1,7 @@
 """argv -> one function call. What is heavy is imported when a command needs it."""
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,9 @@ from diptych.cli import general, streams, training
 from diptych.cli.commands import stderr
 from diptych.cli.frame import app
 from diptych.signals import interrupt_on_all
+from diptych.wording import brief, without_long_words
+
+LONGEST = 290  # characters of a line that cyclopts has written
 
 __all__ = ["app", "general", "main", "run", "training"]
 
@@ -28,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """The exit status of a command: 0, 1 (some pictures were skipped), 2 (a mistake to mend), 130 (interrupted)."""
     try:
+        _require_current_folder()
         if arguments and arguments[0] == "train":
             training.add_commands()
         status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
@@ -35,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
         stderr(_unknown(error))
         return 2
     except CycloptsError as error:
-        stderr(" ".join(str(error).split()))
+        stderr(brief(without_long_words(str(error)), LONGEST))
         return 2
     except ValueError as error:
         stderr(str(error) or type(error).__name__)
@@ -52,6 +57,14 @@ def run(arguments: Sequence[str]) -> int:
         stderr(str(stopped) or "interrupted")
         return 130
     return status if isinstance(status, int) else 0
+
+
+def _require_current_folder() -> None:
+    """Raises a `ValueError` when somebody deleted it: torch's libraries, which ask for it, would end the process."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise ValueError(f"the current folder is gone ({error.strerror}); change to one that is there (cd)") from error
 
 
 def _unknown(error: UnknownCommandError) -> str:
