@@ -149,6 +149,28 @@ def test_a_bad_setting(call: Call, pairs: Path, tmp_path: Path, more: tuple[str,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000, "{a=" * 20_000, "2026-13-01"])
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        ("train pix2pix --data x --out y --size", "--size"),
+        ("train pix2pix --data x --out y --method.width", "--method.width"),
+        ("data demo shapes --out y --train", "--train"),
+        ("data resize x --out y --size", "--size"),
+        ("data download facades --out y --mirror", "--mirror"),
+        ("translate x y --out z --device", "--device"),
+    ],
+)
+def test_an_absurd_value_is_one_short_line_with_its_flag(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, flag: str, value: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = call(*words.split(), value)
+    refused(answer, flag)
+    assert len(answer[2]) < 350  # the addresses of a data set are among them
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_method_or_command(call: Call) -> None:
     refused(call("train", "pix2pics", "--data", "x", "--out", "y"), "pix2pics", "pix2pix")
     refused(call("translat", "x"), "translat", "translate")

@@ -1,6 +1,8 @@
 """Recipes by name, from wherever the program is called."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,3 +46,19 @@ def test_every_method_has_a_recipe() -> None:
 def test_fastcut_by_a_flag_over_the_recipe_of_cut_is_fastcut() -> None:
     by_flag = settings_from("cut", {"method": {"variant": "fastcut"}}, Path("cut"))
     assert by_flag == settings_from("cut", {}, Path("fastcut"))
+
+
+def test_a_wrong_value_is_the_recipe_s_or_the_flag_s(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('size = "large"\npatience = 3\n[method]\nwidth = 0\n', encoding="utf-8")
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, f"--recipe {recipe}: --method.width: "),
+        ({"method": {"width": 2}}, f"--recipe {recipe}: --size: "),
+        ({"method": {"width": 2}, "size": 8}, f"--recipe {recipe}: --patience 3: "),
+        ({"method": {"width": -1}}, "--method.width: "),
+        ({"method": {"width": 2}, "size": -1}, "--size: "),
+    ]
+    for flags, told in cases:
+        with pytest.raises(ValueError, match=f"^{re.escape(told)}"):
+            settings_from("pix2pix", flags, recipe)
+    assert settings_from("pix2pix", {"method": {"width": 2}, "size": 8, "patience": 0}, recipe).size == 8

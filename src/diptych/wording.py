@@ -5,6 +5,8 @@ import reprlib
 
 OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What a terminal obeys: control characters, line breaks, marks that turn the direction of writing. And invalid Unicode."""
+NO_NAME = re.compile(r"[^\s/\\]{256,}")
+"""A word that cannot be the name of a file."""
 SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -17,6 +19,15 @@ def printable(text: str) -> str:
     one\n\u001b[31mred.png
     """
     return OBEYED.sub(lambda found: SHORT.get(found[0], f"\\u{ord(found[0]):04x}"), text)
+
+
+def without_long_words(text: str) -> str:
+    """The text with words cut in their middle that are too long for a file's name: somebody typed them by mistake.
+
+    >>> without_long_words(f"--size {'9' * 5000}: is no size")
+    '--size 99999999999999999999...99999999999999999999: is no size'
+    """
+    return NO_NAME.sub(lambda found: f"{found[0][:20]}...{found[0][-20:]}", text)
 
 
 class _Short(reprlib.Repr):

@@ -158,7 +158,9 @@ def _tiffs() -> Iterator[Seed]:
 def tiff_of(tags: dict[int, tuple[int, int, int]], data: bytes, following: int = 0) -> bytes:
     """A little-endian TIFF whose pixels begin at byte 8; a tag is its type, count and value."""
     start = 8 + len(data) + len(data) % 2
-    entries = b"".join(struct.pack("<HHII", tag, *values) for tag, values in sorted(tags.items()))
+    entries = b"".join(
+        struct.pack("<HHII", tag, *(min(value, 2**32 - 1) for value in values)) for tag, values in sorted(tags.items())
+    )
     directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", following)
     return b"II*\0" + struct.pack("<I", start) + data.ljust(start - 8, b"\0") + directory
 

@@ -11,6 +11,9 @@ from diptych.cli import general, streams, training
 from diptych.cli.commands import stderr
 from diptych.cli.frame import app
 from diptych.signals import interrupt_on_all
+from diptych.wording import brief, without_long_words
+
+LONGEST = 290  # characters of a line that cyclopts has written
 
 if sys.platform != "win32":
     import resource
@@ -42,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
         stderr(_unknown(error))
         return 2
     except CycloptsError as error:
-        stderr(" ".join(str(error).split()))
+        stderr(brief(without_long_words(str(error)), LONGEST))
         return 2
     except ValueError as error:
         stderr(str(error) or type(error).__name__)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from diptych.wording import printable
+from diptych.wording import printable, without_long_words
 
 Verb = Callable[..., Any]
 Given = dict[str, Any]
@@ -21,7 +21,7 @@ Given = dict[str, Any]
 
 def stderr(text: str) -> None:
     """One line for a person."""
-    sys.stderr.write(f"diptych: {printable(text)}\n")
+    sys.stderr.write(f"diptych: {printable(without_long_words(text))}\n")
 
 
 def stdout(text: str) -> None:

@@ -15,6 +15,7 @@ from diptych.cli.frame import train_app
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+LONGEST = 200  # characters of a value that is read; tomllib fails on one nested thousands deep, or of 5,000 digits
 RECIPE = "Settings by the name of a recipe (`diptych methods` lists them) or from a TOML file; flags come first."
 
 
@@ -24,9 +25,11 @@ def _read_value(_: Any, tokens: Sequence[Any]) -> Any:
     Whether it suits the setting is for the settings' model to say, the same for flags, recipes and Python.
     """
     text = tokens[0].value
+    if len(text) > LONGEST:
+        return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # no TOML, or a date of month 13
         return text
 
 

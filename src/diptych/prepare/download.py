@@ -95,10 +95,10 @@ def _choose_address(name: str, data: CatalogueEntry, mirror: str | None) -> str:
         return mirror
     if not data.addresses:
         raise ValueError(f"{name}: {data.notes}")
-    number = 1 if mirror is None else int(mirror)
-    if not 1 <= number <= len(data.addresses):
+    numbered = {str(number): address for number, address in enumerate(data.addresses, start=1)}
+    if (number := mirror or "1") not in numbered:
         raise ValueError(f"--mirror {number}: there is no such address of {name}{_others(data)}")
-    return data.addresses[number - 1]
+    return numbered[number]
 
 
 def _others(data: CatalogueEntry, tried: str = "") -> str:

@@ -74,7 +74,7 @@ def parse_size(size: Size) -> Sides:
     ((256, 256), (512, 256), (16, 8))
     """
     if not isinstance(size, tuple):
-        sides = re.fullmatch(r"([0-9]+)(?:x([0-9]+))?", str(size))
+        sides = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", str(size))
         if not sides:
             raise ValueError(f"--size {size}: is no size in pixels; give one number, or WIDTHxHEIGHT as in 512x256")
         size = int(sides[1]), int(sides[2] or sides[1])

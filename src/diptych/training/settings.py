@@ -187,15 +187,33 @@ def settings_from(method: str, flags: Values, recipe: Path | None = None, unifor
     A method's defaults may depend on `uniform`, the size and channels of all images.
     """
     require_method(method)
-    values = read_recipe(recipe, method) if recipe else {}
+    try:
+        return _merged(method, flags, read_recipe(recipe, method) if recipe else {}, uniform)
+    except ValueError as error:
+        if recipe and not str(error).startswith("--recipe") and str(error) != _mistake(method, flags, uniform):
+            raise ValueError(f"--recipe {recipe}: {error}") from error
+        raise
+
+
+def _merged(method: str, flags: Values, values: Values, uniform: Uniform | None) -> Settings:
+    """The settings of flags and, where these say nothing, of the values of a recipe."""
     given = {kebab(key): value for key, value in flags.items()}
     if "steps" in given or "epochs" in given:  # a flag overrides either form of the length in the recipe
         values = {key: value for key, value in values.items() if key not in ("steps", "epochs")}
     own = {kebab(key): value for key, value in dict(given.pop("method", {})).items()}
-    values |= given
+    values = {**values, **given}
     if values.get("steps") and values.get("epochs"):
         raise ValueError("--steps and --epochs say the same thing twice; give one of them")
     return parse_settings(method, values, {**values.get("method", {}), **own}, uniform)
+
+
+def _mistake(method: str, flags: Values, uniform: Uniform | None) -> str:
+    """What is wrong with the flags alone."""
+    try:
+        _merged(method, flags, {}, uniform)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def parse_settings(method: str, values: Values, own: Values, uniform: Uniform | None = None) -> Settings:
