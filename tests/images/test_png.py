@@ -52,8 +52,10 @@ def test_what_is_beside_the_pixels_changes_nothing_and_prints_nothing(
         picture(pixels=COMPRESSED[:-4] + b"\0\0\0\0"),
         picture()[:-20] + b"\0\0\0\0" + png.END,
         picture()[:60],
+        picture(pixels=zlib.compress(bytes(5 * 43 + 1))),
+        picture(pixels=zlib.compress(bytes(5 * 43 - 1))),
     ],
-    ids=["more after it", "cut", "wrong sum of zlib", "wrong checksum", "half"],
+    ids=["more after it", "cut", "wrong sum of zlib", "wrong checksum", "half", "a byte more", "a byte less"],
 )
 def test_damaged_pixels_are_refused_in_one_line_and_nothing_is_printed(
     capfd: pytest.CaptureFixture[str], data: bytes
@@ -90,6 +92,25 @@ def test_a_method_that_nobody_has_defined_is_refused(capfd: pytest.CaptureFixtur
     content[place] = 2
     with pytest.raises(ValueError, match="x: "):
         files.decode_bytes(picture().replace(HEADER, chunk(b"IHDR", bytes(content))), "x")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 7), (9, 4), (16, 16), (33, 2)])
+@pytest.mark.parametrize("colour", [2, 6])
+def test_interlaced_pictures_are_read(capfd: pytest.CaptureFixture[str], size: tuple[int, int], colour: int) -> None:
+    """The passes are laid out here by the table of the specification."""
+    height, width = size
+    channels = 3 if colour == 2 else 4
+    values = np.random.default_rng(2).integers(0, 65536, (height, width, channels)).astype(">u2")
+    starts = {0: (0, 0), 1: (0, 4), 2: (4, 0), 3: (0, 2), 4: (2, 0), 5: (0, 1), 6: (1, 0)}  # row, column
+    steps = {0: (8, 8), 1: (8, 8), 2: (8, 4), 3: (4, 4), 4: (4, 2), 5: (2, 2), 6: (2, 1)}
+    data = b""
+    for number, (top, left) in starts.items():
+        part = values[top :: steps[number][0], left :: steps[number][1]]
+        data += b"".join(b"\0" + row.tobytes() for row in part) if part.size else b""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 1))
+    pixels = files.decode_bytes(picture(pixels=zlib.compress(data)).replace(HEADER, header), "x")
+    np.testing.assert_array_equal(pixels.values, values[..., :3])
     assert capfd.readouterr() == ("", "")
 
 
