@@ -67,8 +67,12 @@ def put(folder: Path, name: str = "tiny.pth", data: bytes = DATA) -> Path:
 
 
 def line(problem: pytest.ExceptionInfo[ValueError]) -> str:
-    assert "\n" not in str(problem.value)
-    return str(problem.value)
+    """The message, if it is short beside the folders that it names, and no address is in it."""
+    told = str(problem.value)
+    assert "\n" not in told
+    assert "http" not in told
+    assert len(re.sub(r"/\S*/", "", told)) < 200
+    return told
 
 
 @pytest.mark.parametrize("name", TINY.names)
@@ -103,9 +107,8 @@ def test_one_line_says_which_file_from_where_goes_where(
         "tiny.pth",
         TINY.purpose,
         f"{tmp_path / 'variable'} or {hub}",
-        TINY.address,
-        "$DIPTYCH_WEIGHTS",
         "--fetch-weights",
+        "--weights DIR",
     ):
         assert word in line(problem)
 
@@ -113,13 +116,13 @@ def test_one_line_says_which_file_from_where_goes_where(
 def test_a_file_of_the_name_with_something_else_in_it_is_told(tmp_path: Path) -> None:
     for other in (DATA[:-1], DATA[:-1] + b"?"):
         file = put(tmp_path / "given", data=other)
-        found = sha256(other).hexdigest() if len(other) == len(DATA) else f"has {len(other)} bytes"
+        found = sha256(other).hexdigest()[:12] if len(other) == len(DATA) else f"has {len(other)} bytes"
         for fetch in (False, True):
             with pytest.raises(MissingWeightsError, match=re.escape(str(file))) as problem:
                 find(TINY, tmp_path / "given", fetch)
             assert found in line(problem)
         assert file.read_bytes() == other
-    assert TINY.sha256 in line(problem)
+    assert TINY.sha256[:12] in line(problem)
 
 
 def test_fetched_only_when_asked_and_only_once(host: str, tmp_path: Path) -> None:
@@ -141,7 +144,7 @@ def test_a_download_that_stalls_is_given_up(
     monkeypatch.setattr(weights, "STALLED", 0.2)
     monkeypatch.setattr(Handler, "claims", 1000)
     before = socket.getdefaulttimeout()
-    with pytest.raises(MissingWeightsError, match=r"cannot be fetched from .*timed out"):
+    with pytest.raises(MissingWeightsError, match=r"cannot be fetched .*timed out"):
         find(replace(TINY, address=f"{host}/stalled"), fetch=True)
     Handler.over.set()
     assert socket.getdefaulttimeout() == before
@@ -176,7 +179,7 @@ def test_what_cannot_be_fetched_is_the_same_line_and_leaves_nothing(
         folder.touch()
     with pytest.raises(MissingWeightsError) as problem:
         find(replace(TINY, address=address), folder, fetch=True)
-    for word in ("tiny.pth", TINY.purpose, address, str(folder)):
+    for word in ("tiny.pth", TINY.purpose, "by other means", str(folder)):
         assert word in line(problem)
     assert not folder.is_dir() or not list(folder.iterdir())
 

@@ -11,7 +11,10 @@ from urllib.error import HTTPError
 
 import torch
 
+from diptych.wording import brief
+
 STALLED = 60.0  # seconds without a byte, after which a download is given up
+SHOWN = 12  # hexadecimal digits of a SHA-256
 
 
 @dataclass(frozen=True)
@@ -60,27 +63,19 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
         folders.append(Path(torch.hub.get_dir()) / "checkpoints")
     for file in (folder / name for folder in folders for name in weights.names):
         if file.is_file():
-            if (
-                size := file.stat().st_size
-            ) != weights.size:  # a wrong file may be so large that its digest takes hours
-                raise MissingWeightsError(
-                    f"{file}: is not {weights.purpose}: it has {size} bytes, and {weights.size} are expected; remove it or "
-                    f"copy it again from {weights.address}"
-                )
+            if (size := file.stat().st_size) != weights.size:  # one so large that its digest takes hours
+                raise _other_content(file, weights, f"it has {size} bytes, and {weights.size} are expected")
             with file.open("rb") as opened:
                 digest = hashlib.file_digest(opened, "sha256").hexdigest()
             if digest != weights.sha256:
-                raise MissingWeightsError(
-                    f"{file}: is not {weights.purpose}: its SHA-256 is {digest}, and {weights.sha256} is expected; "
-                    f"remove it or copy it again from {weights.address}"
-                )
+                found, expected = digest[:SHOWN], weights.sha256[:SHOWN]
+                raise _other_content(file, weights, f"its SHA-256 begins with {found}, and {expected} is expected")
             return file
     file = folders[0] / weights.names[0]
     if not fetch:
         raise MissingWeightsError(
-            f"{weights.names[0]}: {weights.purpose} is not in {' or '.join(map(str, folders))}; put there what "
-            f"{weights.address} serves ({weights.size / 1e6:.0f} MB), name its folder by $DIPTYCH_WEIGHTS, or let "
-            "`diptych evaluate --fetch-weights` fetch it"
+            f"{weights.names[0]}: {weights.purpose} ({weights.size / 1e6:.0f} MB) is not in {' or '.join(map(str, folders))}; "
+            "add --fetch-weights, or --weights DIR with the folder that it is in"
         )
     before = socket.getdefaulttimeout()
     try:
@@ -91,9 +86,13 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
         if isinstance(error, HTTPError):
             error.close()  # it holds the connection open
         raise MissingWeightsError(
-            f"{file}: {weights.purpose} cannot be fetched from {weights.address} ({error or type(error).__name__}); "
-            f"put the file ({weights.size / 1e6:.0f} MB) there by other means"
+            f"{file}: {weights.purpose} cannot be fetched ({brief(error, 60) or type(error).__name__}); try again, or put the "
+            f"file ({weights.size / 1e6:.0f} MB) there by other means"
         ) from error
     finally:
         socket.setdefaulttimeout(before)
     return file
+
+
+def _other_content(file: Path, weights: Weights, reason: str) -> MissingWeightsError:
+    return MissingWeightsError(f"{file}: is not {weights.purpose}: {reason}; remove it, and add --fetch-weights")
