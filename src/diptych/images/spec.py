@@ -152,6 +152,10 @@ def _unreadable(found: int, channels: int) -> ValueError:
 
 def _on_white(values: Array, alpha: Array) -> Array:
     full = np.iinfo(values.dtype).max
+    if alpha.min() == full:  # most pictures with alpha are opaque in most rows, and the floats below take their time
+        return values
+    if alpha.max() == 0:
+        return np.full_like(values, full)
     opacity = alpha[..., None].astype(np.float32) / full
     opaque: Array = np.rint(values * opacity + full * (1 - opacity)).astype(values.dtype)
     return opaque
