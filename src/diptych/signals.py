@@ -15,3 +15,9 @@ def interrupt_on_all() -> None:
     """Makes all of them do what Ctrl-C does: what is half written goes away, and what is done is kept."""
     for number in heard():
         signal.signal(number, signal.default_int_handler)
+
+
+def ignore_all() -> None:
+    """Makes them do nothing: the command is done, and Python's own end would print tracebacks of an interruption."""
+    for number in heard():
+        signal.signal(number, signal.SIG_IGN)

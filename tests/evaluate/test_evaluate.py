@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -384,3 +385,20 @@ def test_two_evaluations_of_a_run_do_not_mix(run: Path, tiny_pairs: Path) -> Non
         evaluate(run, data=tiny_pairs, names=["l1"], device="cpu")
     assert len(evaluate(run, data=tiny_pairs, names=["l1"], device="cpu")) == 1
     assert not (run / "results/.partial-val").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_one_that_ends_by_an_error_leaves_the_older_results_and_nothing_else(
+    run: Path, tiny_pairs: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    evaluate(run, data=tiny_pairs, names=["l1"], device="cpu")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    def encode(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(import_module("diptych.evaluate.results"), "encode", encode)
+    with pytest.raises(type(error)):
+        evaluate(run, data=tiny_pairs, names=["l1"], device="cpu")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert [path.name for path in (run / "results").iterdir()] == ["val"]

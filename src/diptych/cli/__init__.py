@@ -10,7 +10,7 @@ from cyclopts import CycloptsError, UnknownCommandError
 from diptych.cli import general, streams, training
 from diptych.cli.commands import stderr
 from diptych.cli.frame import app
-from diptych.signals import interrupt_on_all
+from diptych.signals import ignore_all, interrupt_on_all
 from diptych.wording import brief, without_long_words
 
 LONGEST = 290  # characters of a line that cyclopts has written
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     streams.secure()
     interrupt_on_all()
     status = run(sys.argv[1:] if arguments is None else list(arguments))
+    ignore_all()
     if (lost := streams.unwritten()) and status < 2:
         stderr(f"stdout: could not be written to ({lost}); what the command had to do is done")
         status = 2

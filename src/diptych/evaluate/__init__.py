@@ -15,8 +15,8 @@ from diptych.data.paths import DataPaths
 from diptych.devices import Device
 from diptych.evaluate import folders, generation, translation
 from diptych.evaluate.options import EvalOptions
-from diptych.evaluate.results import Progress, require_no_links, require_scores
-from diptych.files import alone, atomic_file
+from diptych.evaluate.results import Progress, require_scores, writing
+from diptych.files import atomic_file
 from diptych.kinds import DataKind, Direction
 from diptych.methods import METHODS
 from diptych.progress import say
@@ -88,10 +88,9 @@ def evaluate(
 
 def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> list[dict[str, Any]]:
     """The lines of a run's models, written to it."""
-    require_no_links(run.path)
-    split, datasets = _held_out(run, paths)
-    measure = generation.measure if METHODS[run.method].data == DataKind.LABELLED else translation.measure
-    with alone(run.path / ".results.lock", f"{run.path}: another process is measuring it; wait for it"):
+    with writing(run.path):
+        split, datasets = _held_out(run, paths)
+        measure = generation.measure if METHODS[run.method].data == DataKind.LABELLED else translation.measure
         measured = measure(run, paths, split, datasets, options)
         return _keep(measured, {"data": str(paths), "split": split}, run.path, options)
 

@@ -118,8 +118,8 @@ def measure(
         distance.add_features(HELD_OUT, features.extract(distance.reader, sets.matched_held_out.images, keep=True))
         of_model += distance.scores("model")
         of_held_out += distance.scores(HELD_OUT)
-    results = Results(run.path / "results" / "drawn", options.note)
-    _save(results, model, classifier, sets.generated, classes, f"classifier/{protocol}")
+    with Results(run.path / "results" / "drawn", options.note) as results:
+        _save(results, model, classifier, sets.generated, classes, f"classifier/{protocol}")
     return [
         {"step": model.step, "split": "drawn", "count": len(sets.generated), "who": "model", **as_line(of_model)},
         {"step": model.step, "count": len(sets.held_out), "who": HELD_OUT, **as_line(of_held_out)},
@@ -312,4 +312,3 @@ def _save(
                 values = {f"label-probability/{protocol}": probabilities[row, label].item()}
             results.add(name, {"output": from_bytes(generated.images[row])}, values)
         counts[label] += 1
-    results.finish()

@@ -3,14 +3,15 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from torch import Tensor
 
-from diptych.files import LEFTOVER, is_plain, naming, require_file, require_no_link
+from diptych.files import LEFTOVER, alone, is_plain, naming, require_file, require_no_link
 from diptych.images.files import encode, from_tensor, merge
 from diptych.images.geometry import resize
 from diptych.images.spec import viewable
@@ -39,18 +40,47 @@ def as_line(scores: Sequence[Score]) -> dict[str, Any]:
     return {"metrics": values, **({"standard-error": errors} if errors else {})}
 
 
+@contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """Inside, no other evaluation writes to a run, and what killed ones left in its results is gone.
+
+    Raises a `ValueError` when another is at work, or when results or scores would be written through a link.
+    """
+    require_no_links(run)
+    with alone(run / ".results.lock", f"{run}: another process is measuring it; wait for it"):
+        for partial in (run / "results").glob(".partial-*"):
+            _remove_if_ours(partial)
+        yield
+
+
 class Results:
     """Writes the results to `folder`, in `results/` of a run; older results stay there until the new ones are complete.
 
-    Only what the evaluation wrote is replaced: a folder that holds anything else is set aside whole, and `note` is told.
+    As a context: its end replaces older results by these, and an error leaves them, and nothing of these. Only what the
+    evaluation wrote is replaced: a folder that holds anything else is set aside whole, and `note` is told.
     """
 
     def __init__(self, folder: Path, note: Callable[[str], None]) -> None:
         self.folder, self.note = folder, note
         self.partial = folder.with_name(f".partial-{folder.name}")
-        self._make_room(self.partial)  # left by an interrupted evaluation
+
+    def __enter__(self) -> Self:
+        self._make_room(self.partial)
         self.partial.mkdir(parents=True)
-        (self.partial / ENTRIES).touch()
+        try:
+            (self.partial / ENTRIES).touch()
+        except OSError:
+            self.partial.rmdir()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._make_room(self.folder)
+                self.partial.rename(self.folder)
+        finally:
+            _remove_if_ours(self.partial)
 
     def add(self, name: str, panels: dict[str, Tensor], values: dict[str, float]) -> None:
         """Saves the panels of one result, each `[C, H, W]` in [-1, 1], a thumbnail of all of them, and its metrics."""
@@ -66,16 +96,15 @@ class Results:
             path.parent.mkdir(parents=True, exist_ok=True)
             encode(from_tensor(image), path)
 
-    def finish(self) -> None:
-        """Replaces older results by these."""
-        self._make_room(self.folder)
-        self.partial.rename(self.folder)
-
     def _make_room(self, folder: Path) -> None:
-        if is_ours(folder):
-            shutil.rmtree(folder)
-        elif os.path.lexists(folder):
+        _remove_if_ours(folder)
+        if os.path.lexists(folder):
             self.note(f"{folder}: holds what no evaluation wrote, and is set aside as {set_aside(folder)}")
+
+
+def _remove_if_ours(folder: Path) -> None:
+    if is_ours(folder):
+        shutil.rmtree(folder)
 
 
 def require_no_links(run: Path) -> None:

@@ -105,25 +105,8 @@ def _measure_one_way(
     if options.baselines:
         predictors |= _baselines(training, held_out, options)
     measures = _measures(names, held_out, real, training, options)
-    results = Results(run.path / "results" / (f"{split}-{direction}" if back else split), options.note)
-    for indices, batch in held_out.batches():
-        inputs = {name: batch[name] for name in translator.input_specs}
-        outputs = {system: predict(inputs) for system, predict in predictors.items()}
-        per_image = dict[str, list[float]]()  # of the model
-        for one in measures:
-            for system, output in outputs.items():
-                values = one.add(system, output, batch)
-                if system == "model":
-                    per_image |= values
-            if isinstance(one, LabelMapScore):
-                one.add(HELD_OUT, batch["y"], batch)
-        panels = _panels(batch, {name: outputs[name] for name in ours}, back)
-        for row, index in enumerate(indices):
-            finite = {name: column[row] for name, column in per_image.items() if not math.isnan(column[row])}
-            results.add(held_out.cached.name(index), {panel: images[row] for panel, images in panels.items()}, finite)
-        if options.progress:
-            options.progress("measuring", indices.stop, len(held_out))
-    results.finish()
+    with Results(run.path / "results" / (f"{split}-{direction}" if back else split), options.note) as results:
+        _measure_images(held_out, predictors, measures, list(ours), back, results, options)
     lines = []
     for system in (*predictors, HELD_OUT):
         scores = [score for one in measures for score in one.scores(system)]
@@ -136,6 +119,35 @@ def _measure_one_way(
                 line["left-out"] = len(left_out)
             lines.append({**line, "who": system, **as_line(scores)})
     return lines
+
+
+def _measure_images(
+    held_out: "_Images",
+    predictors: dict[str, Predictor],
+    measures: list[Measure],
+    shown: list[str],
+    back: Model | None,
+    results: Results,
+    options: EvalOptions,
+) -> None:
+    """Feeds the measures with every image, and adds those of the `shown` systems to the results."""
+    for indices, batch in held_out.batches():
+        inputs = {name: batch[name] for name in held_out.translator.input_specs}
+        outputs = {system: predict(inputs) for system, predict in predictors.items()}
+        per_image = dict[str, list[float]]()  # of the model
+        for one in measures:
+            for system, output in outputs.items():
+                values = one.add(system, output, batch)
+                if system == "model":
+                    per_image |= values
+            if isinstance(one, LabelMapScore):
+                one.add(HELD_OUT, batch["y"], batch)
+        panels = _panels(batch, {name: outputs[name] for name in shown}, back)
+        for row, index in enumerate(indices):
+            finite = {name: column[row] for name, column in per_image.items() if not math.isnan(column[row])}
+            results.add(held_out.cached.name(index), {panel: images[row] for panel, images in panels.items()}, finite)
+        if options.progress:
+            options.progress("measuring", indices.stop, len(held_out))
 
 
 def _select(run: Run, paths: DataPaths, datasets: list[Dataset], options: EvalOptions) -> list[str]:

@@ -74,8 +74,8 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
     file = folders[0] / weights.names[0]
     if not fetch:
         raise MissingWeightsError(
-            f"{weights.names[0]}: {weights.purpose} ({weights.size / 1e6:.0f} MB) is not in {' or '.join(map(str, folders))}; "
-            "add --fetch-weights, or --weights DIR with the folder that it is in"
+            f"{weights.names[0]}: {weights.purpose} ({weights.size / 1e6:.0f} MB) is not in "
+            f"{' or '.join(map(str, folders))}; add --fetch-weights, or --weights DIR with the folder that it is in"
         )
     before = socket.getdefaulttimeout()
     try:
@@ -86,8 +86,8 @@ def find(weights: Weights, folder: Path | None = None, fetch: bool = False) -> P
         if isinstance(error, HTTPError):
             error.close()  # it holds the connection open
         raise MissingWeightsError(
-            f"{file}: {weights.purpose} cannot be fetched ({brief(error, 60) or type(error).__name__}); try again, or put the "
-            f"file ({weights.size / 1e6:.0f} MB) there by other means"
+            f"{file}: {weights.purpose} cannot be fetched ({brief(error, 60) or type(error).__name__}); try again, or put "
+            f"the file ({weights.size / 1e6:.0f} MB) there by other means"
         ) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -147,7 +147,7 @@ class Run:
         """Appends one line; a `ValueError` when it cannot be written."""
         log = self.path / "log.jsonl"
         try:
-            with log.open("a", encoding="utf-8") as file:
+            with open(log, "a", encoding="utf-8", opener=_without_waiting) as file:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise ValueError(
@@ -225,6 +225,11 @@ def names_digest(datasets: Sequence[Dataset]) -> str:
     """A hash of the names of all samples: detects another dataset, and accepts the same one at another path."""
     names = "\n\n".join("\n".join(dataset.name(index) for index in range(len(dataset))) for dataset in datasets)
     return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file as `open` does; a fifo in its place is an error, where `open` would wait for somebody to read it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 def set_aside(path: Path) -> Path:
