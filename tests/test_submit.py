@@ -158,6 +158,43 @@ def test_the_same_command_goes_on(
     assert [parts.read(name) for name in parts.namelist()] == [whole.read(name) for name in whole.namelist()]
 
 
+@pytest.mark.parametrize("removed", [0, 7])
+def test_a_submission_that_was_killed_after_its_zip_appeared_is_ready(
+    two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: int
+) -> None:
+    out, unlink, left = tmp_path / "images.zip", Path.unlink, removed
+
+    def kill(self: Path, missing_ok: bool = False) -> None:
+        nonlocal left
+        if self.parent.name == "images.zip.paintings" and self.suffix == ".jpg" and out.exists():
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+        unlink(self, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", kill)
+        with pytest.raises(KeyboardInterrupt):
+            quietly(two_way_run, photos, out)
+    before = out.read_bytes()
+    assert "images.zip: ready: 10 JPEGs" in quietly(two_way_run, photos, out)
+    assert out.read_bytes() == before
+    assert not (tmp_path / "images.zip.paintings").exists()
+
+
+def test_another_zip_beside_paintings_of_ours_is_left_alone(
+    two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "images.zip"
+    stopped(monkeypatch, two_way_run, photos, out)
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("letter.txt", "mine")
+    before = out.read_bytes()
+    with pytest.raises(ValueError, match=r"images\.zip: exists already"):
+        quietly(two_way_run, photos, out)
+    assert out.read_bytes() == before
+
+
 @pytest.mark.parametrize("what", ["model", "direction", "precision", "photographs"])
 def test_paintings_of_another_submission_are_named_and_left_alone(
     two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, train_tiny: Train

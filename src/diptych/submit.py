@@ -26,6 +26,7 @@ from diptych.training.run import names_digest
 COUNT = (7_000, 10_000)
 SIZE = 256
 LABEL = "made-with.json"
+EXISTS = "exists already; choose another --out or move it away"
 FOREIGN = "is needed for the single paintings and holds something else; move it away"
 OTHER = (
     "holds paintings of another submission ({} differ); give its command again to go on with it, choose another --out, "
@@ -62,8 +63,9 @@ def submit(
     console, data, out = console or Console(), Path(data), Path(out)
     if out.suffix != ".zip":
         raise ValueError(f"{out}: a submission is a zip file; --out images.zip is what Kaggle expects")
-    if os.path.lexists(out):
-        raise ValueError(f"{out}: exists already; choose another --out or move it away")
+    require_no_link(paintings := out.with_name(f"{out.name}.paintings"))
+    if os.path.lexists(out) and not paintings.is_dir():  # with it, the same command may have been killed at its end
+        raise ValueError(f"{out}: {EXISTS}")
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(data)):
         raise ValueError(f"{out}: lies among the photographs, and would be taken for one; choose another --out")
     model = load(run, direction=direction, device=device, precision=precision)
@@ -74,22 +76,31 @@ def submit(
     least, most = COUNT
     if not least <= len(photos) <= most:
         raise ValueError(f"{data}: holds {len(photos)} pictures; Kaggle takes {least} to {most} in one submission")
-    require_no_link(paintings := out.with_name(f"{out.name}.paintings"))
     folder = OwnedFolder(paintings, _made_with(model, photos), LABEL)
     folder.require_ours(FOREIGN, OTHER, joined=" and ")
+    files = [paintings / f"{number:05d}.jpg" for number in range(1, len(photos) + 1)]
+    if os.path.lexists(out):
+        if not is_plain(out) or check(out):
+            raise ValueError(f"{out}: {EXISTS}")
+        return _finish(files, out, console)
     with counting(console, "looking at every photograph") as progress:
         photos.check(THREADS, progress)
     say(console, f"{run}: {len(photos)} photographs of {data}, {model.direction}, with the model of step {model.step}")
 
     folder.claim(FOREIGN, OTHER)
-    files = [paintings / f"{number:05d}.jpg" for number in range(1, len(photos) + 1)]
     try:
         _paint_missing(model, photos, files, console)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{paintings}: keeps what is painted so far; the same command goes on") from None
     _pack(files, out)
+    return _finish(files, out, console)
+
+
+def _finish(files: list[Path], out: Path, console: Console) -> Path:
+    """Removes the single paintings, which are in the zip."""
+    paintings = files[0].parent
     for file in (*files, paintings / LABEL):
-        file.unlink()
+        file.unlink(missing_ok=True)
     if not any(paintings.iterdir()):
         paintings.rmdir()
     say(console, f"{out}: ready: {len(files)} JPEGs of {SIZE} x {SIZE}, read back from the zip")

@@ -335,6 +335,41 @@ def test_a_killed_download_goes_on(host: Host, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("left", ["archive", "json"])
+def test_a_download_that_was_killed_after_its_folder_appeared_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    unlink = Path.unlink
+
+    def kill(self: Path, missing_ok: bool = False) -> None:
+        if self.name == f".partial-out.{left}":
+            raise KeyboardInterrupt
+        unlink(self, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", kill)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(tmp_path)
+    assert "complete" in fetch(tmp_path)
+    assert is_there(tmp_path)
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_half_an_archive_beside_a_folder_of_the_user_s_stays(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(host, tmp_path, 2, monkeypatch)
+    (half,) = tmp_path.glob(".partial-*.archive")
+    before = half.read_bytes()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="out: exists already"):
+        fetch(tmp_path)
+    assert half.read_bytes() == before
+
+
+@pytest.mark.usefixtures("tiny")
 def test_what_is_fetched_whole_is_not_fetched_again(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
@@ -61,13 +62,23 @@ def download(name: str, *, out: Path | str, mirror: str | None = None, console: 
     console, out = console or Console(), Path(out)
     data = find(name)
     address = _choose_address(name, data, mirror)
-    is_empty_folder = out.is_dir() and not any(out.iterdir())
-    if out.name in ("", "..") or out.is_symlink() or (out.exists() and not is_empty_folder):
-        raise ValueError(f"{out}: exists already; choose another --out or move it away")
+    exists = f"{out}: exists already; choose another --out or move it away"
+    if out.name in ("", "..") or out.is_symlink():
+        raise ValueError(exists)
+    partial = _Partial(out.with_name(f".partial-{out.name}.archive"))
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        if not partial.is_done_with(address):
+            raise ValueError(exists)
+        partial.remove()
+        require_no_link((work := workplace(out)).path)
+        work.require_ours(IN_THE_WAY, IN_THE_WAY)
+        shutil.rmtree(work.path, ignore_errors=True)
+        say(console, f"{out}: complete; what a killed command left of the archive is removed")
+        return out
     say(console, f"{name}: {data.title}; licence: {data.licence}")
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(out, "fetching"):
-        job = _Job(address, data, _Partial(out.with_name(f".partial-{out.name}.archive")), console)
+        job = _Job(address, data, partial, console)
         job.partial.require_ours()
         require_no_link((work := workplace(out)).path)
         work.require_ours(IN_THE_WAY, IN_THE_WAY)
@@ -148,6 +159,14 @@ class _Partial:
         """What `begin` noted; empty without a note, or with one of another address."""
         note = self._read()
         return note if note.get("address") == address else {}
+
+    def is_done_with(self, address: str) -> bool:
+        """Whether a download of `address` is over, and was killed while it removed these: its folder appears before that."""
+        with suppress(ValueError):
+            self.require_ours()
+            note = self.read_note(address)
+            return bool(note) and self.size() in (0, note["total"] or self.size())
+        return False
 
     def remove(self) -> None:
         self.file.unlink(missing_ok=True)
