@@ -24,8 +24,8 @@ def printable(text: str) -> str:
 def without_long_words(text: str) -> str:
     """The text with words cut in their middle that are too long for a file's name: somebody typed them by mistake.
 
-    >>> without_long_words(f"--size {'9' * 5000}: is no size")
-    '--size 99999999999999999999...99999999999999999999: is no size'
+    >>> without_long_words(f"--size {'9' * 5000} is no size")
+    '--size 99999999999999999999...99999999999999999999 is no size'
     """
     return NO_NAME.sub(lambda found: f"{found[0][:20]}...{found[0][-20:]}", text)
 

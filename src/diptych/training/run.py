@@ -147,7 +147,7 @@ class Run:
         """Appends one line; a `ValueError` when it cannot be written."""
         log = self.path / "log.jsonl"
         try:
-            with open(log, "a", encoding="utf-8", opener=_without_waiting) as file:
+            with os.fdopen(_open_to_append(log), "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise ValueError(
@@ -227,9 +227,9 @@ def names_digest(datasets: Sequence[Dataset]) -> str:
     return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens a file as `open` does; a fifo in its place is an error, where `open` would wait for somebody to read it."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+def _open_to_append(path: Path) -> int:
+    """A file descriptor; a fifo in the place of the file is an error, where `open` would wait for somebody to read it."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 def set_aside(path: Path) -> Path:
