@@ -32,7 +32,7 @@ def prepare(shared: Path) -> None:
 
 
 ON_WHOLE_PICTURES = ("evaluate", "grayscale", "edges", "blank")
-"""Their work grows with the picture: of one at the limit it takes memory and half a minute, as docs/reliability.md states."""
+"""Their work grows with the picture; docs/reliability.md states what one at the limit takes."""
 
 
 def make(case: Case) -> Attempt:
