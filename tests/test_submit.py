@@ -182,17 +182,25 @@ def test_a_submission_that_was_killed_after_its_zip_appeared_is_ready(
     assert not (tmp_path / "images.zip.paintings").exists()
 
 
-def test_another_zip_beside_paintings_of_ours_is_left_alone(
-    two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["no zip", "three pictures", "other pictures", "a picture of another"])
+def test_another_zip_beside_paintings_of_ours_is_left_alone_and_so_are_they(
+    two_way_run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
+    """Even one that Kaggle would take: hours of work are in the paintings, and in no zip."""
     out = tmp_path / "images.zip"
     stopped(monkeypatch, two_way_run, photos, out)
+    paintings = [tmp_path / f"images.zip.paintings/{number:05d}.jpg" for number in range(1, 11)]
     with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("letter.txt", "mine")
+        for painting in paintings[: 3 if what == "three pictures" else 10]:
+            is_own = painting.exists() and what != "other pictures" and painting != paintings[4]
+            archive.writestr(painting.name, painting.read_bytes() if is_own else jpeg())
+    if what == "no zip":
+        out.write_text("mine", encoding="utf-8")
     before = out.read_bytes()
     with pytest.raises(ValueError, match=r"images\.zip: exists already"):
         quietly(two_way_run, photos, out)
     assert out.read_bytes() == before
+    assert sum(painting.exists() for painting in paintings) == 8
 
 
 @pytest.mark.parametrize("what", ["model", "direction", "precision", "photographs"])

@@ -80,7 +80,7 @@ def submit(
     folder.require_ours(FOREIGN, OTHER, joined=" and ")
     files = [paintings / f"{number:05d}.jpg" for number in range(1, len(photos) + 1)]
     if os.path.lexists(out):
-        if not is_plain(out) or check(out):
+        if not _holds(out, files):
             raise ValueError(f"{out}: {EXISTS}")
         return _finish(files, out, console)
     with counting(console, "looking at every photograph") as progress:
@@ -94,6 +94,19 @@ def submit(
         raise KeyboardInterrupt(f"{paintings}: keeps what is painted so far; the same command goes on") from None
     _pack(files, out)
     return _finish(files, out, console)
+
+
+def _holds(out: Path, files: list[Path]) -> bool:
+    """Whether a zip is the whole submission of these files, of which a killed command left some beside it."""
+    if not is_plain(out):
+        return False
+    try:
+        with zipfile.ZipFile(out) as archive:
+            is_whole = archive.namelist() == [file.name for file in files]
+            left = [file for file in files if is_plain(file)]
+            return is_whole and all(archive.read(file.name) == file.read_bytes() for file in left) and not check(out)
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def _finish(files: list[Path], out: Path, console: Console) -> Path:
