@@ -335,14 +335,17 @@ def test_a_killed_download_goes_on(host: Host, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("left", ["archive", "json"])
-def test_a_download_that_was_killed_after_its_folder_appeared_is_complete(
+@pytest.mark.parametrize("left", ["lock", "archive", "json"])
+def test_a_kill_leaves_nothing_that_the_same_command_does_not_remove(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
-    unlink = Path.unlink
+    """Killed before one of the files beside the folder is removed: then nothing else is, not even by a `finally`."""
+    unlink, killed = Path.unlink, list[Path]()
 
     def kill(self: Path, missing_ok: bool = False) -> None:
         if self.name == f".partial-out.{left}":
+            killed.append(self)
+        if killed:
             raise KeyboardInterrupt
         unlink(self, missing_ok)
 
@@ -350,9 +353,27 @@ def test_a_download_that_was_killed_after_its_folder_appeared_is_complete(
         patch.setattr(Path, "unlink", kill)
         with pytest.raises(KeyboardInterrupt):
             fetch(tmp_path)
-    assert "complete" in fetch(tmp_path)
+    assert killed
+    assert "4 files; next: diptych train" in fetch(tmp_path)
     assert is_there(tmp_path)
-    assert not list(tmp_path.glob(".partial-*"))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_whole_archive_beside_a_folder_of_the_user_s_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any, **__: Any) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download_file, "unpack", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert tmp_path / ".partial-out.archive" in before
+    with pytest.raises(ValueError, match="out: exists already"):
+        fetch(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.usefixtures("tiny")

@@ -6,13 +6,13 @@ With urllib of the standard library, because pooch, which others use for this, b
 import hashlib
 import itertools
 import json
+import os
 import re
 import shutil
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
@@ -67,14 +67,9 @@ def download(name: str, *, out: Path | str, mirror: str | None = None, console: 
         raise ValueError(exists)
     partial = _Partial(out.with_name(f".partial-{out.name}.archive"))
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        if not partial.is_done_with(address):
+        if not partial.became(out):
             raise ValueError(exists)
-        partial.remove()
-        require_no_link((work := workplace(out)).path)
-        work.require_ours(IN_THE_WAY, IN_THE_WAY)
-        shutil.rmtree(work.path, ignore_errors=True)
-        say(console, f"{out}: complete; what a killed command left of the archive is removed")
-        return out
+        return _finish(out, partial, data.train_command(name, out), console)
     say(console, f"{name}: {data.title}; licence: {data.licence}")
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(out, "fetching"):
@@ -87,15 +82,26 @@ def download(name: str, *, out: Path | str, mirror: str | None = None, console: 
                 _fetch(job, _in_megabytes(progress))
             _check(job)
             with counting(console, "megabytes unpacked") as progress:
-                count = _unpack(job, out, _in_megabytes(progress))
+                _unpack(job, out, _in_megabytes(progress))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{job.partial.file}: keeps what is there; the same command goes on") from None
         except OSError as error:
             raise ValueError(
                 f"{out}: cannot be written ({error.strerror or error}); mend that, and the same command goes on"
             ) from error
-        job.partial.remove()
-    say(console, f"{out}: {count} files; next: {data.train_command(name, out)}")
+    return _finish(out, partial, data.train_command(name, out), console)
+
+
+def _finish(out: Path, partial: "_Partial", then: str, console: Console) -> Path:
+    """Removes what lies beside the whole folder; last of all the note, by which a killed command is recognised."""
+    partial.require_ours()
+    require_no_link((work := workplace(out)).path)
+    work.require_ours(IN_THE_WAY, IN_THE_WAY)
+    with locked(out, "fetching"):
+        shutil.rmtree(work.path, ignore_errors=True)
+        partial.file.unlink(missing_ok=True)
+    partial.note.unlink(missing_ok=True)
+    say(console, f"{out}: {sum(len(files) for _, _, files in os.walk(out))} files; next: {then}")
     return out
 
 
@@ -151,8 +157,10 @@ class _Partial:
     def begin(self, address: str, validator: str | None, total: int | None) -> None:
         """Starts anew with a version of the file at `address`, `total` bytes long."""
         self.file.write_bytes(b"")  # first, so that a kill in between leaves no old bytes under a new note
+        self._write({"address": address, "validator": validator, "total": total})
+
+    def _write(self, note: dict[str, Any]) -> None:
         with atomic_file(self.note) as beside:
-            note = {"address": address, "validator": validator, "total": total}
             beside.write_text(json.dumps(note), encoding="utf-8")
 
     def read_note(self, address: str) -> dict[str, Any]:
@@ -160,17 +168,23 @@ class _Partial:
         note = self._read()
         return note if note.get("address") == address else {}
 
-    def is_done_with(self, address: str) -> bool:
-        """Whether a download of `address` is over, and was killed while it removed these: its folder appears before that."""
-        with suppress(ValueError):
-            self.require_ours()
-            note = self.read_note(address)
-            return bool(note) and self.size() in (0, note["total"] or self.size())
-        return False
+    def becomes(self, folder: Path) -> None:
+        """Notes which folder the archive is about to become; a rename leaves it what it is."""
+        self._write(self._read() | {"folder": _identity(folder)})
+
+    def became(self, out: Path) -> bool:
+        """Whether the archive was unpacked to this very folder, so that what is left of it is of no use."""
+        return out.is_dir() and self._read().get("folder") == _identity(out)
 
     def remove(self) -> None:
         self.file.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
+
+
+def _identity(folder: Path) -> list[int]:
+    """What tells a folder from any other, whatever it is called."""
+    found = folder.stat()
+    return [found.st_dev, found.st_ino]
 
 
 @dataclass(frozen=True)
@@ -329,9 +343,9 @@ def _check(job: _Job) -> None:
         raise job.mistake(f"its SHA-256 is {found}, and {job.data.sha256} is expected, so what was fetched is removed")
 
 
-def _unpack(job: _Job, out: Path, progress: Progress) -> int:
+def _unpack(job: _Job, out: Path, progress: Progress) -> None:
     try:
-        return unpack(job.partial.file, out, called=job.address, progress=progress)
+        unpack(job.partial.file, out, called=job.address, progress=progress, whole=job.partial.becomes)
     except ValueError as error:
         job.partial.remove()  # or the same command would find the same archive again
         raise ValueError(f"{error}; what was fetched is removed{_others(job.data, job.address)}") from error

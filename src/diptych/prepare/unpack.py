@@ -49,12 +49,14 @@ def unpack(
     called: str,
     limit: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    whole: Callable[[Path], None] = lambda folder: None,
 ) -> int:
     """Unpacks a zip, tar or tar.gz, recognised by its content, into the new folder `out`; gives the number of files.
 
     When all lies in one folder of the archive, the content of that folder is what `out` becomes. What macOS adds
     (`__MACOSX`, `.DS_Store`) is passed over. `limit` is the most bytes that may come out, by default 50 times the archive.
-    `progress` gets the bytes of the archive that are read, and all of them. `called` is what messages call the archive.
+    `progress` gets the bytes of the archive that are read, and all of them; `whole` the folder that is about to be renamed
+    to `out`. `called` is what messages call the archive.
 
     Raises a `ValueError` that names the member when one leads outside the folder, is a link or a device, is encrypted, or
     has the name of another, also when only the case differs; and when the archive is damaged, cut short, empty, or
@@ -77,10 +79,11 @@ def unpack(
         if not members.files:
             raise _RefusedError("holds no files")
         inside = list(members.folder.iterdir())
-        whole = inside[0] if len(inside) == 1 and inside[0].is_dir() else members.folder
+        folder = inside[0] if len(inside) == 1 and inside[0].is_dir() else members.folder
+        whole(folder)
         if out.exists():
             out.rmdir()  # an empty folder, which Windows does not rename over
-        whole.rename(out)
+        folder.rename(out)
     except _RefusedError as refused:
         raise ValueError(f"{called}: {refused}; it is not unpacked") from None
     except Exception as error:  # what the decoders say of damage is of many kinds
