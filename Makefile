@@ -3,15 +3,18 @@
 # make lint    ruff, mypy, import-linter
 # make campaign          mutated files, hostile models, kills, full disks, each for 15 minutes at most; SEED=2 has other cases
 # make campaign-sample   minutes of the same; with -j2 those on files and those on processes at the same time
+# make vendor            fetch the runtime of web pages anew, by npm; users never need it
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
 SEED ?= 1
+VENDOR := src/diptych/page/vendor
+RUNTIME := ort.wasm.min.js ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm
 FILES := arrays records idx models networks recipes folders
 PROCESSES := signals disks disturbances environments
 
-.PHONY: demo test lint campaign campaign-sample campaign-sample-files campaign-sample-processes clean
+.PHONY: demo test lint campaign campaign-sample campaign-sample-files campaign-sample-processes vendor clean
 
 demo: $(VENV)/installed
 	$(BIN)/diptych quickstart --out demo
@@ -38,6 +41,13 @@ campaign-sample-processes: $(VENV)/installed-dev
 	$(BIN)/python -m tests.campaigns kills --seed "$(SEED)" --seconds 120
 	$(BIN)/python -m tests.campaigns $(PROCESSES) --seed "$(SEED)" --seconds 40
 
+# Another version: change it here, run this, and look at the new checksums; the licence files come with the onnxruntime wheel
+vendor:
+	rm -rf build/vendor && mkdir -p build/vendor
+	cd build/vendor && npm pack --silent onnxruntime-web@1.30.0 && tar -xzf onnxruntime-web-*.tgz
+	cd build/vendor/package/dist && sha256sum $(RUNTIME) >"$(CURDIR)/$(VENDOR)/SHA256SUMS"
+	for file in $(RUNTIME); do gzip -9nc "build/vendor/package/dist/$$file" >"$(VENDOR)/$$file.gz"; done
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -46,7 +56,7 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fast,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fast,onnx,dev]"
 	touch $@
 
 clean:

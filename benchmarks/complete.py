@@ -20,6 +20,7 @@ import diptych
 from diptych.data import mask_files
 from diptych.images import files
 from diptych.images.files import Pixels
+from diptych.images.size import Size
 from diptych.methods.glcic import GLCIC, GLCICSettings
 from diptych.methods.settings import Shape
 from diptych.training import checkpoint
@@ -55,11 +56,11 @@ def write(folder: Path, height: int, width: int, hole: int, size: int, channels:
     mask = np.zeros((height, width, 1), np.uint8)
     mask[height // 3 : height // 3 + hole, width // 2 : width // 2 + hole] = 255
     files.encode(Pixels(mask), folder / "mask.png")
-    settings, shape = GLCICSettings(width=channels), Shape(size=size)
+    settings, shape = GLCICSettings(width=channels), Shape(size=Size.square(size))
     config = checkpoint.ModelConfig(
         method="glcic", direction="AtoB", shape=shape, settings=settings.model_dump(mode="json", by_alias=True)
     )
-    checkpoint.save_model(folder / "model", config, 0, GLCIC(settings, shape), {})
+    checkpoint.save_model(folder / "model", config, 0, GLCIC(settings, shape))
 
 
 def in_a_process_of_its_own(what: str, folder: Path) -> tuple[float, float]:
@@ -71,7 +72,7 @@ def measure(what: str, folder: Path) -> tuple[float, float]:
     """Seconds of the work itself, and the peak of the process in MiB."""
     model = diptych.load(folder, device="cpu")
     picture = files.decode(folder / "photo.png")
-    mask = mask_files.read(folder / "mask.png", picture.size)
+    mask = mask_files.read(folder / "mask.png").fitted(picture.size, print)
     began = time.perf_counter()
     if what == FILLED:
         model.pixels(picture, Request(mask))

@@ -10,6 +10,7 @@ step is eager float32 in the contiguous layout, one forward pass for each pictur
 import argparse
 import copy
 import math
+import os
 import random
 import resource
 import statistics
@@ -21,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diptych.devices import autocast, choose_device, choose_precision, memory_format
+from diptych.cli import process
+from diptych.devices import choose_device, computing, memory_format, training_precision
 from diptych.methods import METHODS
 from diptych.methods.base import Method
 from diptych.methods.cut import CUT, STAGES, CUTSettings
@@ -230,7 +232,7 @@ class DiptychStep:
     def __init__(self, method: Method, settings: Settings, device: torch.device) -> None:
         self.method = method.to(memory_format=memory_format(device))  # type: ignore[call-overload]
         self.settings, self.device = settings, device
-        self.precision = choose_precision(settings.precision, device)
+        self.precision, _ = training_precision(settings.precision, device)
         self.updater = Updater(self.method, settings, device)
         self.done = 0
         self.losses = LossMeans()
@@ -238,7 +240,7 @@ class DiptychStep:
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         torch.manual_seed(self.done)
         self.updater.begin(self.done)
-        with autocast(self.precision, self.device):
+        with computing(self.precision, self.device):
             scalars: dict[str, Tensor] = self.method.train_step(batch, self.updater, self.done)
         self.losses.add(scalars)
         self.done += 1
@@ -273,8 +275,9 @@ def measure(arguments: argparse.Namespace) -> None:
     torch.manual_seed(0)
     method = METHODS[name](settings.method, settings.shape).to(device)
     sides = {"x": settings.shape.x_channels, "y": settings.shape.y_channels}
-    shape = (settings.size, settings.size)
-    batch = {side: torch.rand(settings.batch_size, c, *shape, device=device) * 2 - 1 for side, c in sides.items()}
+    batch = {
+        side: torch.rand(settings.batch_size, c, *settings.size, device=device) * 2 - 1 for side, c in sides.items()
+    }
     difference = require_same_losses(name, method, settings, batch, device)
     print(f"equal work: losses of the first step, dropout off, differ by at most {difference:.1e} of their value")
 
@@ -324,4 +327,13 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=20, help="steps of each kind (default 20; take 1000 on a GPU)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
-    measure(parser.parse_args())
+    parser.add_argument(
+        "--isa", help="the instructions that oneDNN may use at most, such as AVX2: how an older CPU fares"
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    given = parser.parse_args()
+    if given.isa:
+        os.environ["ONEDNN_MAX_CPU_ISA"] = given.isa  # read at the first convolution
+    torch.set_num_threads(given.threads)
+    process.keep_freed_memory(all_of_it=True)  # as the command does; the plain step gains by it too
+    measure(given)

@@ -1,6 +1,7 @@
 """What the tests share: tiny pictures, a tiny run, TFRecord files, and the real pictures where they are at hand."""
 
 import os
+import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +12,12 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 from torch import Tensor
 
 import diptych
+from diptych import devices
 from diptych.data.builtin import facades, shapes
 from diptych.evaluate import segmentation
 from diptych.kinds import DataKind, Direction
@@ -72,6 +75,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         environment.setenv("DIPTYCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         environment.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
         environment.delenv("DIPTYCH_WEIGHTS", raising=False)
+        environment.setattr(devices, "computes_bf16", lambda: False)  # so that every machine trains alike
         environment.setattr(segmentation, "STEPS", 8)  # whoever asks what it learns asks for more
         yield
 
@@ -197,6 +201,18 @@ def tiny_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, without a window."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine to open the page with")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
 WriteIdx = Callable[..., Path]
 
 
@@ -286,3 +302,55 @@ class Recorder:
 @pytest.fixture
 def record() -> Callable[[Method], Recorder]:
     return Recorder
+
+
+# ---- ICC profiles, worked out by hand: none can be copied from elsewhere
+
+DISPLAY_P3 = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
+"""XYZ under D50 of red, green and blue."""
+
+
+def _fixed(*numbers: float) -> bytes:
+    return struct.pack(f">{len(numbers)}i", *(round(number * 65536) for number in numbers))
+
+
+def _icc(space: bytes, connection: bytes, kind: bytes, tags: Mapping[bytes, bytes]) -> bytes:
+    """An ICC profile of version 2 (ICC.1, section 7)."""
+    place = 132 + 12 * len(tags)
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += struct.pack(">4sII", name, place + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    header = bytearray(128)
+    struct.pack_into(">I", header, 0, place + len(body))
+    header[8:12], header[12:24], header[36:40] = b"\x02\x40\0\0", kind + space + connection, b"acsp"
+    header[68:80] = _fixed(0.9642, 1, 0.8249)
+    return bytes(header) + table + body
+
+
+@pytest.fixture(scope="session")
+def display_p3() -> bytes:
+    """A profile of more colours than sRGB, of one matrix and sRGB's curve."""
+    curve = b"para\0\0\0\0\0\3\0\0" + _fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+    colours = {
+        name + b"XYZ": b"XYZ \0\0\0\0" + _fixed(*xyz) for name, xyz in zip((b"r", b"g", b"b"), DISPLAY_P3, strict=True)
+    }
+    curves = {name + b"TRC": curve for name in (b"r", b"g", b"b")}
+    return _icc(b"RGB ", b"XYZ ", b"mntr", colours | curves)
+
+
+@pytest.fixture(scope="session")
+def grey_profile() -> bytes:
+    """A profile of grey values, whose light is their square."""
+    return _icc(b"GRAY", b"XYZ ", b"mntr", {b"kTRC": b"curv\0\0\0\0" + struct.pack(">IH", 1, 2 * 256)})
+
+
+@pytest.fixture(scope="session")
+def cmyk_profile() -> bytes:
+    """A profile of inks, by a table of its 16 corners: each ink takes a part of the lightness, none has a colour."""
+    corners = [100 - 60 * k - 10 * (c + m + y) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
+    table = b"".join(bytes((round(lightness * 2.55), 128, 128)) for lightness in corners)
+    straight = bytes(range(256))
+    matrix = _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    lut = b"mft1\0\0\0\0\4\3\2\0" + matrix + 4 * straight + table + 3 * straight
+    return _icc(b"CMYK", b"Lab ", b"prtr", {b"A2B0": lut, b"A2B1": lut})

@@ -17,6 +17,7 @@ from diptych.data.paths import DataPaths
 from diptych.evaluate import evaluate
 from diptych.images import files
 from diptych.images.files import Array, Pixels
+from diptych.images.size import Size
 from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind
 from diptych.training import checkpoint
@@ -118,9 +119,11 @@ def test_16_bits_are_cached_and_reach_the_batch(tmp_path: Path) -> None:
         (data / side).mkdir(parents=True)
         Image.fromarray(np.full((16, 16), level, np.uint16)).save(data / side / "1.png")
     for kind in (DataKind.PAIRED, DataKind.UNPAIRED):
-        datasets = open_cached(find(kind, DataPaths(data), "train", GREY_16) or [], 16, "stretch", memory_gib=1)
+        datasets = open_cached(
+            find(kind, DataPaths(data), "train", GREY_16) or [], Size.square(16), "stretch", memory_gib=1
+        )
         assert sum(dataset.bytes for dataset in datasets) == 2 * 2 * 16 * 16
-        loader = TrainLoader(datasets, size=12, batch_size=2, flip=True, seed=0, direction="AtoB")
+        loader = TrainLoader(datasets, size=Size.square(12), batch_size=2, flip=True, seed=0, direction="AtoB")
         assert {levels.dtype for levels in loader.batch(0).values()} == {torch.uint16}
         [cached, *_] = [side for dataset in datasets for side in dataset.sides(0)]
         assert (cached.dtype, cached.untyped_storage().nbytes()) == (torch.uint16, 2 * 16 * 16)
@@ -140,7 +143,12 @@ def test_sides_of_different_types_share_no_buffer_and_one_geometry(tmp_path: Pat
     pairs = find_one(DataKind.PAIRED, DataPaths(tmp_path), "train", (ImageSpec(1, 16), ImageSpec(1)))
     assert pairs is not None
     loader = TrainLoader(
-        open_cached([pairs], 16, "stretch", 1), size=8, batch_size=3, flip=True, seed=0, direction="BtoA"
+        open_cached([pairs], Size.square(16), "stretch", 1),
+        size=Size.square(8),
+        batch_size=3,
+        flip=True,
+        seed=0,
+        direction="BtoA",
     )
     for step in range(5):
         batch = loader.batch(step)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from diptych.images.size import Size
 from diptych.methods import METHODS
 from diptych.recipes import find, method_of, recipes
 from diptych.training.settings import settings_from
@@ -61,4 +62,4 @@ def test_a_wrong_value_is_the_recipe_s_or_the_flag_s(tmp_path: Path) -> None:
     for flags, told in cases:
         with pytest.raises(ValueError, match=f"^{re.escape(told)}"):
             settings_from("pix2pix", flags, recipe)
-    assert settings_from("pix2pix", {"method": {"width": 2}, "size": 8, "patience": 0}, recipe).size == 8
+    assert settings_from("pix2pix", {"method": {"width": 2}, "size": 8, "patience": 0}, recipe).size == Size.square(8)

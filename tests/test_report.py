@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page
 from safetensors.torch import save_file
 
 import diptych
@@ -128,17 +128,6 @@ def embedded(page: Path) -> dict[str, Any]:
     assert found
     data: dict[str, Any] = json.loads(found[1])
     return data
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on this machine to open the page with")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 Open = Callable[..., Page]
@@ -1016,9 +1005,9 @@ def test_a_comparison_tells_what_differs_and_folds_what_is_the_same(compared: Pa
     assert differ["seed"] == ["0", "7"]
     assert "size" not in differ
     assert compared.get_by_text("Length of the run in steps").is_visible()
-    assert not compared.get_by_text("Height and width at training").is_visible()
+    assert not compared.get_by_text("Size of the pictures at training").is_visible()
     compared.locator("summary").click()
-    assert compared.get_by_text("Height and width at training").is_visible()
+    assert compared.get_by_text("Size of the pictures at training").is_visible()
     assert compared.locator(".runs tbody tr").all_inner_texts() == [
         "one\tpix2pix, A to B\t256 px\t40 of 40\t0 min 20 s\tstep 20",
         "two <b>\tpix2pix, A to B\t256 px\t20 of 20\t0 min 10 s\t–",

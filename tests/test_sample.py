@@ -35,7 +35,7 @@ def kept_painting(run: Path, copy: Path, load_painting: LoadPainting) -> Path:
     model = load_painting(run)
     method = CGAN(CGANSettings.model_validate(model.config.settings), model.config.shape)
     method.G.load_state_dict(model.translator.network.state_dict())
-    checkpoint.save_model(copy / "model", model.config, model.step, method, {})
+    checkpoint.save_model(copy / "model", model.config, model.step, method)
     return copy
 
 

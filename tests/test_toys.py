@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import diptych
 from diptych import cli
 from diptych.cli.frame import train_app
+from diptych.images.size import Size
 from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.losses import ADVERSARIAL, AdversarialLoss
@@ -55,9 +56,10 @@ class ToyGenerator(ImageNetwork):
         return y
 
 
-def require_even(size: int) -> None:
-    if size % 2:
-        raise ValueError(f"--size {size}: the toy takes even sizes; the nearest is {size + 1}")
+def require_even(size: Size) -> None:
+    nearest = Size(*(side + side % 2 for side in size))
+    if size != nearest:
+        raise ValueError(f"--size {size}: the toy takes even sizes; the nearest is {nearest}")
 
 
 def toy_loss() -> AdversarialLoss:
@@ -294,7 +296,7 @@ ASKS = re.compile(
     r"|[!=]= DataKind\.|DataKind\.\w+ [!=]=|\.data ([!=]=|in) |\.has_sides\b|\bin \(DataKind"
     r"|\b(if|not|and|or) [\w.]*\bmask_spec\b(?! *=)"
 )
-MOST_QUESTIONS = 10
+MOST_QUESTIONS = 19
 
 
 def questions() -> list[str]:

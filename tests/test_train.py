@@ -23,10 +23,13 @@ from safetensors.torch import load_file, save_file
 import diptych
 from diptych.data.builtin import facades
 from diptych.files import atomic_file
+from diptych.images.size import Size
 from diptych.methods import METHODS
 from diptych.methods.colorize import Colorize
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 from diptych.methods.settings import Shape, kebab
+from diptych.model import load
+from diptych.networks.layers import BatchNorm
 from diptych.progress import TrainingProgress
 from diptych.train import train
 from diptych.training import checkpoint
@@ -99,6 +102,34 @@ def test_learning_rate_by_hand() -> None:
     assert learning_rate(750, settings) == pytest.approx(1e-4)
     assert learning_rate(999, settings) == pytest.approx(2e-4 / 500)
     assert learning_rate(999, Settings(steps=1000, decay_start=1.0)) == 2e-4
+
+
+def test_other_falls_of_the_learning_rate_are_those_of_torch() -> None:
+    parameter = [torch.nn.Parameter(torch.zeros(1))]
+    for policy, start, schedule in (
+        ("cosine", 0.0, lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)),
+        ("step", 0.3, lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 30)),
+        ("constant", 0.5, lambda optimizer: torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)),
+    ):
+        optimizer = torch.optim.SGD(parameter, lr=1.0)
+        scheduler = schedule(optimizer)
+        settings = Settings.model_validate({"steps": 100, "lr": 1.0, "decay-start": start, "lr-policy": policy})
+        for step in range(100):
+            assert learning_rate(step, settings) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9), (
+                policy,
+                step,
+            )
+            optimizer.step()
+            scheduler.step()
+
+
+@pytest.mark.parametrize("kind", ["xavier", "kaiming", "orthogonal"])
+def test_first_weights_of_another_kind(tmp_path: Path, train_tiny: Train, kind: str) -> None:
+    runs = [
+        train_tiny(tmp_path / name, lr=1e-12, **given).path for name, given in (("a", {}), ("b", {"init_type": kind}))
+    ]
+    ours, theirs = (load_file(run / "model/model.safetensors")["G.down.2.1.weight"] for run in runs)
+    assert not torch.allclose(ours.std(), theirs.std(), rtol=0.2)
 
 
 def test_the_rate_is_what_the_optimiser_uses(tiny_run: Path) -> None:
@@ -234,7 +265,7 @@ def test_not_finite_stops_before_the_optimiser_step(train_tiny: Train, tmp_path:
 
 @pytest.mark.parametrize("poison", ["loss", "gradient"])
 def test_a_step_that_is_not_finite_moves_nothing(poison: str) -> None:
-    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
+    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=Size.square(16)))
     updater = Updater(method, Settings(steps=10), torch.device("cpu"))
     weight = next(method.G.parameters())
     before = {name: value.clone() for name, value in method.state_dict().items()}
@@ -251,7 +282,7 @@ def test_a_step_that_is_not_finite_moves_nothing(poison: str) -> None:
 
 
 def test_clip_bounds_the_gradient() -> None:
-    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
+    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=Size.square(16)))
     updater = Updater(method, Settings(steps=10, clip=0.5), torch.device("cpu"))
     updater.begin(0)
     updater("generator", 1e4 * sum(p.sum() for p in method.G.parameters()))  # type: ignore[arg-type]
@@ -260,7 +291,7 @@ def test_clip_bounds_the_gradient() -> None:
 
 
 def test_norms_are_means_since_they_were_asked_for() -> None:
-    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
+    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=Size.square(16)))
     updater = Updater(method, Settings(steps=10, clip=0.5), torch.device("cpu"))
     count = sum(p.numel() for p in method.G.parameters())
     updater.begin(0)
@@ -271,7 +302,7 @@ def test_norms_are_means_since_they_were_asked_for() -> None:
 
 
 def test_moving_average_by_hand() -> None:
-    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
+    method = Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=Size.square(16)))
     updater = Updater(method, Settings(steps=10, ema=0.9), torch.device("cpu"))
     name, weight = next((n, p) for n, p in method.named_parameters() if n.startswith("G."))
     want = weight.detach().clone()
@@ -284,6 +315,34 @@ def test_moving_average_by_hand() -> None:
     with updater.deployed_weights():
         assert torch.equal(weight, updater.ema[name])
     assert not torch.equal(weight, updater.ema[name])
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_model_has_the_statistics_of_its_own_weights(
+    train_tiny: Train, tiny_pairs: Path, tmp_path: Path, ema: float
+) -> None:
+    """Measured by hand: what goes into the first batch norm when the model sees the training pictures one by one."""
+    own = {"statistics": "running", "norm": "batch"}
+    run = train_tiny(tmp_path / "run", ema=ema, steps=5, checkpoint_every=2, validate_every=3, method=own).path
+    model = load(run, device="cpu")
+    [norm, *_] = [layer for layer in model.translator.modules() if isinstance(layer, BatchNorm)]
+    seen = list[torch.Tensor]()
+    norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for file in sorted((tiny_pairs / "train").iterdir()):
+        with Image.open(file) as pair:
+            model(pair.crop((32, 0, 64, 32)))
+    variance, mean = (
+        torch.stack(values).mean(0) for values in zip(*(torch.var_mean(x, (0, 2, 3)) for x in seen), strict=True)
+    )
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert torch.allclose(norm.running_mean, mean, atol=1e-4)
+    assert torch.allclose(norm.running_var, variance, rtol=1e-3)
+    state = last_state(run)
+    model_tensors = load_file(run / "model/model.safetensors")
+    assert all(
+        torch.equal(state[f"method/{name}"], value) for name, value in model_tensors.items() if "running" in name
+    )
 
 
 @pytest.mark.parametrize(("name", "networks"), [("pix2pix", {"G"}), ("cyclegan", {"G", "F"})])
@@ -354,6 +413,7 @@ def test_ctrl_c_stops_at_a_checkpoint(tmp_path: Path, tiny_pairs: Path, how: sig
 
 STEPS, EVERY = 10, 4
 KILLED: dict[str, Any] = {
+    "precision": "fp32",  # whatever the CPU of the process that is killed would choose
     "size": 32,
     "steps": STEPS,
     "direction": "BtoA",
@@ -533,6 +593,48 @@ def test_a_run_that_is_renamed_stops_and_goes_on_by_its_new_name(
     if how != "removed":
         assert [path.name for path in (moved / "checkpoints").iterdir()] == ["step-00000004"]
         assert [entry["step"] for entry in train_tiny(moved, **given).read_log()] == list(range(1, STEPS + 1))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files by name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+@pytest.mark.parametrize("place", ["", "samples", "checkpoints", "model", "tensorboard", "log.jsonl"])
+def test_a_link_that_comes_while_it_trains_is_not_written_through(
+    tmp_path: Path, tiny_pairs: Path, train_tiny: Train, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    run, somebodys = tmp_path / "run", tmp_path / "somebodys"
+    for name in ("log.jsonl", "samples/step-00000004.png", "checkpoints/step-00000004/training.safetensors", "model/x"):
+        (somebodys / name).parent.mkdir(parents=True, exist_ok=True)
+        (somebodys / name).write_text("words")
+    before = content(somebodys)
+
+    def happens() -> None:
+        (run / place).rename(tmp_path / "moved")
+        (run / place).symlink_to(somebodys / "log.jsonl" if place == "log.jsonl" else somebodys)
+
+    given = {**KILLED, "data": tiny_pairs, "validate_every": 2}
+    at_step(monkeypatch, 5, happens)
+    if place == "tensorboard":  # a view, without which the training goes on
+        train_tiny(run, **given)
+    else:
+        with pytest.raises(ValueError, match=r"is a link, which was none when this began"):
+            train_tiny(run, **given)
+    assert content(somebodys) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+def test_checkpoints_on_another_disk_stay_there(tmp_path: Path, train_tiny: Train) -> None:
+    run, disk = train_tiny(tmp_path / "run", steps=4).path, tmp_path / "disk"
+    (run / "checkpoints").rename(disk)
+    (run / "checkpoints").symlink_to(disk)
+    train_tiny(run, steps=8)
+    assert (disk / "step-00000008").is_dir()
+    (disk / "letter.txt").touch()
+    with pytest.raises(ValueError, match=r"checkpoints: is a link to a folder with other files .*\(letter.txt\)"):
+        train_tiny(run, steps=12)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links")

@@ -1,55 +1,112 @@
 """The choice of device, precision and memory layout, based on measurements; and how much memory is free."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 import psutil
 import torch
 
+from diptych.cpu import FastOperators, computes_bf16, measured
+from diptych.wording import brief
+
 try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+Device = str
+"""auto, cpu, cuda, mps, or one of several GPUs: cuda:1. `choose_device` says what there is."""
 Precision = Literal["auto", "fp32", "bf16"]
+
+LEAST_BF16_RATIO = 1.15
+"""Times as fast as fp32 that bf16 must be on a CPU to be chosen: it costs digits."""
 
 
 def choose_device(device: Device) -> torch.device:
-    """The given device, or the fastest available one for "auto"; a `ValueError` if it is not available."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    """The given device, or the fastest available one for "auto"; a `ValueError` with those there are for any other.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    numbered = [f"cuda:{number}" for number in range(gpus)] if gpus > 1 else []
+    available = [
+        *(["cuda"] if gpus else []),
+        *numbered,
+        *(["mps"] if torch.backends.mps.is_available() else []),
+        "cpu",
+    ]
     if device == "auto":
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
-    if not available[device]:
+        return torch.device(available[0])
+    if device not in (*available, *(["cuda:0"] if gpus else [])):
         raise ValueError(
-            f"--device {device}: there is none on this machine; use one of "
-            f"{', '.join(name for name, is_available in available.items() if is_available)}"
+            f"--device {brief(device, 30)}: is not on this machine; use one of auto, {', '.join(available)}"
         )
     return torch.device(device)
 
 
-def choose_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
-    """For "auto" bf16 on GPUs with native support, else fp32; a `ValueError` for bf16 on a GPU without native support."""
-    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+def translation_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+    """fp32 for "auto", on every device; a `ValueError` for bf16 on a GPU without native support."""
     if precision == "auto":
-        return "bf16" if native else "fp32"
-    if precision == "bf16" and device.type == "cuda" and not native:
+        return "fp32"
+    if precision == "bf16" and device.type == "cuda" and not _is_native(device):
         raise ValueError("--precision bf16: this GPU does not compute in bf16; use fp32")
     return precision
 
 
-def autocast(precision: Literal["fp32", "bf16"], device: torch.device) -> AbstractContextManager[object]:
-    """Inside, matrix products and convolutions run in the chosen precision; weights stay float32."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+def training_precision(
+    precision: Precision, device: torch.device, begun: Literal["fp32", "bf16"] | None = None
+) -> tuple[Literal["fp32", "bf16"], str]:
+    """The precision of a training, and why: for "auto" bf16 where the device computes it natively and faster than fp32.
+
+    A run that has `begun` in one of the two goes on in it, where the device can.
+    """
+    if precision != "auto":
+        return translation_precision(precision, device), "as requested"
+    if begun == "fp32" or (begun == "bf16" and _is_native(device)):
+        return begun, "in which the run began"
+    if not _is_native(device):
+        return "fp32", f"because {device} does not compute in bf16"
+    if device.type == "cuda":
+        return "bf16", "because this GPU computes faster in it"
+    ratio = measured().bf16_ratio
+    why = f"because bf16 makes convolutions {ratio:.1f} times as fast on this CPU"
+    return ("bf16", why) if ratio >= LEAST_BF16_RATIO else ("fp32", why)
+
+
+def _is_native(device: torch.device) -> bool:
+    """Whether a device has instructions for bf16."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and computes_bf16()
+
+
+@contextmanager
+def computing(
+    precision: Literal["fp32", "bf16"], device: torch.device, operators: FastOperators | None = None
+) -> Iterator[None]:
+    """Inside, matrix products and convolutions run in the chosen precision, the fastest way; weights stay float32.
+
+    `operators` are those of a frozen network, which keep its weights laid out for the CPU.
+    """
+    with ExitStack() as stack:
+        if precision == "bf16":
+            stack.enter_context(torch.autocast(device.type, torch.bfloat16))
+        if device.type == "cpu":
+            stack.enter_context(operators or FastOperators())
+        yield
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """Channels last on GPUs; on AVX2 CPUs that layout has 0.84 times the speed of the contiguous one (measured)."""
+    """Channels last on GPUs; on CPUs instance norm gives contiguous tensors back, and every layer would copy (measured)."""
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def layout_name(device: torch.device) -> str:
+    """The memory layout of `memory_format` in words."""
+    return "channels-last" if memory_format(device) is torch.channels_last else "contiguous"
 
 
 # ---- memory
@@ -62,6 +119,7 @@ _CONTAINER = (
 
 _NO_MEMORY = (
     "can't allocate memory",
+    "cannot allocate memory",
     "not enough memory",
     "out of memory",
     "could not create a memory object",
@@ -87,7 +145,11 @@ def free_memory(device: torch.device) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be allocated, on any device."""
+    """Whether an error says that memory could not be allocated, on any device.
+
+    >>> is_out_of_memory(RuntimeError("posix_memalign failed:Cannot allocate memory (12)"))  # NNPACK's
+    True
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)

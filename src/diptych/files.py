@@ -13,6 +13,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -30,6 +31,7 @@ if sys.platform != "win32":
 
 LABEL = ".made-with.json"
 LARGEST_LABEL = 2**28  # bytes: that of an array names every row
+LARGEST_MEMORY = 2**30  # bytes of a value in the cache: what was found in 10 million pictures
 LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
 """The name of what `atomic_file` leaves behind when its process is killed."""
 
@@ -172,6 +174,65 @@ def require_no_link(*paths: Path) -> None:
             raise ValueError(f"{path}: is a link, which may lead to other files than its folder's; remove it")
 
 
+_anchor: ContextVar[tuple[Path, dict[Path, Path]] | None] = ContextVar("_anchor", default=None)
+
+
+@contextmanager
+def anchored(folder: Path, may_be_a_link: str) -> Iterator[None]:
+    """Inside, what this module writes below `folder` goes to where it led at the start, or is refused.
+
+    Long work writes into its folder for days. A link that somebody puts in the place of that folder, or of one in it, would
+    be written through. A link that was there before is its owner's wish: that of `folder` itself, or of the name in it that
+    `may_be_a_link`.
+
+    >>> import tempfile
+    >>> run, elsewhere = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
+    >>> with anchored(run, "checkpoints"):
+    ...     (run / "samples").symlink_to(elsewhere)
+    ...     with atomic_file(run / "samples/a.txt") as beside:
+    ...         _ = beside.write_text("not written")
+    Traceback (most recent call last):
+        ...
+    ValueError: .../samples: is a link, which was none when this began; remove it, and give the same command again
+    >>> list(elsewhere.iterdir())
+    []
+    """
+    places = {path: Path(os.path.realpath(path)) for path in (folder, folder / may_be_a_link)}
+    before = _anchor.set((folder, places))
+    try:
+        yield
+    finally:
+        _anchor.reset(before)
+
+
+def require_in_place(path: Path) -> None:
+    """Raises a `ValueError` for a path in an `anchored` folder that leads to another place than at the start."""
+    anchor = _anchor.get()
+    if anchor is None or not path.is_relative_to(anchor[0]):
+        return
+    folder, places = anchor
+    on_the_way = [folder, *(folder / parent for parent in reversed(path.relative_to(folder).parents[:-1])), path]
+    place = Path()
+    for step in on_the_way:
+        place = places.get(step, place / step.name)
+        if Path(os.path.realpath(step)) != place:
+            raise ValueError(
+                f"{step}: is a link, which was none when this began; remove it, and give the same command again"
+            )
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it, unless it is there; a `ValueError` as by `require_in_place`."""
+    is_new = not path.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        require_in_place(path)
+    except ValueError:
+        if is_new:
+            path.rmdir()
+        raise
+
+
 def is_plain(path: Path) -> bool:
     """Whether there is a regular file at `path` itself, no link to one."""
     try:
@@ -221,10 +282,12 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[Path]:
     """
     # The suffix stays last, because writers choose the format by it.
     beside = path.with_name(f".partial-{uuid4().hex[:8]}{path.suffix}")
+    require_in_place(path.parent)
     if durable:  # others are written by the thousand, and whoever does so removes leftovers once before
         remove_leftovers(path.parent, path.suffix)
     try:
         with naming(path), _held(beside):
+            require_in_place(beside)  # now that nothing can come between any more: it is there
             yield beside
             if durable:
                 _flush_file(beside)
@@ -275,6 +338,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".partial-{path.name}")
     beside.mkdir(parents=True)
     try:
+        require_in_place(beside)
         yield beside
         for file in beside.iterdir():
             _flush_file(file)
@@ -483,6 +547,36 @@ def cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor
 
 
 SEAL = "sha256"
+
+
+def recall(name: str) -> Any:
+    """The JSON value that `remember` kept in the cache under `name`; None where there is none, or it is damaged."""
+    folder = cache_folder()
+    try:
+        seal, _, text = read_text(folder / f"{name}.jsonl", LARGEST_MEMORY).partition("\n") if folder else ("", "", "")
+    except ValueError:
+        return None
+    return json.loads(text) if seal == json.dumps(_seal_text(name, text)) else None
+
+
+def remember(name: str, value: Any) -> None:
+    """Keeps a JSON value in the cache under `name`, where that is possible.
+
+    >>> remember("numbers", [1, 2])
+    >>> recall("numbers")
+    [1, 2]
+    """
+    if (folder := cache_folder()) is None:
+        return
+    text = json.dumps(value, separators=(",", ":"))
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / f"{name}.jsonl") as beside:
+            beside.write_text(f"{json.dumps(_seal_text(name, text))}\n{text}", encoding="utf-8")
+
+
+def _seal_text(name: str, text: str) -> str:
+    return hashlib.sha256(f"{name}\n{text}".encode()).hexdigest()
 
 
 def _sealed(name: str, file: Path) -> dict[str, Tensor]:

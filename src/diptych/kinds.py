@@ -3,6 +3,9 @@
 from enum import StrEnum
 from typing import Literal
 
+Statistics = Literal["picture", "running"]
+"""What batch norm normalises a translation by: the picture's own mean and variance, or averages over training pictures."""
+
 Direction = Literal["AtoB", "BtoA"]
 REVERSE: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 

@@ -58,6 +58,20 @@ ADVERSARIAL: dict[str, AdversarialLoss] = {
 """The adversarial losses by name: a new one is a line here."""
 
 
+def gradient_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
+    """R1 without its weight: half of the squared gradient of the logits, averaged over the batch (Mescheder et al. 2018).
+
+    Equation 9, with the mean over patches as a picture's logit. `logits` `[B, 1, h, w]` were made of `inputs` `[B, ...]`.
+
+    >>> x = torch.ones(1, 1, 2, 2, requires_grad=True)
+    >>> gradient_penalty(3 * x, x).item()  # each pixel has a gradient of 3/4
+    1.125
+    """
+    total = logits.mean(dim=(1, 2, 3)).sum()
+    [gradient] = torch.autograd.grad(total, inputs, create_graph=True)
+    return gradient.float().square().sum() / (2 * len(inputs))
+
+
 def pixelwise(output: Tensor, target: Tensor, kind: Pixelwise) -> Tensor:
     """Mean absolute (l1) or mean squared (l2) difference of images in [-1, 1].
 

@@ -1,50 +1,73 @@
 """Trained models: from an image to an image of the same type and size, or from a label to images."""
 
+import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
-from typing import TypedDict, TypeVar, Unpack, overload
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 import torch
 from PIL import Image
+from rich.console import Console
 from torch import Tensor
 
+from diptych.cpu import FastOperators
 from diptych.data import mask_files
+from diptych.data.mask_files import Note, UserMask
 from diptych.data.outputs import plan, require_no_input
 from diptych.devices import (
     Device,
     Precision,
-    autocast,
     choose_device,
-    choose_precision,
+    computing,
     free_memory,
     is_out_of_memory,
     memory_format,
+    translation_precision,
 )
+from diptych.exported import ONNX, ExportedFile
+from diptych.hub import local_folder
+from diptych.images import metadata, numbers, objects, profiles
 from diptych.images.blend import Blend
-from diptych.images.files import Array, Pixels, decode, encode, from_image, from_tensor, to_image
+from diptych.images.files import (
+    Array,
+    Pixels,
+    decode_bytes,
+    decode_bytes_to_rewrite,
+    from_image,
+    from_tensor,
+    in_srgb,
+    to_image,
+    with_alpha_as_channel,
+)
 from diptych.images.formats import TooLargeError
-from diptych.images.masks import Mask
+from diptych.images.metadata import Metadata
 from diptych.images.spec import EIGHT_BIT, ImageSpec
 from diptych.kinds import Direction
+from diptych.progress import Notes
 from diptych.training import checkpoint
 from diptych.translators.base import PLAIN, Request, dropout_active
 from diptych.translators.memory import needed_memory
+from diptych.wording import brief
 
-Picture = TypeVar("Picture", Image.Image, Array)
+Picture = TypeVar("Picture", Image.Image, Array, Tensor, bytes)
 BYTES_A_PIXEL = 64
 """What a picture needs on its way through `Model.pixels` beside the network: levels, floats, and those of the result."""
 
-SMALL = 2**20  # pixels that are translated without asking what they need
+SMALL = 2**20  # pixels of a batch that are translated without asking what they need
 
-MaskPicture = Path | str | Image.Image | Array
+OnePicture = Path | str | Image.Image | Array | Tensor | bytes | BinaryIO
+Several = list[Any] | tuple[Any, ...]
 
 
 class Options(TypedDict, total=False):
     """How an image is translated: see `Model.__call__`."""
 
-    mask: MaskPicture | None
+    mask: OnePicture | Several | None
     blend: Blend
     stochastic: bool
     working_size: int | None
@@ -53,7 +76,7 @@ class Options(TypedDict, total=False):
 def load(
     run: Path | str, *, direction: Direction | None = None, device: Device = "auto", precision: Precision = "auto"
 ) -> "Model":
-    """Opens the model of a run (or a model folder by itself), also while the run is still training.
+    """Opens the model of a run, also while it is still training; or a model folder, `hub:OWNER/NAME`, or an exported ONNX.
 
     `direction` is for a model of both directions; the default is the direction of its training. Raises a `ValueError` if
     there is no trained model, or if it does not translate in that direction.
@@ -70,16 +93,22 @@ class Model:
     def __init__(
         self, run: Path, direction: Direction | None = None, device: Device = "auto", precision: Precision = "auto"
     ) -> None:
-        self.device = choose_device(device)
-        self.precision = choose_precision(precision, self.device)
-        self.translators, self.config, self.step = checkpoint.load_model(run, self.device)
-        self.direction = direction or self.config.direction
+        is_file = run.suffix.lower() == ONNX and not run.is_dir()
+        self.device = choose_device("cpu" if is_file and device == "auto" else device)
+        self.precision = translation_precision(precision, self.device)
+        self.operators = FastOperators(frozen=True)
+        self.exported = ExportedFile(run, self.device, self.precision) if is_file else None
+        saved = self.exported.saved if self.exported else checkpoint.load_model(local_folder(run), self.device)
+        self.translators, self.config, self.step = saved
+        own = next(iter(self.translators))
+        self.direction = direction or own
         if self.direction not in self.translators:
-            raise ValueError(
-                f"--direction {self.direction}: {run} translates {self.config.direction} and no other way; leave it out"
-            )
+            raise ValueError(f"--direction {self.direction}: {run} translates {own} and no other way; leave it out")
         self.translator = self.translators[self.direction]
         self.translator.network.to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
+        spec = self.translator.input_specs.get("x")
+        self.x_spec = spec if isinstance(spec, ImageSpec) else ImageSpec()
+        """How pictures that are translated are read."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -94,65 +123,182 @@ class Model:
     def __call__(self, picture: Path | str, **options: Unpack[Options]) -> Image.Image: ...
     @overload
     def __call__(self, picture: Picture, **options: Unpack[Options]) -> Picture: ...
+    @overload
+    def __call__(self, picture: BinaryIO, **options: Unpack[Options]) -> io.BytesIO: ...
+    @overload
+    def __call__(self, picture: Several, **options: Unpack[Options]) -> list[Any]: ...
 
     def __call__(
         self,
-        picture: Path | str | Image.Image | Array,
+        picture: OnePicture | Several,
         *,
         out: Path | str | None = None,
         overwrite: bool = False,
-        mask: MaskPicture | None = None,
+        mask: OnePicture | Several | None = None,
         blend: Blend = "none",
         stochastic: bool = False,
         working_size: int | None = None,
-    ) -> Path | Image.Image | Array:
+    ) -> Any:
         """Translates an image of any size and mode, and returns an image of the same type.
 
-        A Pillow image gives a Pillow image; an array `[H, W]`, `[H, W, 1]` or `[H, W, 3]` of uint8, uint16 or float in
-        [0, 1] gives an array of that type; a path gives the path `out` of the written file, or a Pillow image without `out`.
-        An existing file at `out` is replaced only with `overwrite`, and an input file never. Alpha is copied unchanged.
+        | given | returned |
+        |---|---|
+        | Pillow image | Pillow image |
+        | array `[H, W]`, `[H, W, 1]` or `[H, W, 3]` of uint8, uint16, or floats in [0, 1] | array of that type |
+        | tensor `[H, W]`, `[1, H, W]` or `[3, H, W]` of the same types, on any device | tensor of that type, there |
+        | path | Pillow image; with `out`, the path of the written file |
+        | bytes of a picture file, or such a file opened with "rb" | bytes of a PNG, or a `BytesIO` with them |
+        | list of these; arrays `[N, H, W, C]`, tensors `[N, C, H, W]` | list; array, tensor |
 
-        `mask`, for image completion, is an image of any size, white in the holes, or an array of booleans. Pixels outside
-        the holes remain bit for bit the same. `blend` ("telea", "poisson") removes seams around the filled holes.
+        An existing file at `out` is replaced only with `overwrite`, and an input file never. Alpha is copied unchanged. A
+        file keeps what the format can hold of profile, EXIF, resolution and texts. Colours are seen by the network in sRGB
+        and come out in those of the picture's own ICC profile.
+
+        `mask`, for image completion, is one of these, of any size, or a list with one for each image: white in the holes, or
+        marked in another way that `read_hole` understands; then one line on stderr says what was taken as the hole. Arrays
+        may also be of booleans. Pixels outside the holes remain bit for bit the same. `blend` ("telea", "poisson") removes
+        seams around the filled holes.
 
         `stochastic` leaves dropout on, the paper's only source of variety (pix2pix, section 2.1). `working_size`, in pixels,
         shrinks the shorter side of the image to that before translation and scales the result back: for images much larger
         than the training images.
+
+        Raises a `ValueError` for what is no image, and for a request that this model cannot serve.
         """
-        target = None
-        if isinstance(picture, Path | str):
-            file = Path(picture)
-            if out is not None:
-                [(_, target)] = plan([file], Path(out), overwrite)
-            if target and isinstance(mask, Path | str):
-                require_no_input([(Path(mask), target)])
-            source: Pixels | Array = decode(file, self.most_pixels())
-        else:
-            spec = self.translator.input_specs.get("x")
-            channels = spec.channels if isinstance(spec, ImageSpec) else 3
-            source = from_image(picture) if isinstance(picture, Image.Image) else _as_channels(picture, channels)
         self.translator.require_request(mask is not None, blend)
-        size = source.size if isinstance(source, Pixels) else (source.shape[0], source.shape[1])
-        request = Request(None if mask is None else _holes(mask, size), blend, working_size)
+        target = None
+        if out is not None:
+            if not isinstance(out, Path | str):
+                raise ValueError(
+                    f"out={brief(out, 40)}: the path of a file is expected; what is returned can go anywhere"
+                )
+            target = _target(picture, Path(out), overwrite)
+            if isinstance(mask, Path | str):
+                require_no_input([(Path(mask), target)])
+        pictures, together = objects.separate(picture) or ([picture], itemgetter(0))
+        notes, request = Notes(Console(stderr=True)), Request(None, blend, working_size)
+        results = [
+            self._translated(one, user_mask, notes, request, stochastic, target)
+            for one, user_mask in zip(pictures, _user_masks(mask, len(pictures)), strict=True)
+        ]
+        notes.end()
+        return together(results)
+
+    def _translated(
+        self,
+        picture: OnePicture,
+        mask: UserMask | None,
+        note: Note,
+        request: Request,
+        stochastic: bool,
+        target: Path | None,
+    ) -> Any:
+        """One image, or the file `target` for a path."""
+        if isinstance(picture, Tensor):
+            array = objects.array_of(picture, self.x_spec.channels)
+            return objects.tensor_like(picture, self._translated(array, mask, note, request, stochastic, None))
+        source, known = self._opened(picture)
+        if mask:
+            size = source.size if isinstance(source, Pixels) else (source.shape[0], source.shape[1])
+            request = replace(request, mask=mask.fitted(size, note))
         if isinstance(source, Pixels):
-            pixels = self.pixels(source, request, stochastic)
-            if target is not None:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                encode(pixels, target)
-                return target
-            if not isinstance(picture, np.ndarray):
-                return to_image(pixels)
+            pixels = self.pixels(in_srgb(source, known.profile), request, stochastic)
+            pixels, known = self.in_own_colours(pixels, source, known, request)
             values = pixels.values
         else:
-            with dropout_active(self.translator, stochastic):
+            with self._dropout(stochastic):
                 values = self.translator.translate_floats(source, request, self.run)
-        is_flat = isinstance(picture, np.ndarray) and picture.ndim == 2
-        return values[..., 0] if is_flat and values.shape[-1] == 1 else values
+        if isinstance(picture, np.ndarray):
+            return values[..., 0] if picture.ndim == 2 and values.shape[-1] == 1 else values
+        if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.write(pixels, target, known)
+            return target
+        if isinstance(picture, Path | str | Image.Image):
+            image = to_image(pixels)
+            image.info |= {"icc_profile": known.profile} if known.profile else {}
+            return image
+        png = self._png(pixels, known)
+        return io.BytesIO(png) if hasattr(picture, "read") else png
+
+    def _png(self, pixels: Pixels, known: Metadata) -> bytes:
+        with TemporaryDirectory() as folder:
+            self.write(pixels, file := Path(folder, "picture.png"), known)
+            return file.read_bytes()
+
+    def _opened(self, picture: Path | str | Image.Image | Array | bytes | BinaryIO) -> tuple[Pixels | Array, Metadata]:
+        """The pixels of an image in its own colours, floats of an array as they are; and what it knows of itself."""
+        if isinstance(picture, Path | str):
+            return self.read(Path(picture))
+        if isinstance(picture, Image.Image):
+            pixels = numbers.from_image(picture, self.x_spec)
+            known = metadata.of_image(picture, pixels.size)
+        elif isinstance(picture, np.ndarray):
+            source = _as_channels(picture, self.x_spec)
+            return source, Metadata(source.size if isinstance(source, Pixels) else (source.shape[0], source.shape[1]))
+        else:
+            pixels, known = decode_bytes_to_rewrite(*objects.bytes_of(picture, "the picture"), self.most_pixels())
+        return pixels, replace(known, profile=b"") if self.x_spec.is_of_numbers else known
 
     def pixels(self, source: Pixels, request: Request = PLAIN, stochastic: bool = False) -> Pixels:
-        """Translates pixels to pixels of the same size, bits and alpha."""
-        with dropout_active(self.translator, stochastic):
-            return self.translator.translate(source, request, self.run)
+        """Translates pixels to pixels of the same size, bits and alpha; numbers of a range to numbers of one."""
+        return self.all_pixels([source], [request], stochastic)[0]
+
+    def all_pixels(
+        self, sources: Sequence[Pixels], requests: Sequence[Request], stochastic: bool = False
+    ) -> list[Pixels]:
+        """The same for several pictures of one size, in one batch where the translator can."""
+        out = self.translator.output_spec
+        levels = [numbers.into(source, self.x_spec, out) for source in sources]
+        with self._dropout(stochastic):
+            results = self.translator.translate_all(levels, requests, self.run)
+        together = zip(results, sources, requests, strict=True)
+        return [numbers.out_of(result, out, source, request.mask) for result, source, request in together]
+
+    @property
+    def suffix(self) -> str | None:
+        """That of the files that hold its results, where those of the inputs may not; None where they may."""
+        out = self.translator.output_spec
+        if out.labels:
+            return ".png"
+        return ".tif" if out.range and not self.x_spec.range else None
+
+    def read(self, file: Path, most: int | None = None) -> tuple[Pixels, Metadata]:
+        """The pixels of a file as the model's input is read, in the file's own colours, and what it knows of itself.
+
+        `most` is by default what there is memory for.
+        """
+        return numbers.read_to_rewrite(file, self.x_spec, self.most_pixels() if most is None else most)
+
+    def write(self, pixels: Pixels, file: Path, known: Metadata | None = None, quality: int | None = None) -> list[str]:
+        """Writes what `pixels` gave, in the format of the file's suffix; returns in words what that cannot hold."""
+        return numbers.write(pixels, file, self.translator.output_spec, known, quality)
+
+    def in_own_colours(
+        self, result: Pixels, source: Pixels, known: Metadata, request: Request = PLAIN
+    ) -> tuple[Pixels, Metadata]:
+        """A translation that was made in sRGB, in the colours of its source, and what its file will know of itself.
+
+        What a mask keeps has the levels of the source, untouched by the way to sRGB and back.
+        """
+        profile, channels = known.profile, result.values.shape[-1]
+        if not profile:
+            return result, known
+        if self.translator.output_spec.kind == "labels":
+            return result, known.without_profile("the colour profile, which label maps do not need")
+        if channels != source.values.shape[-1] and not profiles.fits(profile, channels):
+            return result, known.without_profile("the colour profile, which is for other channels")
+        if profiles.is_taken_as_srgb(source.values, profile):
+            known = replace(known, gone=(*known.gone, "a conversion to sRGB, for 16 bits in a profile of tables"))
+        values = profiles.from_srgb(result.values, profile)
+        if request.mask is not None:
+            values = np.where(request.mask[..., None], values, with_alpha_as_channel(source, channels).values)
+        return replace(result, values=values), known
+
+    def _dropout(self, active: bool) -> dropout_active:
+        if active and self.exported:
+            raise ValueError("--stochastic: an exported file has no dropout; give the run that it was made of")
+        return dropout_active(self.translator, active)
 
     def most_pixels(self) -> int:
         """The largest picture that can be opened and written in the memory that is free, whatever the network needs."""
@@ -164,8 +310,10 @@ class Model:
 
         Raises a `TooLargeError` when they need more memory than is free.
         """
+        if self.exported:
+            return self.exported.run(*tensors)
         height, width = tensors[0].shape[-2:]
-        if height * width > SMALL:
+        if tensors[0].ndim == 4 and len(tensors[0]) * height * width > SMALL:
             needed, free = (
                 needed_memory(self.translator, [tensor.shape for tensor in tensors]),
                 free_memory(self.device),
@@ -175,7 +323,7 @@ class Model:
                     height, width, f"need about {_gib(needed)} here, and {_gib(free)} are free", free / needed
                 )
         try:
-            with autocast(self.precision, self.device):
+            with computing(self.precision, self.device, self.operators):
                 output: Tensor = self.translator(*(tensor.to(self.device) for tensor in tensors))
             return output.float().cpu()
         except (MemoryError, RuntimeError) as error:
@@ -219,36 +367,63 @@ def _gib(count: int) -> str:
     return f"{count / 2**30:.1f} GiB"
 
 
-def _as_channels(array: Array, channels: int) -> Pixels | Array:
-    """Integers as `Pixels`, floats as `[H, W, C]`; a `ValueError` for an array that is not an image."""
+def _as_channels(array: Array, spec: ImageSpec) -> Pixels | Array:
+    """Integers, and with a range numbers of any type, as `Pixels`, other floats as `[H, W, C]`.
+
+    A `ValueError` for an array that is not an image.
+    """
+    channels = spec.channels
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3, channels)) or 0 in array.shape:
         *others, last = ("[H, W]", *(f"[H, W, {count}]" for count in sorted({1, 3, channels})))
         raise ValueError(f"an array of shape {array.shape} is not a picture; {', '.join(others)} or {last} is")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     values = array if array.ndim == 3 else array[..., None]
-    if array.dtype in (np.uint8, np.uint16):
+    if array.dtype in (np.uint8, np.uint16) or (spec.range and array.dtype.kind in "uif"):
         return Pixels(values)
     if not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"an array of {array.dtype} has no fixed range; use uint8, uint16, or floats in [0, 1]")
     if not (array.min() >= 0 and array.max() <= 1):  # false for NaN too
         raise ValueError(
-            f"an array of {array.dtype} from {array.min()} to {array.max()}: floats are read in [0, 1]; divide first"
+            f"an array of {array.dtype} from {array.min()} to {array.max()}: floats are read in [0, 1]; scale them first, "
+            "(x - low) / (high - low)"
         )
     return values
 
 
-def _holes(mask: MaskPicture, size: tuple[int, int]) -> Mask:
-    if isinstance(mask, Path | str):
-        return mask_files.read(Path(mask), size)
-    if isinstance(mask, Image.Image):
-        return mask_files.from_pixels(from_image(mask), size)
-    values = np.asarray(mask)
-    if values.dtype == np.bool_:
-        values = values.astype(np.uint8) * np.uint8(EIGHT_BIT.full)
-    if values.ndim == 2:
-        values = values[..., None]
-    is_picture = values.ndim == 3 and values.shape[-1] in (1, 3) and 0 not in values.shape
-    if not is_picture or values.dtype not in (np.uint8, np.uint16):
+def _target(picture: object, out: Path, overwrite: bool) -> Path:
+    """The file to write; a `ValueError` unless `picture` is the path of one picture."""
+    if not isinstance(picture, Path | str):
         raise ValueError(
-            f"a mask of shape {values.shape} and {values.dtype}: [H, W] of booleans, or a picture of uint8, is expected"
+            f"out={out}: is for a picture given by its path; save what is returned, or use diptych.translate"
         )
-    return mask_files.from_pixels(Pixels(values), size)
+    if Path(picture).is_dir():
+        raise ValueError(f"{picture}: is a folder; diptych.translate takes folders")
+    [(_, target)] = plan([Path(picture)], out, overwrite)
+    return target
+
+
+def _user_masks(mask: OnePicture | Several | None, count: int) -> Sequence[UserMask | None]:
+    """A mask for each of so many pictures, from one for all or from as many."""
+    if mask is None:
+        return [None] * count
+    if not (several := objects.separate(mask)):
+        return [_user_mask(mask)] * count
+    masks, _ = several
+    if len(masks) != count:
+        raise ValueError(f"{len(masks)} masks for {count} pictures: give one for all, or as many")
+    return [_user_mask(one) for one in masks]
+
+
+def _user_mask(mask: Any) -> UserMask:
+    if isinstance(mask, Path | str):
+        return mask_files.read(Path(mask))
+    if isinstance(mask, Image.Image):
+        return mask_files.from_pixels(from_image(mask))
+    if isinstance(mask, Tensor):
+        mask = objects.array_of(mask)
+    if not isinstance(mask, np.ndarray):
+        data, name = objects.bytes_of(mask, "the mask")
+        return mask_files.from_pixels(decode_bytes(data, name), name)
+    if mask.dtype == np.bool_:
+        mask = mask.astype(np.uint8) * np.uint8(EIGHT_BIT.full)
+    return mask_files.from_pixels(objects.pixels_of(mask, "a mask"))

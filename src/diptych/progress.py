@@ -35,6 +35,36 @@ def counting(console: Console, task: str) -> Iterator[Callable[..., None]]:
         yield show
 
 
+class Notes:
+    """Lines `name: what (details)` about many files: one for each `what`, and at the end how many more there were.
+
+    >>> import sys
+    >>> notes = Notes(Console(file=sys.stdout))
+    >>> for name in ("a.png", "b.png", "c.png"):
+    ...     notes(name, "has no hole", "8x8")
+    a.png: has no hole (8x8)
+    >>> notes.end()
+    2 more: has no hole
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.names: dict[str, set[str]] = {}
+
+    def __call__(self, name: str, what: str, details: str = "") -> None:
+        """Says the line, or counts it."""
+        names = self.names.setdefault(what, set())
+        if not names:
+            say(self.console, f"{name}: {what}{details and f' ({details})'}")
+        names.add(name)
+
+    def end(self) -> None:
+        """Says how many more there were."""
+        for what, names in self.names.items():
+            if len(names) > 1:
+                say(self.console, f"{len(names) - 1} more: {what}")
+
+
 class TrainingProgress:
     """Progress of a training: steps, images per second, time left, losses."""
 

@@ -62,7 +62,7 @@ def sample(
     remove_leftovers_beside([target])
     columns = count if len(images) > 1 else math.ceil(math.sqrt(count))
     rows = math.ceil(len(images) * count / columns)
-    side = max(rows, columns) * (model.config.shape.size + GAP)
+    side = max(rows, columns) * (model.config.shape.size.height + GAP)
     if side > MAX_SIDE.get(target.suffix.lower(), side):
         raise ValueError(
             f"{target}: {rows} rows of {columns} pictures are more than such a file can hold; choose .png, a smaller "

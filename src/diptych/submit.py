@@ -17,6 +17,7 @@ from diptych.data.loaders import CachedDataset
 from diptych.devices import Device, Precision
 from diptych.files import OwnedFolder, atomic_file, is_plain, require_no_link
 from diptych.images.files import Pixels, decode_bytes, encode, from_bytes, from_tensor, to_channels
+from diptych.images.size import Size
 from diptych.images.spec import ImageSpec
 from diptych.kinds import Direction
 from diptych.model import Model, load
@@ -72,7 +73,7 @@ def submit(
     x_spec = model.translator.input_specs.get("x")
     if not isinstance(x_spec, ImageSpec) or len(model.translator.input_specs) > 1:
         raise ValueError(f"{run}: {model.config.method} makes no picture out of a photograph alone; give another run")
-    photos = CachedDataset(layouts.find_singles(data, x_spec), SIZE, "crop")
+    photos = CachedDataset(layouts.find_singles(data, x_spec), Size.square(SIZE), "crop")
     least, most = COUNT
     if not least <= len(photos) <= most:
         raise ValueError(f"{data}: holds {len(photos)} pictures; Kaggle takes {least} to {most} in one submission")

@@ -3,23 +3,27 @@
 import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 import torch
 from rich.console import Console
 
-from diptych.data import layouts
+from diptych.data import layouts, leaks, notices, unread
 from diptych.data.datasets import Dataset, classes_of
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
+from diptych.data.looked_at import LookedAt
 from diptych.data.paths import DataPaths
-from diptych.devices import choose_device, choose_precision, memory_or
-from diptych.files import alone, is_vacant, remove_leftovers
+from diptych.devices import choose_device, layout_name, memory_or, training_precision
+from diptych.files import alone, anchored, is_vacant, remove_leftovers
+from diptych.kinds import DataKind
 from diptych.methods import METHODS, require_memory, sketch
 from diptych.progress import counting, say
 from diptych.training import checkpoint
 from diptych.training.loop import Interrupted, learn
+from diptych.training.origin import Origin, branch_off, find_origin, find_trunk
 from diptych.training.run import Run, command_line, names_digest, set_aside
 from diptych.training.settings import Settings, require_method, settings_from
 from diptych.training.state import PreviewBatches, Training
@@ -38,43 +42,71 @@ def train(
     data: Path | str | None = None,
     data_a: Path | str | None = None,
     data_b: Path | str | None = None,
+    suffix_a: str | None = None,
+    suffix_b: str | None = None,
+    halves: bool = False,
     recipe: Path | str | None = None,
     fresh: bool = False,
+    init: Path | str | None = None,
+    init_optimizer: bool = False,
+    branch_from: Path | str | None = None,
     dry_run: bool = False,
     console: Console | None = None,
     **settings: Any,
 ) -> Run:
     """Trains `method` on the images in `data`, or in `data_a` and `data_b`, or continues the run in `out`; returns the run.
 
+    `suffix_a` and `suffix_b` are what the names of A and B end in, where they differ; with `halves` each image holds both.
+
     `settings` are those of the command line: `train("pix2pix", data=..., out=..., size=128, method={"width": 16})`.
     The same call again continues an interrupted run, and does nothing for a finished one; `fresh` renames the old run first.
+    `init` is a run or model whose weights a new run begins with, as far as they fit; with `init_optimizer` its optimisers'
+    moments too. `branch_from` is a run from whose last checkpoint a new run goes on, with other settings or pictures.
     All data and settings are checked before the first step: a `ValueError` names the problem and a remedy.
     """
     require_method(method)
-    paths, out, console = DataPaths.from_flags(data, data_a, data_b), Path(out), console or Console()
+    paths = DataPaths.from_flags(data, data_a, data_b, suffix_a, suffix_b, halves)
+    out, console = Path(out), console or Console()
     kind = METHODS[method].data
+    origin = find_origin(Path(init), out) if init else None
+    if init_optimizer and not origin:
+        raise ValueError("--init-optimizer: say of which run, with --init RUN")
+    trunk = find_trunk(Path(branch_from)) if branch_from else None
     given = settings_from(method, settings, Path(recipe) if recipe else None, layouts.uniform(kind, paths))
     device = choose_device(given.device)
-    precision = choose_precision(given.precision, device)
-    datasets = layouts.find(kind, paths, "train", given.specs)
-    assert datasets is not None
+    paths, datasets = _found(kind, paths, given)
     run = Run(out, method, given.resolved(max(map(len, datasets))), paths, classes_of(datasets))
     translator = _translator(run, device)
     aside = fresh and (out / "settings.toml").exists()
     if not aside:
         _require_free_or_same(run, datasets)
+        _require_same_origin(out, origin)
         if not dry_run and _is_finished(run):
             return _nothing_to_do(run, console)
-    cached = open_cached(datasets, given.load_size, given.fit, given.memory_gib)
+    cached = open_cached(datasets, given.load_size, given.fit, given.memory_gib, exact=False)
     left_out = _check_all(cached, run, translator, console)
     description = _describe(cached)
     say(console, f"{paths}: {description}")
+    if unused := unread.describe(folder for dataset in datasets for folder in dataset.folders):
+        say(console, unused)
+    for line in notices.of_training(cached):
+        say(console, line)
+    begun = None if aside else _begun_in(out, device)
+    precision, why = training_precision(given.precision, device, begun)
+    if given.precision == "auto" and precision == "bf16" and not begun and any(spec.bits == 16 for spec in given.specs):
+        precision, why = "fp32", "because bf16 has 8 bits of the 16 that are asked for"
+    if given.precision == "auto":
+        say(console, f"--precision auto: {precision}, {why}; {layout_name(device)} tensors")
     run = Run(out, method, given.resolved(max(map(len, cached))), paths, run.classes)  # without what is left out
     if not (aside or dry_run) and _is_finished(run):
         return _nothing_to_do(run, console)
     held_out = _held_out(run, translator, cached, console)
     batches = PreviewBatches(run, cached, held_out, translator)
     validation = _validation(run, held_out, device)
+    if trunk and trunk.step >= run.settings.steps and not _steps_done(out):
+        raise ValueError(
+            f"{trunk.path}: has done all of its {trunk.step:,} steps; give more, such as --steps {2 * trunk.step}"
+        )
     if dry_run:
         for line in tomli_w.dumps(run.values()).rstrip().split("\n"):
             say(console, line)
@@ -82,16 +114,75 @@ def train(
     if aside:
         _set_aside(out, console)
     out.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    with _locked(out), anchored(out, "checkpoints"):
         _require_free_or_same(run, datasets)
         _remove_remains(out)
-        run.write_settings(command_line(), description, names_digest(datasets), left_out)
+        begun_from = _begun_from(out) or next((one.about for one in (trunk, origin) if one), {})
+        run.write_settings(command_line(), description, names_digest(datasets), left_out, precision, begun_from)
+        if trunk and not _steps_done(out):
+            branch_off(trunk, run)
         with memory_or(f"{out}: a step does not fit in the memory of {device}; {LOWER}"):
-            training = Training(run, _loader(given, cached, translator), batches, device, precision, console)
+            training = Training(
+                run, _loader(given, cached, translator), batches, device, precision, console, origin, init_optimizer
+            )
             last = _learn(training, validation, fresh)
     verb = f"evaluate {shlex.quote(str(out))} {paths.arguments}" if held_out else f"report {shlex.quote(str(out))}"
     say(console, f"{out}: finished at {last}; next: diptych {verb}")
     return run
+
+
+def _found(kind: DataKind, paths: DataPaths, settings: Settings) -> tuple[DataPaths, list[Dataset]]:
+    """The training data, and how they are read: a rectangular size tells halves of another shape than squares, too."""
+    try:
+        datasets = layouts.find(kind, paths, "train", settings.specs)
+    except ValueError:
+        if not layouts.holds_halves_of(paths, settings.size):
+            raise
+        paths = replace(paths, halves=True)
+        datasets = layouts.find(kind, paths, "train", settings.specs)
+    assert datasets is not None
+    return paths, datasets
+
+
+def continue_training(
+    source: Path | str,
+    /,
+    *,
+    out: Path | str | None = None,
+    data: Path | str | None = None,
+    data_a: Path | str | None = None,
+    data_b: Path | str | None = None,
+    suffix_a: str | None = None,
+    suffix_b: str | None = None,
+    halves: bool = False,
+    dry_run: bool = False,
+    console: Console | None = None,
+    **settings: Any,
+) -> Run:
+    """Goes on with a run, whose settings and pictures are taken where nothing else is given; returns the run.
+
+    With another `out` it is a new run: it goes on from the last checkpoint of the old one, which stays as it is, and may
+    have another learning rate, batch size, length or other pictures.
+    """
+    run = Run.open(Path(source))
+    pictures: dict[str, Any] = {"data": data, "data_a": data_a, "data_b": data_b}
+    reading: dict[str, Any] = {"suffix_a": suffix_a, "suffix_b": suffix_b, "halves": halves}
+    if not any(pictures.values()):
+        pictures = {flag.replace("-", "_"): folder for flag, folder in run.data_paths.flags.items()}
+        if not any(reading.values()):
+            reading = {flag.replace("-", "_"): value for flag, value in run.data_paths.reading.items()}
+    is_branch = out is not None and Path(out).resolve() != run.path.resolve()
+    return train(
+        run.method,
+        out=out if out is not None and is_branch else run.path,
+        recipe=run.path / "settings.toml",
+        branch_from=run.path if is_branch else None,
+        dry_run=dry_run,
+        console=console,
+        **pictures,
+        **reading,
+        **settings,
+    )
 
 
 def _learn(training: Training, validation: Validation | None, fresh: bool) -> str:
@@ -111,6 +202,7 @@ def _set_aside(folder: Path, console: Console) -> None:
 def _translator(run: Run, device: torch.device) -> Translator:
     """The run's translator without weights; a `ValueError` if the networks do not accept the settings, or take too much."""
     method = sketch(run.method, run.settings.method, run.shape)
+    method.freeze(run.settings.frozen_stages)
     require_memory(run.method, method, run.settings.method, device)
     return method.translators(run.settings.direction)[run.settings.direction]
 
@@ -134,17 +226,19 @@ def _nothing_to_do(run: Run, console: Console) -> Run:
             _locked(run.path),
         ):  # another process may be in it, or nobody may write there
             _remove_remains(run.path)
-    more = "--steps or --epochs" if _steps_done(run) >= run.settings.steps else "--patience"
+    more = "--steps or --epochs" if _steps_done(run.path) >= run.settings.steps else "--patience"
     say(console, f"{run.path}: finished; nothing to do (a larger {more} goes on, --fresh starts anew)")
     return run
 
 
 def _check_all(datasets: Sequence[CachedDataset], run: Run, translator: Translator, console: Console) -> list[str]:
-    """Decodes every image once; returns the names of the images that are left out because they are of no use."""
+    """Decodes every image that is new or has changed; returns the names of the images that are of no use, and left out."""
     names = list[str]()
-    for dataset in datasets:
+    for which, dataset in enumerate(datasets):
+        memory = _looked_at(run, which, dataset, console)
         with counting(console, "looking at every picture") as progress:
-            left_out = dataset.check(run.settings.workers, progress, translator.reject_reason)
+            left_out = dataset.check(run.settings.workers, progress, translator.reject_reason, memory)
+        _say_remarks(dataset, console)
         for reason, group in _by_reason(left_out).items():
             more = f" and {len(group) - SHOWN} more (settings.toml names them all)" if len(group) > SHOWN else ""
             say(console, f"left out, {reason}: {', '.join(group[:SHOWN])}{more}")
@@ -155,6 +249,24 @@ def _check_all(datasets: Sequence[CachedDataset], run: Run, translator: Translat
                 )
         names += left_out
     return names
+
+
+def _say_remarks(dataset: CachedDataset, console: Console) -> None:
+    for remark, group in _by_reason(dataset.remarks).items():
+        more = f" and {len(group) - SHOWN} more" if len(group) > SHOWN else ""
+        say(console, f"used as they are: {remark}: {', '.join(group[:SHOWN])}{more}")
+
+
+def _looked_at(run: Run, which: int, dataset: CachedDataset, console: Console) -> LookedAt:
+    """What is known of dataset number `which`, and a line about it; what is known is not decoded before the first step."""
+    folders = [str(folder.absolute()) for folder in run.data_paths.flags.values()]
+    found_by = [*folders, *run.data_paths.reading]
+    memory = LookedAt(dataset.dataset, run.method, which, dataset.size, dataset.fit, dataset.exact, found_by)
+    known, all_of_them = len(memory.found), len(dataset)
+    if known:
+        rest = f"; looking at {all_of_them - known:,}" if known < all_of_them else ""
+        say(console, f"{known:,} of {all_of_them:,} pictures were looked at before and have not changed{rest}")
+    return memory
 
 
 def _by_reason(left_out: dict[str, str]) -> dict[str, list[str]]:
@@ -179,15 +291,38 @@ def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
         if existing.digest != names_digest(datasets):
             raise ValueError(
                 f"{run.path}: was trained on other pictures (the names in {run.data_paths} differ from those it began "
-                "with); give the same pictures, choose another --out, or add --fresh to set it aside and start anew"
+                "with); give the same pictures, branch off with these: diptych train --continue "
+                f"{shlex.quote(str(run.path))} --out NEW, or add --fresh to set it aside and start anew"
             )
-        if not _steps_done(run) and checkpoint.model_step(run.path / "model") is not None:
+        if not _steps_done(run.path) and checkpoint.model_step(run.path / "model") is not None:
             raise ValueError(
                 f"{run.path}: has a model but no checkpoints to continue from; put its checkpoints back, choose another "
                 "--out, or add --fresh to set it aside and start anew"
             )
     elif not is_vacant(run.path, ".lock"):
         raise ValueError(f"{run.path}: exists and is not a run; choose another --out, nothing of yours is overwritten")
+
+
+def _begun_from(out: Path) -> dict[str, Any]:
+    """What a run with checkpoints began from; empty where it began from nothing, or has not begun."""
+    return Run.open(out).about.begun_from if _steps_done(out) else {}
+
+
+def _require_same_origin(out: Path, origin: Origin | None) -> None:
+    """Raises a `ValueError` for an --init that is not what the run in `out` began from."""
+    if origin and _steps_done(out) and (begun_from := _begun_from(out)).get("sha256") != origin.digest:
+        began = f"from {begun_from['path']}, step {begun_from['step']}" if begun_from else "without --init"
+        raise ValueError(
+            f"{out}: began {began}, and --init {origin.path} is another; leave it out to continue, choose another --out, or "
+            "add --fresh to set it aside and start anew"
+        )
+
+
+def _begun_in(out: Path, device: torch.device) -> Literal["fp32", "bf16"] | None:
+    """The precision that a run was begun in; None where no run is."""
+    if not _steps_done(out):
+        return None
+    return Run.open(out).about.precision or ("fp32" if device.type == "cpu" else None)  # older versions did not note it
 
 
 def _remove_remains(out: Path) -> None:
@@ -199,13 +334,13 @@ def _remove_remains(out: Path) -> None:
     checkpoint.remove_old(out / "checkpoints")
 
 
-def _steps_done(run: Run) -> int:
-    checkpoints = checkpoint.list_checkpoints(run.path / "checkpoints")
+def _steps_done(out: Path) -> int:
+    checkpoints = checkpoint.list_checkpoints(out / "checkpoints")
     return checkpoints[-1][0] if checkpoints else 0
 
 
 def _is_finished(run: Run) -> bool:
-    done = _steps_done(run)
+    done = _steps_done(run.path)
     over = done >= run.settings.steps or out_of_patience(run, best_so_far(run, done))
     return over and checkpoint.model_step(run.path / "model") == done
 
@@ -236,6 +371,14 @@ def _held_out(
             )
         with counting(console, "looking at held-out pictures") as progress:
             dataset.check(settings.workers, progress, translator.reject_reason)
+        _say_remarks(dataset, console)
+    line = ""
+    if split and settings.validate_every:
+        line = leaks.describe(*split, [dataset.dataset for dataset in training])
+    elif not split and not settings.validate_every:  # else it is refused
+        line = leaks.describe_missing(kind, run.data_paths, [dataset.dataset for dataset in training])
+    if line:
+        say(console, line)
     return held_out if all(map(len, held_out)) else []
 
 

@@ -118,7 +118,7 @@ def run_awkwardly(case: Case, name: str) -> None:
         case.fault("files", f"half-written files stay: {left}")
     if setting.title == "umask 0o777":
         open_up(folder)
-    if ended.status != 0:
+    if ended.status != 0 and (training or differing(expected, tree(folder))):  # with full streams all may be done
         more = verb.again if verb and (folder / verb.written).exists() else ()
         commands.expect_success([*arguments, *more], folder)
     found = tree(folder)

@@ -75,7 +75,7 @@ def _archive(parts: Parts, compression: int = zipfile.ZIP_STORED) -> bytes:
 def _is_json(content: bytes) -> bool:
     try:
         json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

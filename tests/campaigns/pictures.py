@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.images.files import decode, to_bytes
+from diptych.images.files import SUFFIXES, decode, decode_to_rewrite, encode, to_bytes
 
 from . import bombs, generated, ready, seeds
 from .harness import Attempt, Campaign, Case
@@ -50,8 +50,8 @@ def make(case: Case) -> Attempt:
         suffix, data = _of_another_format(case)
     else:
         suffix, data = _damaged(case)
-    if suffix not in ("jpg", "png", "webp", "bmp", "tif") or case.random.random() < 0.05:
-        suffix = case.random.choice(("jpg", "png", "webp", "bmp", "tif"))  # GIF and AVIF are found under other names
+    if f".{suffix}" not in SUFFIXES or case.random.random() < 0.05:
+        suffix = case.random.choice(SUFFIXES)[1:]
     pictures = case.folder / "pictures"
     pictures.mkdir()
     (pictures / f"x.{suffix}").write_bytes(data)
@@ -85,7 +85,8 @@ def _of_another_format(case: Case) -> tuple[str, bytes]:
 def _way(case: Case, file: Path, is_bomb: bool) -> Attempt:
     """Most pictures are only decoded; one in twenty goes through a command, beside a good one."""
     if case.random.random() > (0.33 if is_bomb else 0.05):
-        return lambda: _decode(case, file)
+        rewritten = case.folder / f"again.{case.random.choice(('jpg', 'png', 'webp', 'bmp', 'tif'))}"
+        return lambda: _decode(case, file) and (is_bomb or _rewrite(case, file, rewritten))
     pictures, out = file.parent, case.folder / "out"
     shutil.copy(case.shared / "opened" / "png", pictures / GOOD)
     if is_bomb:  # in another thread at the same time
@@ -126,6 +127,19 @@ def _decode(case: Case, file: Path) -> bool:
     if pixels.values.shape[0] * pixels.values.shape[1] > bombs.LIMIT:
         case.fault("wrong", f"opened with {pixels.size} pixels")
     to_bytes(pixels, 3)
+    return True
+
+
+def _rewrite(case: Case, file: Path, rewritten: Path) -> bool:
+    """Written again with all that it knows of itself, it can be read, and is the same picture."""
+    pixels, known = decode_to_rewrite(file)
+    encode(pixels, rewritten, known)
+    again = decode_to_rewrite(rewritten)[0]
+    if again.size != pixels.size:
+        case.fault("wrong", f"{pixels.size} was written as {again.size}")
+    exact = rewritten.suffix in (".png", ".tif") and again.values.shape == pixels.values.shape
+    if exact and not np.array_equal(again.values, pixels.values):
+        case.fault("wrong", f"other levels in {rewritten.name}")
     return True
 
 

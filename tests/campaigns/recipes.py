@@ -79,7 +79,7 @@ def prepare(shared: Path) -> None:
 def settings_of(method: str) -> dict[str, Any]:
     """The defaults of every setting, those of the method with a dot in their names."""
     own = {f"method.{kebab(name)}": field.default for name, field in METHODS[method].Settings.model_fields.items()}
-    return {kebab(name): field.default for name, field in Settings.model_fields.items() if name != "method"} | own
+    return {name: value for name, value in Settings().model_dump(mode="json").items() if name != "method"} | own
 
 
 def value_for(random: Random, default: Any) -> Any:

@@ -157,4 +157,6 @@ def make(case: Case) -> Attempt:
     return look(case, folder, DataKind.IMAGES)
 
 
-CAMPAIGN = Campaign(make, count=3000, prepare=prepare)
+CAMPAIGN = Campaign(
+    make, count=3000, prepare=prepare, memory=4096
+)  # of the largest picture, as docs/reliability.md states

@@ -6,11 +6,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin, features
+import tifffile
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, features
 
 from .mutations import png_of
 
@@ -49,6 +51,44 @@ def opened() -> Iterator[Seed]:
         yield "avif-alpha", saved(colour().convert("RGBA"), "AVIF", quality=30)
         yield "avif-frames", saved(colour(), "AVIF", save_all=True, append_images=[colour()])
 
+    yield from _others()
+
+
+def _others() -> Iterator[Seed]:
+    """Formats that are read and never written."""
+    picture = colour()
+    for mode in ("RGB", "L", "1"):
+        yield f"ppm-{mode}", saved(picture.convert(mode), "PPM")
+    yield "ppm-plain", b"P3 3 1\n# a comment\n255\n" + b"1 2 3 " * 3
+    yield "ppm-16", b"P6 9 8 1023\n" + np.arange(9 * 8 * 3, dtype=">u2").tobytes()
+    for mode in ("RGB", "L", "P", "RGBA"):
+        yield f"tga-{mode}", saved(picture.convert(mode), "TGA")
+        yield f"tga-{mode}-packed", saved(picture.convert(mode), "TGA", compression="tga_rle")
+    for mode in ("RGB", "L", "RGBA"):
+        yield f"jp2-{mode}", saved(picture.convert(mode), "JPEG2000", quality_layers=[20, 5])
+    yield "jp2-tiles", saved(picture, "JPEG2000", tile_size=(16, 16), no_jp2=True)
+    encoded, data = cv2.imencode(".jp2", np.arange(45 * 37 * 3, dtype=np.uint16).reshape(37, 45, 3))
+    assert encoded
+    yield "jp2-16", data.tobytes()
+    if find_spec("pillow_heif"):
+        from pillow_heif import from_pillow
+
+        from_pillow(picture).save(stream := io.BytesIO())
+        yield "heic", stream.getvalue()
+
+
+def known() -> dict[str, Any]:
+    """What a file can know of itself, as options of Pillow."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E], exif[0x011A] = 3, "a description", 300
+    exif.get_ifd(0x8769).update({0x829A: 0.008, 0x927C: bytes(40), 0xA002: SIZE[0]})
+    exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 30.0, 0.0)})
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    [place] = struct.unpack_from(">I", profile, profile.index(b"rXYZ") + 4)
+    struct.pack_into(">i", profile, place + 8, 40_000)  # another red than that of sRGB
+    xmp = b"<x:xmpmeta><rdf:Description tiff:Orientation='3'/><xmp:Thumbnails>a</xmp:Thumbnails></x:xmpmeta>"
+    return {"exif": exif, "icc_profile": bytes(profile), "xmp": xmp, "dpi": (300, 300)}
+
 
 def _jpegs() -> Iterator[Seed]:
     exif = Image.Exif()
@@ -61,6 +101,9 @@ def _jpegs() -> Iterator[Seed]:
     yield "jpg-cmyk", saved(picture.convert("CMYK"), "JPEG")
     yield "jpg-exif", saved(picture, "JPEG", exif=exif)
     yield "jpg-icc", saved(picture, "JPEG", icc_profile=bytes(70_000), comment=b"words")
+    iptc = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\x08\x1c\x02\x19\0\x03cat"
+    photoshop = b"\xff\xed" + struct.pack(">H", len(iptc) + 2) + iptc
+    yield "jpg-known", saved(picture, "JPEG", **known(), extra=photoshop, comment=b"words")
     yield "jpg-restart", saved(picture, "JPEG", restart_marker_blocks=2)
     yield "jpg-mpo", saved(picture, "MPO", save_all=True, append_images=[colour((20, 20))])
 
@@ -86,6 +129,7 @@ def _pngs() -> Iterator[Seed]:
         "png-frames",
         saved(picture, "PNG", save_all=True, append_images=[picture.rotate(90), colour((20, 20)).resize(SIZE)]),
     )
+    yield "png-known", saved(picture, "PNG", pnginfo=text, **known())
     exif = Image.Exif()
     exif[0x0112] = 8
     yield "png-exif", saved(picture, "PNG", exif=exif)
@@ -106,6 +150,7 @@ def _webps() -> Iterator[Seed]:
     yield "webp", saved(picture, "WEBP")
     yield "webp-lossless", saved(picture, "WEBP", lossless=True)
     yield "webp-alpha", saved(picture.convert("RGBA"), "WEBP", exif=b"Exif\0\0MM\0*", icc_profile=bytes(300))
+    yield "webp-known", saved(picture, "WEBP", **known())
     yield "webp-frames", saved(picture, "WEBP", save_all=True, append_images=[picture.rotate(90)], duration=10)
 
 
@@ -147,11 +192,25 @@ def _tiffs() -> Iterator[Seed]:
     info = TiffImagePlugin.ImageFileDirectory_v2()
     info[0x0112], info[270], info[700] = 6, "a description", b"<x:xmpmeta/>"
     yield "tif-tags", saved(picture, "TIFF", tiffinfo=info, compression="tiff_lzw")
+    info[33550], info.tagtype[33550] = (1.0, 1.0, 0.0), 12  # GeoTIFF
+    yield "tif-known", saved(picture, "TIFF", tiffinfo=info, **known())
     deep = np.arange(37 * 45 * 3, dtype=np.uint16).reshape(37, 45, 3)
     for channels in (3, 4):
         encoded, data = cv2.imencode(".tiff", np.concatenate([deep, deep[..., :1]], -1)[..., :channels])
         assert encoded
         yield f"tif-16-{channels}", data.tobytes()
+    for channels in (2, 3, 5):
+        for planes in ("contig", "separate"):
+            for compression in ("none", "zlib"):
+                values = np.arange(37 * 45 * channels, dtype=np.uint16).reshape(37, 45, channels)
+                values = np.moveaxis(values, -1, 0) if planes == "separate" else values
+                options: dict[str, Any] = {
+                    "photometric": "miniswhite",
+                    "planarconfig": planes,
+                    "compression": compression,
+                }
+                tifffile.imwrite(stream := io.BytesIO(), np.ascontiguousarray(values), **options)
+                yield f"tif-{channels}-{planes}-{compression}", stream.getvalue()
     yield from _laid_out_tiffs()
 
 
@@ -230,12 +289,10 @@ def refused() -> Iterator[Seed]:
         "ICNS",
         "ICO",
         "IM",
-        "JPEG2000",
         "MSP",
         "PALM",
         "PCX",
         "PDF",
-        "PPM",
         "QOI",
         "SGI",
         "SPIDER",

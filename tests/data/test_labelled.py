@@ -22,6 +22,7 @@ from diptych.data.datasets import Dataset, FileDataset, LabelledDataset, classes
 from diptych.data.layouts import class_of, find, find_one
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
 from diptych.data.paths import DataPaths
+from diptych.images.size import Size
 from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind
 from diptych.training.run import Run
@@ -162,7 +163,7 @@ def test_nothing_there_is_said_as_ever(tmp_path: Path) -> None:
 
 
 def batches(store: CachedDataset, batch_size: int, seed: int = 0, size: int = 8) -> TrainLoader:
-    return TrainLoader([store], size=size, batch_size=batch_size, flip=True, seed=seed, direction="AtoB")
+    return TrainLoader([store], size=Size.square(size), batch_size=batch_size, flip=True, seed=seed, direction="AtoB")
 
 
 def levels(batch: dict[str, torch.Tensor]) -> list[int]:
@@ -189,7 +190,7 @@ def greys(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def test_a_label_belongs_to_its_picture(
     greys: Dataset, batch_size: int, start: int, count: int, workers: int, seed: int
 ) -> None:
-    [store] = open_cached([greys], 9, "stretch", memory_gib=1)
+    [store] = open_cached([greys], Size.square(9), "stretch", memory_gib=1)
     endless = batches(store, batch_size, seed)
     found = list(endless.stream(start, start + count, CPU, workers))
     assert len(found) == count
@@ -201,7 +202,7 @@ def test_a_label_belongs_to_its_picture(
 
 
 def test_every_epoch_shows_every_picture_once_with_its_label(greys: Dataset) -> None:
-    endless = batches(CachedDataset(greys, 8), batch_size=7)
+    endless = batches(CachedDataset(greys, Size.square(8)), batch_size=7)
     for batch in endless.stream(0, 4, CPU, 0):
         assert sorted(levels(batch)) == [10, 11, 12, 20, 30, 31, 32]
         assert sorted(batch["label"].tolist()) == [0, 0, 0, 1, 2, 2, 2]
@@ -209,7 +210,7 @@ def test_every_epoch_shows_every_picture_once_with_its_label(greys: Dataset) -> 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_labels_stay_with_their_pictures_when_some_are_left_out(greys: Dataset, workers: int) -> None:
-    store = CachedDataset(greys, 8)
+    store = CachedDataset(greys, Size.square(8))
     left_out = store.check(1, reject_reason=lambda picture: "dull" if picture[0, 0, 0] in (10, 20, 31) else None)
     assert left_out == {"a/0": "dull", "b/0": "dull", "c/1": "dull"}
     for batch in batches(store, batch_size=3).stream(0, 6, CPU, workers):
@@ -218,13 +219,13 @@ def test_labels_stay_with_their_pictures_when_some_are_left_out(greys: Dataset, 
 
 
 def test_labels_are_where_the_pictures_are(greys: Dataset) -> None:
-    [batch] = batches(CachedDataset(greys, 8), batch_size=2).stream(0, 1, torch.device("meta"), 0)
+    [batch] = batches(CachedDataset(greys, Size.square(8)), batch_size=2).stream(0, 1, torch.device("meta"), 0)
     assert {value.device.type for value in batch.values()} == {"meta"}
 
 
 def test_pictures_without_classes_come_without_labels(tmp_path: Path) -> None:
     [source] = find(DataKind.LABELLED, DataPaths(paint(tmp_path, {".": [1, 2]})), "train") or []
-    for batch in batches(CachedDataset(source, 8), batch_size=2).stream(0, 2, CPU, 0):
+    for batch in batches(CachedDataset(source, Size.square(8)), batch_size=2).stream(0, 2, CPU, 0):
         assert sorted(batch) == ["y"]
 
 

@@ -19,9 +19,10 @@ from diptych.kinds import DataKind
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-def draw(path: Path, *levels: int, size: tuple[int, int] = (4, 6)) -> Path:
-    """A picture of `size` (height, width) for each level, side by side in one file."""
+def draw(path: Path, *levels: int, size: tuple[int, int] | None = None) -> Path:
+    """A picture of `size` (height, width) for each level, side by side in one file: two are squares, as pairs are."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    size = size or ((4, 6) if len(levels) == 1 else (4, 4))
     both = np.concatenate([np.full((*size, 3), level, np.uint8) for level in levels], axis=1)
     Image.fromarray(both).save(path)
     return path
@@ -160,7 +161,7 @@ def test_links_to_pictures_and_to_split_folders_are_followed(tmp_path: Path) -> 
 
 
 def test_a_is_the_left_half_and_b_the_right_one(tmp_path: Path) -> None:
-    pair = np.random.default_rng(0).integers(0, 256, (5, 14, 3)).astype(np.uint8)
+    pair = np.random.default_rng(0).integers(0, 256, (7, 14, 3)).astype(np.uint8)
     Image.fromarray(pair).save(tmp_path / "a.png")
     source = find_one(DataKind.PAIRED, DataPaths(tmp_path), "train")
     assert source is not None
@@ -180,13 +181,14 @@ def test_each_side_is_read_in_the_channels_asked_for(tmp_path: Path, folders: tu
     source = find_one(DataKind.PAIRED, DataPaths(tmp_path), "train", (ImageSpec(1), ImageSpec(3)))
     assert source is not None
     assert [spec.channels for spec in source.specs] == [1, 3]
-    assert [tuple(side.shape) for side in source.load(0)] == [(1, 4, 6), (3, 4, 6)]
+    width = 4 if len(folders) == 1 else 6
+    assert [tuple(side.shape) for side in source.load(0)] == [(1, 4, width), (3, 4, width)]
     assert levels(source) == {"a": (1, 2)}
 
 
 def test_a_see_through_half_turns_white_and_the_other_does_not(tmp_path: Path) -> None:
-    pair = np.full((4, 12, 4), 50, np.uint8)
-    pair[:, :6, 3], pair[:, 6:, 3] = 0, 255
+    pair = np.full((4, 8, 4), 50, np.uint8)
+    pair[:, :4, 3], pair[:, 4:, 3] = 0, 255
     Image.fromarray(pair).save(tmp_path / "a.png")
     assert levels(find_one(DataKind.PAIRED, DataPaths(tmp_path), "train")) == {"a": (255, 50)}
 
@@ -295,9 +297,9 @@ def bad_pair(data: Path) -> str:
 
 
 def test_an_odd_width_has_no_halves(tmp_path: Path) -> None:
-    path = draw(tmp_path / "a.png", 1, size=(4, 7))
+    path = draw(tmp_path / "a.png", 1, size=(26, 51))
     message = bad_pair(tmp_path)
-    assert message.startswith(f"{path}: 7 pixels wide")
+    assert message.startswith(f"{path}: 51 pixels wide")
     assert "A left and B right" in message
 
 
@@ -690,19 +692,35 @@ def test_a_bad_picture_in_a_record_is_named(tmp_path: Path, write_tfrecord: Writ
         assert str(caught.value).startswith(f"{file}, record {number}: ")
 
 
-@pytest.mark.parametrize("size", [(16, 16), (17, 16), (16, 8)])
+@pytest.mark.parametrize("size", [(16, 16), (17, 16), (16, 8), (12, 16), (18, 32), (16, 24), (16, 48), (16, 34)])
 @pytest.mark.parametrize("folder", [".", "horse", "train", "train/horse"])
-def test_single_pictures_are_not_cut_in_two(tmp_path: Path, folder: str, size: tuple[int, int]) -> None:
-    # Who gives one folder of square photos has not said where the other side is.
-    path = draw(tmp_path / folder / "1.png", 1, size=size)
-    draw(tmp_path / folder / "2.png", 1, 2, size=(16, 10))
-    found = find(DataKind.UNPAIRED, DataPaths(tmp_path), "train")
-    assert found is not None
-    for level, side in enumerate(found, start=1):
-        with pytest.raises(ValueError, match="--data-a DIR --data-b DIR") as caught:
-            side.load(0)
-        assert str(caught.value).startswith(f"{path}: {size[1]}x{size[0]} pixels")
-        assert set(side.load(1)[0].flatten().tolist()) == {level}
+@pytest.mark.parametrize("kind", [DataKind.PAIRED, DataKind.UNPAIRED])
+def test_single_pictures_are_not_cut_in_two(tmp_path: Path, folder: str, size: tuple[int, int], kind: DataKind) -> None:
+    # Who gives one folder of photos has not said where the other side is.
+    for number in (1, 2):
+        draw(tmp_path / folder / f"{number}.png", number, size=size)
+    with pytest.raises(ValueError, match=r"--data-a DIR --data-b DIR") as caught:
+        find(kind, DataPaths(tmp_path), "train")
+    said = str(caught.value)
+    assert ": 2 pictures" in said
+    assert f"such as {size[1]}x{size[0]}" in said
+    assert ("--halves" in said) == (size[1] > size[0])
+    if size[1] > size[0] and not size[1] % 2:
+        found = find(kind, DataPaths(tmp_path, halves=True), "train")
+        assert found is not None
+        assert found[0].load(0)[0].shape[1:] == (size[0], size[1] // 2)
+
+
+@pytest.mark.parametrize("kind", [DataKind.PAIRED, DataKind.UNPAIRED])
+def test_one_single_picture_among_many_pairs_is_named(tmp_path: Path, kind: DataKind) -> None:
+    for number in range(100):
+        draw(tmp_path / f"{number:03d}.png", 1, 2)
+    path = draw(tmp_path / "013.png", 1, size=(8, 8))  # not among those that are looked at first
+    [source, *_] = find(kind, DataPaths(tmp_path), "train") or []
+    with pytest.raises(ValueError, match=r"8x8 pixels, which is no A beside its B") as caught:
+        source.load(13)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert source.load(14)
 
 
 def test_records_that_lie_loose_beside_folders_are_not_forgotten(tmp_path: Path, write_tfrecord: Write) -> None:
@@ -789,7 +807,7 @@ def test_held_out_pictures_inside_flat_sides_are_never_trained_on(
 
 def test_a_held_out_folder_of_one_side_is_not_cut_in_two(tmp_path: Path) -> None:
     for name in ("train/horse/1", "train/zebra/1", "val/horse/2"):
-        draw(tmp_path / f"{name}.png", 1, size=(4, 12))
+        draw(tmp_path / f"{name}.png", 1, size=(4, 8))
     with pytest.raises(ValueError, match=r"val: .*train"):
         find(DataKind.UNPAIRED, DataPaths(tmp_path), "val")
     draw(tmp_path / "val" / "zebra" / "2.png", 3)
@@ -819,7 +837,7 @@ def test_one_folder_is_not_both_sides(tmp_path: Path, other: str) -> None:
 
 def test_held_out_photographs_beside_trained_sides_are_not_cut_in_two(tmp_path: Path) -> None:
     for name in ("trainA/1", "trainB/1", "test/1"):
-        draw(tmp_path / f"{name}.png", 1, size=(4, 12))
+        draw(tmp_path / f"{name}.png", 1, size=(4, 8))
     with pytest.raises(ValueError, match=r"test: .*train"):
         find(DataKind.UNPAIRED, DataPaths(tmp_path), "test")
 
@@ -865,3 +883,18 @@ def test_a_link_that_leads_in_circles_is_a_picture_like_any_other(tmp_path: Path
     assert [source.name(index) for index in range(len(source))] == ["loop", "x"]
     with pytest.raises(ValueError, match=r"loop.png: cannot be read"):
         source.load(0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("train_data", "test_data"), ("Trainset", "Testset"), ("fold1", "fold2")]
+)
+@pytest.mark.parametrize("kind", [DataKind.PAIRED, DataKind.UNPAIRED, DataKind.LABELLED])
+def test_what_is_named_much_like_splits_is_neither_a_and_b_nor_classes(
+    tmp_path: Path, kind: DataKind, first: str, second: str
+) -> None:
+    for name in (first, second):
+        for below in ("input", "target"):
+            (tmp_path / name / below).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / name / below / "0.png")
+    with pytest.raises(ValueError, match="look like splits, and not like"):
+        find(kind, DataPaths(tmp_path), "train")

@@ -10,14 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
 from diptych.data.datasets import Dataset
 from diptych.data.layouts import find, find_one
-from diptych.data.loaders import CachedDataset, Fit, TrainLoader, open_cached
+from diptych.data.loaders import MASKS, CachedDataset, EvalLoader, Fit, TrainLoader, open_cached
 from diptych.data.paths import DataPaths
 from diptych.images import geometry
+from diptych.images.masks import MaskSpec
+from diptych.images.size import Size
 from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind, Direction
 
@@ -68,8 +72,8 @@ def training(
     source: Dataset, *, load: int = 12, size: int = 8, batch_size: int = 1, flip: bool = True, seed: int = 0,
     direction: Direction = "AtoB", memory_gib: float = 1.0,
 ) -> TrainLoader:  # fmt: skip
-    stores = open_cached([source], load, "stretch", memory_gib)
-    return TrainLoader(stores, size=size, batch_size=batch_size, flip=flip, seed=seed, direction=direction)
+    stores = open_cached([source], Size.square(load), "stretch", memory_gib)
+    return TrainLoader(stores, size=Size.square(size), batch_size=batch_size, flip=flip, seed=seed, direction=direction)
 
 
 def order(batches: TrainLoader, start: int, stop: int) -> list[int]:
@@ -102,6 +106,43 @@ def test_a_and_b_share_one_geometry() -> None:
         assert torch.equal(batch["x"], batch["y"])
     shown = {tuple(picture.flatten().tolist()) for batch in batches for picture in batch["x"]}
     assert len(shown) > 30  # of 40: 3 pictures, 25 offsets, 2 sides
+
+
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.sampled_from(["stretch", "crop"]),
+    st.integers(0, 3),
+)
+def test_a_and_b_of_rectangles_share_one_geometry(
+    there: tuple[int, int], sides: tuple[int, int], fit: Fit, seed: int
+) -> None:
+    size = Size(*sides)
+    load = size.scaled(1.5)
+    assume(there[0] * 8 >= load.height and there[1] * 8 >= load.width)
+    loader = TrainLoader(
+        open_cached([Drawn(2, size=there, twins=True)], load, fit, 1),
+        size=size, batch_size=2, flip=True, seed=seed, direction="AtoB", mask_spec=MaskSpec("rectangle", 1, 1),
+    )  # fmt: skip
+    assert {tuple(side.shape) for side in loader.datasets[0].sides(0)} == {(3, *load)}
+    for batch in loader.stream(0, 4, CPU, workers=0):
+        assert batch["x"].shape == batch["y"].shape == (2, 3, *size)
+        assert torch.equal(batch["x"], batch["y"])
+        assert {batch[name].shape for name in MASKS} == {(2, 1, *size)}
+        assert batch["mask"].sum() == 2
+    held_out = EvalLoader([loader.datasets[0].resized(size)], "AtoB", MaskSpec("rectangle", 1, 1)).batch([0, 1], 2)
+    assert held_out["x"].shape == (2, 3, *size)
+    assert held_out["mask"].shape == (2, 1, *size)
+
+
+def test_a_crop_of_a_rectangle_starts_everywhere_in_both_directions() -> None:
+    [store] = open_cached([Drawn(1, size=(4, 7), twins=True)], Size(4, 7), "stretch", 1)
+    loader = TrainLoader([store], size=Size(2, 6), batch_size=1, flip=False, seed=0, direction="AtoB")
+    [whole_picture, _] = store.sides(0)
+    windows = {
+        whole_picture[:, top : top + 2, left : left + 6].numpy().tobytes() for top in range(3) for left in (0, 1)
+    }
+    assert {loader.sample(number)["x"].contiguous().numpy().tobytes() for number in range(60)} == windows
 
 
 def test_every_sample_draws_its_own_geometry() -> None:
@@ -156,10 +197,10 @@ def test_pictures_that_are_not_square_come_out_square(fit: Fit, size: tuple[int,
 
         def load(self, index: int) -> tuple[Tensor, Tensor]:
             picture = torch.zeros(3, *self.size, dtype=torch.uint8)
-            geometry.centre_square(picture).fill_(255)
+            geometry.centre_crop(picture, (1, 1)).fill_(255)
             return picture, picture
 
-    pair = whole(CachedDataset(Framed(1, size=size), 16, fit).sides(0))
+    pair = whole(CachedDataset(Framed(1, size=size), Size.square(16), fit).sides(0))
     assert pair.shape == (6, 16, 16)
     assert bool((pair == 255).all()) == (fit == "crop" or size == (24, 24))
     if size == (20, 40) and fit == "stretch":  # a quarter of the width is black on either side
@@ -173,7 +214,7 @@ def test_without_training_a_picture_is_only_resized() -> None:
     source = Drawn(1, size=(20, 30))
     a, b = source.load(0)
     want = torch.cat([geometry.resize(side, 16, 16) for side in (a, b)])
-    store = CachedDataset(source, 16)
+    store = CachedDataset(source, Size.square(16))
     assert torch.equal(whole(store.sides(0)), want)
     assert torch.equal(whole(store.sides(0)), want)
 
@@ -272,10 +313,10 @@ def test_the_memory_budget_is_kept_to_the_byte(spare: int, loads: int) -> None:
 
 
 def test_what_is_kept_takes_one_byte_a_value() -> None:
-    [store] = open_cached([Drawn(1, size=(30, 30))], 12, "stretch", memory_gib=1)
+    [store] = open_cached([Drawn(1, size=(30, 30))], Size(12, 16), "stretch", memory_gib=1)
     sides = store.sides(0)
     assert {side.dtype for side in sides} == {torch.uint8}
-    assert sum(side.untyped_storage().nbytes() for side in sides) == 6 * 12 * 12
+    assert sum(side.untyped_storage().nbytes() for side in sides) == store.bytes == 6 * 12 * 16
 
 
 # ---- looking at everything before training (promise 7)
@@ -289,9 +330,9 @@ def write_pairs(folder: Path, count: int, size: tuple[int, int] = (16, 32)) -> l
 
 
 def store_of(folder: Path, size: int = 16) -> CachedDataset:
-    source = find_one(DataKind.PAIRED, DataPaths(folder), "train")
+    source = find_one(DataKind.PAIRED, DataPaths(folder, halves=True), "train")
     assert source is not None
-    return CachedDataset(source, size)
+    return CachedDataset(source, Size.square(size))
 
 
 def test_good_pictures_pass_and_progress_is_told(tmp_path: Path) -> None:
@@ -308,12 +349,23 @@ def test_a_bad_picture_is_named_and_the_others_counted(tmp_path: Path, threads: 
     with pytest.raises(ValueError, match="not a picture") as caught:
         store_of(tmp_path).check(threads)
     assert str(caught.value).startswith(f"{paths[3]}: ")
-    assert "more" not in str(caught.value)
+    assert "also" not in str(caught.value)
     paths[2].write_bytes(b"")
     paths[5].write_text("Dear diary")
-    with pytest.raises(ValueError, match=r"0 bytes.*\(and 2 more such files\)") as caught:
+    with pytest.raises(ValueError, match=r"0 bytes") as caught:
         store_of(tmp_path).check(threads)
     assert str(caught.value).startswith(f"{paths[2]}: ")  # the first by name, whatever thread was first
+    others = f"(also: {paths[3].name}, {paths[5].name}; `diptych data inspect {tmp_path}` lists"
+    assert others in str(caught.value)
+
+
+def test_of_many_bad_pictures_some_are_named_and_the_rest_counted(tmp_path: Path) -> None:
+    paths = write_pairs(tmp_path, 9)
+    for path in paths:
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"0 bytes") as caught:
+        store_of(tmp_path).check(2)
+    assert f"{', '.join(path.name for path in paths[1:4])} and 5 more; " in str(caught.value)
 
 
 @pytest.mark.parametrize(("size", "good"), [((1, 2), False), ((1, 64), False), ((32, 2), False), ((2, 4), True)])
@@ -327,6 +379,14 @@ def test_a_picture_too_small_to_be_scaled_is_named(tmp_path: Path, size: tuple[i
     ) as caught:
         store_of(tmp_path).check(1)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_both_sides_of_a_rectangle_have_a_smallest_length() -> None:
+    source = Drawn(1, size=(3, 8))
+    CachedDataset(source, Size(24, 64)).check(1)
+    for size, least in ((Size(32, 64), "8x4"), (Size(24, 72), "9x3")):
+        with pytest.raises(ValueError, match=rf"8x3 pixels is too small to be scaled to {size}; .* at least {least} "):
+            CachedDataset(source, size).check(1)
 
 
 def test_it_says_what_was_found(tmp_path: Path) -> None:
@@ -350,7 +410,7 @@ def test_label_maps_are_cached_as_they_are_drawn() -> None:
 
     source = Labels(1)
     source.specs = (ImageSpec(1, kind="labels"), ImageSpec(1))
-    labels, picture = CachedDataset(source, 12).sides(0)
+    labels, picture = CachedDataset(source, Size.square(12)).sides(0)
     assert set(labels.flatten().tolist()) == {0, 100}
     assert len(set(picture.flatten().tolist())) > 2
 
@@ -364,7 +424,7 @@ def test_a_picture_that_goes_bad_during_training_is_named(tmp_path: Path, worker
     store = store_of(tmp_path)
     store.check(1)
     paths[1].write_bytes(b"")
-    batches = TrainLoader([store], size=16, batch_size=1, flip=True, seed=0, direction="AtoB")
+    batches = TrainLoader([store], size=Size.square(16), batch_size=1, flip=True, seed=0, direction="AtoB")
     with pytest.raises(ValueError, match=r"1\.png: the file is empty"):
         list(batches.stream(0, 3, CPU, workers=workers))
 
@@ -423,8 +483,8 @@ def unpaired(
     a: Dataset, b: Dataset, *, size: int = 8, batch_size: int = 1, flip: bool = True, seed: int = 0,
     direction: Direction = "AtoB", memory_gib: float = 1.0,
 ) -> TrainLoader:  # fmt: skip
-    stores = open_cached([a, b], 12, "stretch", memory_gib)
-    return TrainLoader(stores, size=size, batch_size=batch_size, flip=flip, seed=seed, direction=direction)
+    stores = open_cached([a, b], Size.square(12), "stretch", memory_gib)
+    return TrainLoader(stores, size=Size.square(size), batch_size=batch_size, flip=flip, seed=seed, direction=direction)
 
 
 def orders(batches: TrainLoader, start: int, stop: int) -> tuple[list[int], list[int]]:
@@ -545,7 +605,7 @@ def test_a_bad_picture_of_either_side_is_named(tmp_path: Path, bad: str) -> None
     path.write_text("Dear diary")
     sources = find(DataKind.UNPAIRED, DataPaths(tmp_path), "train")
     assert sources is not None
-    stores = open_cached(sources, 16, "stretch", memory_gib=1)
+    stores = open_cached(sources, Size.square(16), "stretch", memory_gib=1)
     good = stores.pop(0 if bad == "B" else 1)
     good.check(threads=2)
     assert good.describe() == f"{len(good)} pictures in {tmp_path / ('A' if bad == 'B' else 'B')}, 16x16"

@@ -1,9 +1,11 @@
-"""A person's masks: white is a hole, whatever the file's mode and size."""
+"""A person's masks on pictures of other sizes, and the picture that each belongs to."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from diptych.data import mask_files
@@ -22,34 +24,83 @@ def as_image(mode: str) -> Image.Image:
     return grey.convert(mode)
 
 
+Line = tuple[str, str, str]
+
+
+@pytest.fixture
+def said() -> list[Line]:
+    return []
+
+
+@pytest.fixture
+def note(said: list[Line]) -> mask_files.Note:
+    return lambda *line: said.append(line)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
-def test_every_mode(mode: str) -> None:
-    assert np.array_equal(mask_files.from_pixels(from_image(as_image(mode)), (20, 30)), HOLE)
+def test_every_mode(mode: str, said: list[Line], note: mask_files.Note) -> None:
+    assert np.array_equal(mask_files.from_pixels(from_image(as_image(mode))).fitted((20, 30), note), HOLE)
+    assert said == []
 
 
-def test_what_is_see_through_is_no_hole() -> None:
-    """White strokes on a layer of their own, whose ground is white, too, and see-through."""
-    white = np.full((20, 30, 1), 255, np.uint8)
-    assert np.array_equal(mask_files.from_pixels(Pixels(white, HOLE.astype(np.uint8) * 255), (20, 30)), HOLE)
-
-
-def test_a_jpeg_says_the_same(tmp_path: Path) -> None:
+def test_a_jpeg_says_the_same(tmp_path: Path, said: list[Line], note: mask_files.Note) -> None:
     as_image("L").save(tmp_path / "mask.jpg", quality=60)
-    assert np.array_equal(mask_files.read(tmp_path / "mask.jpg", (20, 30)), HOLE)
+    assert np.array_equal(mask_files.read(tmp_path / "mask.jpg").fitted((20, 30), note), HOLE)
+    assert said == []
 
 
-def test_resized_by_nearest() -> None:
-    doubled = mask_files.from_pixels(from_image(as_image("L")), (40, 60))
+def test_what_had_to_be_worked_out_is_said(tmp_path: Path, said: list[Line], note: mask_files.Note) -> None:
+    Image.fromarray(HOLE.astype(np.uint8)).save(tmp_path / "mask.png")
+    assert np.array_equal(mask_files.read(tmp_path / "mask.png").fitted((20, 30), note), HOLE)
+    details = "0 and 1, 11.67% of the pixels"
+    assert said == [(str(tmp_path / "mask.png"), "the higher of its two levels is taken as the hole", details)]
+
+
+def test_resized_by_nearest(said: list[Line], note: mask_files.Note) -> None:
+    doubled = mask_files.from_pixels(from_image(as_image("L"))).fitted((40, 60), note)
     assert np.array_equal(doubled, HOLE.repeat(2, axis=0).repeat(2, axis=1))
-    assert np.array_equal(mask_files.from_pixels(Pixels(doubled[..., None].astype(np.uint8) * 255), (20, 30)), HOLE)
+    halved = mask_files.from_pixels(Pixels(doubled[..., None].astype(np.uint8) * 255)).fitted((20, 30), note)
+    assert np.array_equal(halved, HOLE)
     one_of_three = np.array([[[0], [255], [0], [0], [0], [0]]], np.uint8)
-    assert mask_files.from_pixels(Pixels(one_of_three), (1, 2)).tolist() == [[True, False]]  # and no mean of the three
+    assert mask_files.from_pixels(Pixels(one_of_three)).fitted((1, 2), note).tolist() == [[True, False]]  # and no mean
+
+
+@given(st.integers(8, 400), st.integers(8, 400), st.floats(0.2, 5))
+def test_another_size_of_the_same_aspect_ratio_needs_no_word(height: int, width: int, scale: float) -> None:
+    own = np.zeros((max(1, round(height * scale)), max(1, round(width * scale))), bool)
+    own[0, 0] = True
+    said: list[Line] = []
+    mask_files.UserMask("mask", own).fitted((height, width), lambda *line: said.append(line))
+    assert not any("aspect" in what for _, what, _ in said)
+
+
+def test_another_aspect_ratio_is_said_or_refused(said: list[Line], note: mask_files.Note) -> None:
+    mask = mask_files.from_pixels(from_image(as_image("L")), "mask.png")
+    assert mask.fitted((40, 90), note).shape == (40, 90)
+    [line] = said
+    assert line == ("mask.png", "has not the aspect ratio of its picture, and is stretched", "30x20 for 90x40")
+    with pytest.raises(ValueError, match=r"mask\.png: .*upright.*lies \(30x20 for 40x60\); turn the mask"):
+        mask.fitted((60, 40), note)
+
+
+def test_a_mask_that_may_be_inverted_is_said(said: list[Line], note: mask_files.Note) -> None:
+    mostly = np.full((20, 30, 1), 255, np.uint8)
+    mostly[:2, :5] = 0
+    assert mask_files.from_pixels(Pixels(mostly), "mask.png").fitted((20, 30), note).mean() == 590 / 600
+    [(_, what, details)] = said
+    assert "white is taken as the hole, nearly all of it: invert it" in what
+    assert details == "98.33% of the pixels"
+
+
+def test_no_hole_is_said(said: list[Line], note: mask_files.Note) -> None:
+    assert not mask_files.from_pixels(Pixels(np.zeros((20, 30, 1), np.uint8)), "mask.png").fitted((20, 30), note).any()
+    assert said == [("mask.png", "has no hole, so its picture stays as it is", "")]
 
 
 def test_nothing_left_is_refused(tmp_path: Path) -> None:
     Image.new("L", (8, 8), 255).save(tmp_path / "white.png")
     with pytest.raises(ValueError, match=r"white\.png: all of it is a hole .*what is kept is black"):
-        mask_files.read(tmp_path / "white.png", (20, 30))
+        mask_files.read(tmp_path / "white.png").fitted((20, 30), print)
 
 
 def test_one_mask_for_all_or_one_of_the_same_name_for_each(tmp_path: Path) -> None:
@@ -63,3 +114,42 @@ def test_one_mask_for_all_or_one_of_the_same_name_for_each(tmp_path: Path) -> No
         mask_files.match(["a", "d", "e"], tmp_path / "masks")
     with pytest.raises(ValueError, match="no such file"):
         mask_files.match(["a"], tmp_path / "none.png")
+
+
+@pytest.mark.parametrize(
+    ("photos", "masks"),
+    [
+        (["cat", "deep/dog 1"], ["cat_mask", "deep/dog 1_mask", "unused_mask", "unused"]),
+        (["cat"], ["cat-m", "cat2-m"]),
+        (["1_photo", "2_photo"], ["1_mask", "2_mask"]),
+        (["1", "2"], ["mask_1", "mask_2"]),
+        (["e\u0301t\u00e9"], ["\u00e9te\u0301_mask"]),
+        (["e\u0301"], ["\u00e9"]),
+        (["cat"], ["cat", "cat_mask"]),  # the same name is plainer
+    ],
+)
+def test_the_mask_of_a_picture_may_be_called_by_its_name_and_more(
+    tmp_path: Path, photos: list[str], masks: list[str]
+) -> None:
+    for name in masks:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        as_image("L").save(tmp_path / f"{name}.png")
+    found = mask_files.match(photos, tmp_path)
+    assert found == [tmp_path / f"{name}.png" for name in masks[: len(photos)]]
+
+
+def test_masks_may_lie_beside_their_pictures(tmp_path: Path) -> None:
+    for name in ("cat", "cat_mask", "dog", "dog_mask"):
+        as_image("L").save(tmp_path / f"{name}.png")
+    photos = [tmp_path / "cat.png", tmp_path / "dog.png"]
+    assert mask_files.match(["cat", "dog"], tmp_path, photos) == [tmp_path / "cat_mask.png", tmp_path / "dog_mask.png"]
+    for name in ("cat_mask", "dog_mask"):
+        (tmp_path / f"{name}.png").unlink()
+    assert mask_files.match(["cat", "dog"], tmp_path, photos) == photos  # with holes in their alpha, as it may be
+
+
+def test_of_several_masks_none_is_guessed(tmp_path: Path) -> None:
+    for name in ("cat_mask", "cat_person"):
+        as_image("L").save(tmp_path / f"{name}.png")
+    with pytest.raises(ValueError, match=r"has several masks for 'cat' \(cat_mask, cat_person\)"):
+        mask_files.match(["cat"], tmp_path)

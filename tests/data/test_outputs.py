@@ -36,6 +36,18 @@ def test_where_pictures_go(folder: Path, tmp_path: Path) -> None:
         plan([photo], tmp_path / "b.xyz", False)
 
 
+def test_one_name_is_not_for_several_pictures(folder: Path, tmp_path: Path) -> None:
+    photo, deep, out = folder / "a photo.jpg", folder / "deep/Ünï#1.PNG", tmp_path / "y.JPG"
+    with pytest.raises(
+        ValueError, match=r"y\.JPG: is the name of one picture, and 2 inputs would go there; give a folder"
+    ):
+        plan([photo, deep], out, False)
+    with pytest.raises(ValueError, match=r"y\.JPG: is the name of one picture, and the folder .* would go there"):
+        plan([folder], out, False)
+    out.mkdir()  # somebody's folder may have such a name
+    assert plan([photo, deep], out, False)[0] == (photo, out / "a photo.jpg")
+
+
 def test_a_folders_pictures_keep_their_places(folder: Path) -> None:
     out = Path("out")
     assert plan_folder([folder], out) == [

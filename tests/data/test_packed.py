@@ -124,7 +124,7 @@ def refused(file: Path) -> str:
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, np.uint16, np.int8, bool])
 def test_other_numbers_than_8_bit_are_refused(tmp_path: Path, kind: type) -> None:
     message = refused(save(tmp_path / "x.npy", np.zeros((3, 4, 6, 3), kind)))
-    also = ", or give --bits-a 16" if kind is np.uint16 else ""
+    also = ", or give --bits-a 16" if kind is np.uint16 else ", or state its range: --range-a LOW HIGH"
     assert message == f"holds {np.dtype(kind)}; 8-bit pictures are expected: save it as uint8, 0 to 255{also}"
 
 

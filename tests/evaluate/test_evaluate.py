@@ -182,15 +182,24 @@ def test_baselines_without_pairs_by_hand(two_ways: Path, tiny_pairs: Path) -> No
     assert lines["BtoA", "mean training picture"] == pytest.approx(metrics.l1(mean_a, a).mean().item(), abs=5e-4)
 
 
-def test_pictures_that_are_no_pairs_are_translated_and_not_measured(two_ways: Path, tmp_path: Path) -> None:
+def test_pictures_that_are_no_pairs_are_compared_as_sets_alone(two_ways: Path, tmp_path: Path) -> None:
     """Files of one name in A and B are no pairs because of it: a number would compare pictures of different things."""
+    random = np.random.default_rng(0)
     for side, count in (("A", 3), ("B", 2)):
         for number in range(count):
             path = tmp_path / f"data/val{side}/{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.full((40, 40, 3), 40 * number, np.uint8)).save(path)
+            Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
     lines = evaluate(two_ways, data=tmp_path / "data", device="cpu")
-    assert [(line["direction"], line["count"], line["metrics"]) for line in lines] == [("BtoA", 2, {}), ("AtoB", 3, {})]
+    swd = "swd/2-vs-2-held-out/seed-0/8-bit/32px"
+    assert [(line["direction"], line["count"], [*line["metrics"]]) for line in lines] == [
+        ("BtoA", 2, [swd]),
+        ("AtoB", 3, [swd]),
+    ]
+    into_a = [picture(two_ways / f"results/val-BtoA/output/{number}.png") for number in range(2)]
+    real = [picture(tmp_path / f"data/valA/{number}.png") for number in range(2)]  # as many as there are of B
+    distance = metrics.sliced_wasserstein(torch.cat(into_a), torch.cat(real))
+    assert lines[0]["metrics"][swd] == pytest.approx(distance, rel=1e-4)
     assert len(list((two_ways / "results/val-AtoB/output").iterdir())) == 3
     [entry, *_] = read_json_lines(two_ways / "results/val-AtoB/results.jsonl")
     assert entry == {"name": "0", "metrics": {}, "panels": ["input", "output", "reconstructed", "identity"]}
@@ -242,7 +251,7 @@ def test_colouring_is_measured_in_colour(colours: Path, tiny_photos: Path) -> No
     assert (model["count"], model["left-out"]) == (2, 1)
     assert "direction" not in model  # what goes in is made from what comes out
     names = ["l1", "psnr", "ssim", "ab", "colourfulness", "target-colourfulness"]
-    assert list(model["metrics"]) == [f"{name}/8-bit/32px" for name in names]
+    assert [name for name in model["metrics"] if "swd" not in name] == [f"{name}/8-bit/32px" for name in names]
     assert grey["metrics"]["colourfulness/8-bit/32px"] == 0
     assert grey["metrics"]["target-colourfulness/8-bit/32px"] > 5
     assert mean["metrics"]["colourfulness/8-bit/32px"] > 1
@@ -317,7 +326,7 @@ def test_both_models_and_both_of_opencv_fill_the_same_holes(measured: Path) -> N
     for line in lines:
         assert [name.split("/")[0] for name in line["metrics"]] == [
             *("hole-l1", "hole-psnr", "hole-ssim"),
-            *("l1", "psnr", "ssim"),
+            *("l1", "psnr", "ssim", "swd"),
         ]
         both = [line["metrics"][f"{name}/rectangle-10-16/8-bit/32px"] for name in ("psnr", "hole-psnr")]
         assert both[0] > both[1]  # all is known around a hole

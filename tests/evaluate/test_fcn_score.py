@@ -166,3 +166,11 @@ def test_a_longer_training_reads_nearly_all(few_steps: Callable[[int], None]) ->
     found = score(confusion(segmentation.segment(segmenter, held_out), classes_of(true_maps, palette), len(palette)))
     assert found["per-pixel-accuracy"] > 0.8
     assert found["per-class-accuracy"] > 0.7
+
+
+def test_it_learns_from_rectangles(training: Pairs, few_steps: Callable[[int], None]) -> None:
+    few_steps(2)
+    photos, maps, palette = training
+    wide, wide_maps = photos[..., :20, :], maps[..., :20, :]
+    segmenter = segmentation.trained_segmenter(wide, wide_maps, palette, CPU)
+    assert segmentation.segment(segmenter, wide).shape == (24, 20, 32)

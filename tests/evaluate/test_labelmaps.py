@@ -94,7 +94,7 @@ def test_into_labels_the_colours_are_read_as_they_are(train_tiny: Train, pairs: 
     }
     assert set(held_out["metrics"].values()) == {1.0}
     [unasked, _] = evaluate(run, data=pairs, device="cpu")
-    assert {name.partition("/")[0] for name in unasked["metrics"]} == {"l1", "psnr", "ssim", *LABEL_MAP_METRICS}
+    assert {name.partition("/")[0] for name in unasked["metrics"]} == {"l1", "psnr", "ssim", "swd", *LABEL_MAP_METRICS}
 
 
 def test_photographs_are_no_label_maps(train_tiny: Train, tmp_path: Path) -> None:

@@ -98,31 +98,46 @@ def test_a_picture_of_the_right_size_is_not_touched() -> None:
 )
 def test_the_centre_square_is_in_the_middle(height: int, width: int, rows: list[int], columns: list[int]) -> None:
     # 000-3, and its slip: height and width were swapped.
-    crop = geometry.centre_square(coordinates(height, width))
+    crop = geometry.centre_crop(coordinates(height, width), (64, 64))
     assert [int(crop[0].min()), int(crop[0].max())] == rows
     assert [int(crop[1].min()), int(crop[1].max())] == columns
 
 
 @pytest.mark.parametrize(("height", "width"), [(5, 9), (9, 5), (4, 4)])
 def test_the_centre_square_is_as_large_as_can_be(height: int, width: int) -> None:
-    square = geometry.centre_square(coordinates(height, width))
+    square = geometry.centre_crop(coordinates(height, width), (64, 64))
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     assert torch.equal(square, coordinates(height, width)[:, top : top + side, left : left + side])
 
 
-@pytest.mark.parametrize(("height", "width", "size"), [(6, 9, 4), (9, 6, 4), (5, 5, 5), (4, 6, 4), (6, 4, 4)])
-def test_a_random_crop_starts_at_every_offset_that_fits(height: int, width: int, size: int) -> None:
+@given(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES))
+def test_the_centre_crop_has_the_shape_asked_for_and_is_as_large_as_can_be(
+    there: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    crop = geometry.centre_crop(coordinates(*there), shape)
+    height, width = crop.shape[1:]
+    assert height == there[0] or width == there[1]
+    assert abs(height * shape[1] - width * shape[0]) <= max(shape)  # a pixel more or less is another shape
+    for plane, side, before in zip(crop, (height, width), there, strict=True):
+        assert abs(int(plane.min()) - (before - 1 - int(plane.max()))) <= 1
+        assert int(plane.max()) - int(plane.min()) + 1 == side
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(6, 9, (4, 4)), (9, 6, (4, 4)), (5, 5, (5, 5)), (4, 6, (4, 4)), (6, 5, (2, 4))]
+)
+def test_a_random_crop_starts_at_every_offset_that_fits(height: int, width: int, size: tuple[int, int]) -> None:
     # 000-7, and its slips: offset 0 never came, and the window ran over the edge when load size = crop size.
     generator = Random(0)
     seen = set()
     for _ in range(400):
         crop = geometry.random_crop(coordinates(height, width), size, generator)
         top, left = crop[:, 0, 0].tolist()
-        assert torch.equal(crop, coordinates(height, width)[:, top : top + size, left : left + size])
-        assert crop.shape == (2, size, size)
+        assert torch.equal(crop, coordinates(height, width)[:, top : top + size[0], left : left + size[1]])
+        assert crop.shape == (2, *size)
         seen.add((top, left))
-    assert seen == {(top, left) for top in range(height - size + 1) for left in range(width - size + 1)}
+    assert seen == {(top, left) for top in range(height - size[0] + 1) for left in range(width - size[1] + 1)}
 
 
 def test_half_of_the_pictures_are_mirrored_left_to_right() -> None:
@@ -139,7 +154,8 @@ def test_the_same_generator_gives_the_same_geometry() -> None:
     def draw(seed: int) -> list[Tensor]:
         generator = Random(seed)
         return [
-            geometry.random_flip(geometry.random_crop(coordinates(9, 9), 4, generator), generator) for _ in range(20)
+            geometry.random_flip(geometry.random_crop(coordinates(9, 9), (4, 4), generator), generator)
+            for _ in range(20)
         ]
 
     assert all(torch.equal(one, other) for one, other in zip(draw(1), draw(1), strict=True))
@@ -213,7 +229,7 @@ def test_16_bits_are_cropped_flipped_and_joined_as_8_bits_are(seed: int, channel
     moved = []
     for picture in (deep, wide):
         generator = Random(seed)
-        moved.append(geometry.random_flip(geometry.random_crop(picture, size, generator), generator))
+        moved.append(geometry.random_flip(geometry.random_crop(picture, (size, size), generator), generator))
     assert moved[0].dtype == torch.uint16
     assert torch.equal(moved[0].int(), moved[1])
     joined = geometry.join([moved[0], moved[0][:1]])

@@ -1,5 +1,6 @@
 """What OpenCV gets of a 16-bit PNG: the pixels, and nothing that its libpng prints lines about."""
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from diptych.images import files, png
+from diptych.images import files, png, remarks
 
 
 def chunk(kind: bytes, content: bytes, checksum: int | None = None) -> bytes:
@@ -121,3 +123,75 @@ def test_a_picture_with_alpha_is_still_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels.values, values[..., 2::-1])
     assert pixels.alpha is not None
     np.testing.assert_array_equal(pixels.alpha, values[..., 3])
+
+
+# ---- beside the pixels
+
+
+def shallow(*beside: bytes, behind: bytes = b"") -> bytes:
+    """An 8-bit PNG with more chunks in front of its pixels and behind them."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 8, 2, 0, 0, 0))
+    return b"".join([png.SIGNATURE, header, *beside, chunk(b"IDAT", zlib.compress(b"\0rgbRGB")), behind, png.END])
+
+
+def is_read(data: bytes) -> list[str]:
+    """What is said of it."""
+    with remarks.collected() as said:
+        values = files.decode_bytes(data, "x").values
+    assert values.tobytes() in (b"rgbRGB", VALUES.astype(np.uint16).tobytes())
+    return [text for _, text in said]
+
+
+LARGE = bytes(range(256)) * 2**14  # 4 MiB
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        chunk(b"iCCP", b"name\0\0" + zlib.compress(LARGE)),
+        chunk(b"zTXt", b"name\0\0" + zlib.compress(LARGE)),
+        chunk(b"iTXt", b"name\0\1\0en\0name\0" + zlib.compress(b"a" * 2**22)),
+        chunk(b"iTXt", b"name\0\0\0en\0name\0" + b"a" * 2**22),
+        chunk(b"tEXt", b"name\0" + b"a" * 2**22),
+    ],
+    ids=lambda large: large[4:8].decode(),
+)
+def test_large_texts_and_profiles_are_no_harm(large: bytes) -> None:
+    assert is_read(shallow(large)) == is_read(shallow(behind=large)) == is_read(picture(large)) == []
+
+
+@pytest.mark.parametrize("kind", [b"iCCP", b"zTXt", b"iTXt"])
+@pytest.mark.parametrize("count", [1, 20])
+def test_a_bomb_of_text_is_left_out(kind: bytes, count: int) -> None:
+    zeros = zlib.compressobj()
+    packed = b"".join(zeros.compress(bytes(2**20)) for _ in range(100)) + zeros.flush()
+    bomb = chunk(kind, (b"name\0\1\0en\0name\0" if kind == b"iTXt" else b"name\0\0") + packed) * count
+    assert is_read(shallow(bomb)) == ["text and profiles are left out where they are more than 64 MiB"]
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"iTXt", b"gAMA", b"iCCP", b"tIME", b"eXIf", b"abCd"])
+def test_a_wrong_checksum_beside_the_pixels_is_said(kind: bytes) -> None:
+    wrong = chunk(kind, b"name\0text", checksum=7)
+    want = [f"what stands beside the pixels ({kind.decode()}) has a wrong checksum and is left out"]
+    assert is_read(shallow(wrong)) == is_read(shallow(behind=wrong)) == is_read(picture(wrong)) == want
+
+
+def test_an_animation_with_a_wrong_checksum_is_its_first_frame() -> None:
+    image = Image.new("RGB", (9, 9), "red")
+    image.save(file := io.BytesIO(), "PNG", save_all=True, append_images=[Image.new("RGB", (9, 9), "blue")])
+    data = file.getvalue()
+    for kind in png.ANIMATION:
+        place = data.index(kind)
+        end = place + 4 + struct.unpack_from(">I", data, place - 4)[0]
+        pixels = files.decode_bytes(data[:end] + b"oops" + data[end + 4 :], "x")
+        assert (pixels.values == [255, 0, 0]).all()
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"IDAT"])
+def test_a_wrong_checksum_of_what_the_pixels_need_is_damage(kind: bytes) -> None:
+    Image.new("P", (9, 9)).save(file := io.BytesIO(), "PNG")
+    data = file.getvalue()
+    place = data.index(kind)
+    end = place + 4 + struct.unpack_from(">I", data, place - 4)[0]
+    with pytest.raises(ValueError, match="x: damaged or only half written"):
+        files.decode_bytes(data[:end] + b"oops" + data[end + 4 :], "x")

@@ -16,6 +16,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import diptych
+from diptych.images.size import Size
 from diptych.methods.cgan import CGAN, CGANSettings
 from diptych.methods.settings import Shape
 from diptych.training.run import Run
@@ -32,7 +33,8 @@ def cgan(classes: tuple[str, ...] = CLASSES, size: int = 16, channels: int = 3, 
     """A method whose weights are large enough to see what they do."""
     torch.manual_seed(0)
     method = CGAN(
-        CGANSettings(**{"width": 2, "noise": 6, **own}), Shape(size=size, x_channels=channels, classes=classes)
+        CGANSettings(**{"width": 2, "noise": 6, **own}),
+        Shape(size=Size.square(size), x_channels=channels, classes=classes),
     )
     with torch.no_grad():
         for p in method.parameters():
@@ -209,8 +211,8 @@ def test_the_networks_are_built_as_they_are_set() -> None:
 )
 def test_the_size_is_that_of_the_pictures_up_to_64(uniform: Any, size: int, channels: int) -> None:
     settings = settings_from("cgan", {}, uniform=uniform)
-    assert (settings.size, settings.channels_a) == (size, channels)
-    assert settings_from("cgan", {"size": 128, "channels_a": 3}, uniform=uniform).size == 128
+    assert (settings.size, settings.channels_a) == (Size.square(size), channels)
+    assert settings_from("cgan", {"size": 128, "channels_a": 3}, uniform=uniform).size == Size.square(128)
 
 
 def test_defaults_are_the_papers() -> None:
@@ -241,7 +243,7 @@ def test_idx_files_are_learnt_from_at_their_size_and_in_grey(write_idx: Callable
         device="cpu",
         method={"width": 2, "noise": 4},
     )
-    assert (run.settings.size, run.settings.channels_a) == (28, 1)
+    assert (run.settings.size, run.settings.channels_a) == (Size.square(28), 1)
     assert run.classes == ("1", "3", "4", "5", "9")
     [picture] = diptych.load(run.path, device="cpu").sample(4)
     assert (picture.size, picture.mode) == ((28, 28), "L")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diptych.images import color, files
 from diptych.images.files import Array
+from diptych.images.size import Size
 from diptych.methods.colorize import Colorize
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 from diptych.methods.settings import Shape
@@ -25,7 +26,7 @@ HALF_A_LEVEL = 100 / 255 / 2  # of L*
 
 def colorize(size: int = 32) -> Colorize:
     torch.manual_seed(0)
-    return Colorize(SETTINGS, Shape(size=size))
+    return Colorize(SETTINGS, Shape(size=Size.square(size)))
 
 
 def colorizer(size: int = 32) -> ColorTranslator:
@@ -45,7 +46,7 @@ def test_it_is_pix2pix_from_L_to_ab(record: Any) -> None:
     """The same losses and gradients as pix2pix that is given L as x and ab as y."""
     method, y = colorize(), noise(2, 3, 32, 32)
     torch.manual_seed(0)
-    pix2pix = Pix2Pix(SETTINGS, Shape(size=32, x_channels=1, y_channels=2))
+    pix2pix = Pix2Pix(SETTINGS, Shape(size=Size.square(32), x_channels=1, y_channels=2))
     L, ab = color.to_lab(y)
     ours, theirs = record(method), record(pix2pix)
     method.train_step({"y": y}, ours, 0)
@@ -92,7 +93,7 @@ def test_samples_are_grey_coloured_true() -> None:
 @pytest.mark.parametrize("channels", [(1, 3), (3, 1)])
 def test_grey_training_is_refused(channels: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"--channels-a and --channels-b"):
-        Colorize(SETTINGS, Shape(size=32, x_channels=channels[0], y_channels=channels[1]))
+        Colorize(SETTINGS, Shape(size=Size.square(32), x_channels=channels[0], y_channels=channels[1]))
 
 
 def test_baselines() -> None:

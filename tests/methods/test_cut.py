@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 import diptych
+from diptych.images.size import Size
 from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind
 from diptych.methods.cut import CUT, CUTSettings, patch_nce
@@ -27,7 +28,7 @@ from diptych.training.validation import best_so_far
 
 Array = NDArray[np.float64]
 Train = Callable[..., Run]
-SHAPE = Shape(size=32)
+SHAPE = Shape(size=Size.square(32))
 PATCHES, TEMPERATURE = 7, 0.2
 
 
@@ -417,7 +418,7 @@ def test_the_paper_is_the_default() -> None:
     assert (settings.lambda_x, settings.lambda_y, settings.flip_equivariance) == (1, 1, False)
     assert (settings.generator, settings.width, settings.patch, settings.adversarial) == ("resnet9", 64, 70, "lsgan")
     assert (settings.patches, settings.temperature, settings.projection) == (256, 0.07, 256)
-    method = CUT(settings, Shape(size=256))
+    method = CUT(settings, Shape(size=Size.square(256)))
     count = {name: sum(p.numel() for p in network.parameters()) for name, network in method.named_children()}
     of_H = sum(channels * 256 + 256 + 256 * 256 + 256 for channels in (3, 128, 256, 256, 256))
     assert count == {"G": 11_378_179, "D": 2_764_737, "H": of_H}
@@ -515,7 +516,7 @@ def test_width_norm_projection_and_initialisation_reach_their_networks() -> None
 
 
 def test_it_translates_one_way(batch: dict[str, Tensor]) -> None:
-    method = build(Shape(size=32, x_channels=1, y_channels=1)).eval()
+    method = build(Shape(size=Size.square(32), x_channels=1, y_channels=1)).eval()
     x = batch["x"][:, :1]
     for direction in ("AtoB", "BtoA"):
         [(found, translator)] = method.translators(direction).items()
@@ -577,7 +578,7 @@ def test_a_generator_without_the_stages() -> None:
 
 def test_channels_that_differ() -> None:
     with pytest.raises(ValueError, match=r"--channels-a and --channels-b differ.* give one number"):
-        build(Shape(size=32, x_channels=1, y_channels=3))
+        build(Shape(size=Size.square(32), x_channels=1, y_channels=3))
 
 
 @pytest.mark.parametrize(
@@ -585,4 +586,4 @@ def test_channels_that_differ() -> None:
 )
 def test_a_size_that_a_network_cannot_take(size: int, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        build(Shape(size=size), **settings)
+        build(Shape(size=Size.square(size)), **settings)

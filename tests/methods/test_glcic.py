@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diptych.images.size import Size
 from diptych.methods.glcic import GLCIC, GLCICSettings
 from diptych.methods.roles import FitsData, Phased
 from diptych.methods.settings import Shape
@@ -20,7 +21,7 @@ Record = Callable[[GLCIC], Any]
 
 def glcic(size: int = 32, **own: Any) -> GLCIC:
     torch.manual_seed(0)
-    return GLCIC(GLCICSettings(**{"width": 2, "t_c": 2, "t_d": 3, **own}), Shape(size=size))
+    return GLCIC(GLCICSettings(**{"width": 2, "t_c": 2, "t_d": 3, **own}), Shape(size=Size.square(size)))
 
 
 def batch(size: int = 32, count: int = 2, seed: int = 0) -> dict[str, Tensor]:
@@ -71,11 +72,11 @@ def test_phases_by_share_of_the_run() -> None:
     assert isinstance(settings, GLCICSettings)
     assert (settings.t_c, settings.t_d) == (90_000, 10_000)
     assert (settings.hole_min, settings.hole_max) == (96, 128)  # settings.toml holds what is done
-    halves = GLCICSettings(t_c=0.5, t_d=0.5).resolved(3, 64)
+    halves = GLCICSettings(t_c=0.5, t_d=0.5).resolved(3, Size.square(64))
     assert (halves.t_c, halves.t_d) == (1, 1)
-    assert GLCICSettings(t_c=0.29).resolved(100, 64).t_c == 29
+    assert GLCICSettings(t_c=0.29).resolved(100, Size.square(64)).t_c == 29
     with pytest.raises(ValueError, match=r"--method\.t-c 900 --method\.t-d 0\.2: .*900 and 200 .*1000"):
-        GLCICSettings(t_c=900, t_d=0.2).resolved(1000, 64)
+        GLCICSettings(t_c=900, t_d=0.2).resolved(1000, Size.square(64))
 
 
 @pytest.mark.parametrize("value", [1.5, -1, -0.5, True, "abc"])
@@ -268,7 +269,7 @@ def test_no_shape_is_frozen(size: int, record: Record) -> None:
 
 def test_default_holes_are_the_papers_96_to_128_of_256() -> None:
     with torch.device("meta"):
-        masks = completer(GLCIC(GLCICSettings(width=2), Shape(size=256))).mask_spec
+        masks = completer(GLCIC(GLCICSettings(width=2), Shape(size=Size.square(256)))).mask_spec
     assert (masks.kind, masks.smallest, masks.largest) == ("rectangle", 96, 128)
 
 
@@ -288,7 +289,7 @@ def test_what_cannot_be_is_said(size: int, own: dict[str, int], message: str) ->
 
 
 def test_pictures_of_one_channel(record: Record) -> None:
-    method = GLCIC(GLCICSettings(width=2, t_c=0, t_d=0), Shape(size=32, x_channels=1))
+    method = GLCIC(GLCICSettings(width=2, t_c=0, t_d=0), Shape(size=Size.square(32), x_channels=1))
     given = batch()
     method.train_step({**given, "y": given["y"][:, :1]}, record(method), 0)
 

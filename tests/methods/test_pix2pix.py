@@ -6,14 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from diptych.images.size import Size
 from diptych.losses import ADVERSARIAL
 from diptych.methods import METHODS, sketch
 from diptych.methods.base import deployed
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 from diptych.methods.settings import Shape
+from diptych.networks.layers import measured_statistics
 from diptych.networks.resnet import ResidualBlock
 
-SHAPE = Shape(size=32)
+SHAPE = Shape(size=Size.square(32))
 
 
 def build(**settings: Any) -> Pix2Pix:
@@ -80,6 +82,61 @@ def test_lambda_weighs_the_pixel_loss(batch: dict[str, Tensor], record: Any) -> 
     assert values[0.0][0] == pytest.approx(values[0.0][2])
 
 
+def test_running_statistics_do_not_ask_the_picture(batch: dict[str, Tensor]) -> None:
+    """A part of a picture far from the rest of it is translated the same, whatever the rest is."""
+    for statistics, alike in (("running", True), ("picture", False)):
+        method = build(generator="resnet6", norm="batch", statistics=statistics)
+        with measured_statistics(method.eval()), torch.no_grad():
+            method.G(batch["x"])
+        picture, other = torch.zeros(2, 1, 3, 32, 256)
+        other[..., 192:] = 1
+        with torch.no_grad():
+            assert torch.allclose(method.G(picture)[..., :8], method.G(other)[..., :8], atol=1e-4) == alike
+
+
+def test_the_gradient_penalty_is_mescheder_s(batch: dict[str, Tensor], record: Any) -> None:
+    """Equation 9 of Mescheder et al. 2018, by differences: how D's mean logit changes when a pixel does."""
+    losses = {}
+    for r1 in (0.0, 2.0):
+        method = build(norm="instance", r1=r1).double()
+        double = {name: value.double() for name, value in batch.items()}
+        for step in (0, 1):
+            recorder = record(build(norm="instance", r1=r1).double())
+            recorder.method.train_step(double, recorder, step)
+            losses[r1, step] = recorder.losses["discriminator"]
+    assert losses[2.0, 1] == losses[0.0, 1]  # every sixteenth step alone
+    both = torch.cat([double["x"], double["y"]], 1)
+    gradients = torch.func.jacrev(lambda images: method.D(images).mean(dim=(1, 2, 3)))(both)
+    own = torch.stack([gradients[number, number] for number in range(len(both))])  # of a picture by its own pixels
+    penalty = own.square().sum(dim=(1, 2, 3)).mean().item() / 2
+    assert losses[2.0, 0] - losses[0.0, 0] == pytest.approx(2 * 16 * penalty, rel=1e-5)
+
+
+def test_augmentation_is_the_same_for_input_and_output(batch: dict[str, Tensor]) -> None:
+    """D must see a label where the photograph of it lies: both are shifted and cut out alike, and labels keep colours."""
+    method = build(augment=True)
+    torch.manual_seed(0)
+    seen = method._D_input(batch["x"], batch["x"])
+    x, y = seen[:, :3], seen[:, 3:]
+    assert not torch.equal(x, batch["x"])
+    assert torch.equal(x == 0, (x == 0).all(dim=1, keepdim=True).expand_as(x))
+    assert ((x == 0) <= (y == 0)).all()  # what is cut out of one is cut out of the other
+    assert torch.isin(x, torch.cat([batch["x"].flatten(), torch.zeros(1)])).all()
+    assert torch.equal(build()._D_input(batch["x"], batch["y"]), torch.cat([batch["x"], batch["y"]], 1))
+
+
+@pytest.mark.parametrize("settings", [{"spectral_norm": True}, {"augment": True}, {"r1": 1.0}])
+def test_what_steadies_the_discriminator_leaves_the_game_as_it_is(
+    batch: dict[str, Tensor], record: Any, settings: dict[str, Any]
+) -> None:
+    recorder = record(build(**settings))
+    scalars = recorder.method.train_step(batch, recorder, step=0)
+    assert recorder.order == ["discriminator", "generator"]
+    assert recorder.moved == {"discriminator": {"D"}, "generator": {"G"}}
+    assert all(torch.isfinite(value) for value in scalars.values())
+    assert set(deployed(recorder.method)["G"].state_dict()) == set(deployed(build())["G"].state_dict())
+
+
 def test_unconditional_discriminator_does_not_see_the_input(batch: dict[str, Tensor], record: Any) -> None:
     def loss_D(conditional: bool, x: Tensor) -> float:
         method = build(conditional=conditional)
@@ -104,16 +161,16 @@ def test_real_and_fake_in_one_batch_give_the_same_numbers(batch: dict[str, Tenso
             assert torch.allclose(a, b, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [1, 17, 48, 100, 1024])
+@pytest.mark.parametrize("size", [1, 17, 80, 100, 2048])
 def test_a_size_that_the_network_cannot_take(size: int) -> None:
     with pytest.raises(ValueError, match=rf"--size {size}: .* nearest"):
-        Pix2Pix(Pix2PixSettings(), Shape(size=size))
+        Pix2Pix(Pix2PixSettings(), Shape(size=Size.square(size)))
 
 
 @pytest.mark.parametrize(("size", "near"), [(100, 96), (1, 8), (30, 32)])
 def test_a_size_that_the_residual_generator_cannot_take(size: int, near: int) -> None:
     with pytest.raises(ValueError, match=rf"--size {size}: .* nearest is {near}"):
-        Pix2Pix(Pix2PixSettings(generator="resnet6"), Shape(size=size))
+        Pix2Pix(Pix2PixSettings(generator="resnet6"), Shape(size=Size.square(size)))
 
 
 @pytest.mark.parametrize(("generator", "blocks"), [("unet", 0), ("resnet6", 6), ("resnet9", 9)])
@@ -129,7 +186,18 @@ def test_every_setting_reaches_the_generator(generator: str, blocks: int) -> Non
 
 def test_a_patch_larger_than_the_picture() -> None:
     with pytest.raises(ValueError, match=r"--method\.patch 286: .* 128 .*--size is 64"):
-        Pix2Pix(Pix2PixSettings(width=1, patch=286), Shape(size=64))
+        Pix2Pix(Pix2PixSettings(width=1, patch=286), Shape(size=Size.square(64)))
+
+
+def test_statistics_of_a_norm_that_has_none() -> None:
+    with pytest.raises(ValueError, match=r"--method\.statistics running: .* --method\.norm is instance"):
+        build(norm="instance", statistics="running")
+
+
+def test_augmentation_leaves_ab_their_colours(batch: dict[str, Tensor]) -> None:
+    torch.manual_seed(0)
+    seen = build(augment=True)._D_input(batch["x"][:, :1], batch["y"][:, :2])
+    assert torch.isin(seen[:, 1:], torch.cat([batch["y"].flatten(), torch.zeros(1)])).all()
 
 
 def test_nothing_to_learn() -> None:
@@ -144,7 +212,7 @@ def test_every_method_says_what_it_is(name: str) -> None:
     assert method.summary
     assert method.data in ("paired", "unpaired", "images", "labelled")
     owned = [network for networks in method.players.values() for network in networks]
-    used = deployed(sketch(name, method.Settings(), Shape(size=64, classes=("a", "b"))))
+    used = deployed(sketch(name, method.Settings(), Shape(size=Size.square(64), classes=("a", "b"))))
     assert set(used) <= set(owned)
     assert used
     assert len(owned) == len(set(owned))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from diptych.networks.layers import BatchNorm, initialise, upsample
+from diptych.networks.layers import BatchNorm, initialise, measured_statistics, normalise_spectrum, upsample
 from diptych.networks.patchgan import PatchGAN
 from diptych.networks.unet import UNet
 
@@ -43,6 +43,31 @@ def test_batch_norm_translates_a_picture_alone() -> None:
     alone = torch.cat([layer.train()(picture[None]) for picture in pictures])
     together = layer.eval()(pictures)
     assert torch.allclose(alone, together, atol=1e-6)
+
+
+def test_measured_statistics_are_averages_over_batches() -> None:
+    """torch's own batch norm without momentum is the truth, and a picture is translated by nothing of its own."""
+    ours, theirs = BatchNorm(4, "running"), nn.BatchNorm2d(4, momentum=None)
+    with measured_statistics(ours.eval()):
+        for batch in torch.randn(5, 3, 4, 8, 8) * 3 + 1:
+            assert torch.allclose(ours(batch), theirs.train()(batch), atol=1e-6)
+    picture = torch.randn(1, 4, 8, 8)
+    alone = ours.eval()(picture)
+    assert torch.allclose(alone, theirs.eval()(picture), atol=1e-6)
+    assert torch.allclose(alone[..., :4], ours(picture[..., :4]), atol=1e-6)
+    assert not torch.allclose(alone, BatchNorm(4).eval()(picture), atol=0.1)
+
+
+def test_a_spectral_norm_is_one() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 4), nn.LeakyReLU(0.2), nn.Conv2d(8, 5, 3))
+    normalise_spectrum(network)
+    for _ in range(100):  # each forward pass is a step of the power iteration
+        network(torch.zeros(1, 3, 8, 8))
+    convolutions = [layer for layer in network if isinstance(layer, nn.Conv2d)]
+    assert [torch.linalg.matrix_norm(conv.weight.flatten(1), ord=2).item() for conv in convolutions] == [
+        pytest.approx(1, rel=1e-3)
+    ] * 2
 
 
 @pytest.mark.parametrize("kernel_size", [3, 4])

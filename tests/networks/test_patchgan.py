@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from diptych.images.size import Size
 from diptych.networks import DISCRIMINATORS
 from diptych.networks.patchgan import PatchGAN, smallest_picture
 
@@ -40,9 +41,9 @@ def test_parameter_counts() -> None:
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 def test_smallest_picture_is_enough(patch: int, norm: str) -> None:
     side = smallest_picture(patch)
-    DISCRIMINATORS[patch].require_size(side)
+    DISCRIMINATORS[patch].require_size(Size.square(side))
     with pytest.raises(ValueError, match=f"--method.patch {patch}: .*--size is {side - 1}"):
-        DISCRIMINATORS[patch].require_size(side - 1)
+        DISCRIMINATORS[patch].require_size(Size.square(side - 1))
     network = PatchGAN(3, patch=patch, width=1, norm=norm)  # type: ignore[arg-type]
     y = network(torch.randn(1, 3, side, side))
     assert y.shape[2] >= 2

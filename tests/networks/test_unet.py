@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from diptych.images.size import Size
+from diptych.networks import GENERATORS
 from diptych.networks.layers import Norm
-from diptych.networks.unet import SIZES, UNet
+from diptych.networks.unet import STRIDES, UNet, require_size, stride_for
 
 
 def parameters(network: nn.Module) -> int:
@@ -25,7 +27,7 @@ def test_parameter_count_at_128(size: int, millions: float) -> None:
     assert round(parameters(UNet(3, 3, size=size)) / 1e6, 3) == millions
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", STRIDES)
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 def test_shape_and_range(size: int, norm: str, upsampling: str) -> None:
@@ -117,3 +119,59 @@ def test_its_stages_are_the_steps_down() -> None:
     for stage, want in zip(network.stages.values(), of_forward, strict=True):
         x = stage(x)
         assert torch.equal(x, want)
+
+
+# ---- rectangles
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from([16, 32, 64]),
+    st.integers(1, 3),
+    st.integers(1, 5),
+    st.booleans(),
+    st.sampled_from(["batch", "instance"]),
+)
+def test_a_size_that_is_taken_trains_and_translates(
+    stride: int, pixels: int, more: int, upright: bool, norm: str
+) -> None:
+    sides = (stride * pixels, stride * max(pixels, more))
+    size = Size(*(sides[::-1] if upright else sides))
+    require_size(size)
+    network = GENERATORS["unet"].build(1, 2, size=size, width=1, norm=norm)
+    assert not any(side % network.stride for side in size)
+    x = torch.randn(1, 1, *size)
+    for mode in (True, False):
+        y = network.train(mode)(x)
+        assert y.shape == (1, 2, *size)
+        assert bool(y.isfinite().all())
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_a_size_is_taken_or_two_near_ones_are_named_that_are(height: int, width: int) -> None:
+    size = Size(height, width)
+    if stride_for(size):
+        require_size(size)
+        return
+    with pytest.raises(ValueError, match=rf"^--size {size}: .*; the nearest .* are (\S+) and (\S+)$") as error:
+        require_size(size)
+    named = [Size.parse(word) for word in str(error.value).split(" are ")[1].split(" and ")]
+    assert all(map(stride_for, named))
+    assert len(str(error.value)) < 300
+    for near in named:  # lying down or standing as what was asked for
+        assert (near.height - near.width) * (height - width) >= 0
+
+
+@pytest.mark.parametrize("side", STRIDES)
+def test_a_square_of_a_power_of_two_ends_in_one_pixel(side: int) -> None:
+    assert stride_for(Size.square(side)) == side
+
+
+def test_two_to_one_ends_in_two_pixels() -> None:
+    network = GENERATORS["unet"].build(3, 3, size=Size.parse("512x256"), width=1)
+    assert isinstance(network, UNet)
+    x = torch.zeros(1, 3, 256, 512)
+    for down in network.down:
+        x = down(x)
+    assert x.shape[2:] == (1, 2)
+    assert len(network.down) == 8

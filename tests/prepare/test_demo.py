@@ -14,7 +14,7 @@ from diptych.data.paths import list_pictures
 from diptych.images.files import decode
 from diptych.prepare.demo import SETS, demo
 
-Name = Literal["facades", "shapes"]
+Name = Literal["facades", "shapes", "fields", "scans"]
 NAMES: tuple[Name, ...] = ("facades", "shapes")
 
 
@@ -38,7 +38,10 @@ def test_the_files_are_those_of_the_set(tmp_path: Path, name: Name) -> None:
     assert len(files(tmp_path / "out")) == 8
 
 
-@pytest.mark.parametrize(("name", "method", "size"), [("facades", "pix2pix", 40), ("shapes", "colorize", 32)])
+@pytest.mark.parametrize(
+    ("name", "method", "size"),
+    [("facades", "pix2pix", 40), ("shapes", "colorize", 32), ("fields", "pix2pix", 40), ("scans", "pix2pix", 40)],
+)
 def test_the_command_that_is_said_trains_on_them(tmp_path: Path, name: Name, method: str, size: int) -> None:
     *_, last = quietly(name, tmp_path / "my set", size=size, train=5, val=2)
     assert last.startswith("next: diptych train ")

@@ -19,12 +19,11 @@ from rich.console import Console
 from diptych.cli import run
 from diptych.data.builtin import facades, shapes
 from diptych.files import LABEL
-from diptych.images import files
+from diptych.images import files, numbers
 from diptych.images.files import Array
 from diptych.kinds import DataKind
 from diptych.methods import METHODS
 from diptych.methods.pix2pix import Pix2Pix
-from diptych.prepare import scan
 from diptych.prepare.inspect import Findings, inspect, show
 from diptych.prepare.scan import CELL, scan_all, split_of
 
@@ -131,7 +130,10 @@ def test_bad_files_are_named_each_with_its_reason(tmp_path: Path) -> None:
     for line, beginning in zip(findings.unreadable, want, strict=True):
         assert line.startswith(f"{tmp_path}/{beginning}")
     assert findings.other_files == ["notes.txt", "Ünï/setup.PY"]
-    assert findings.notes == ["what cannot be read (4 files) stops a training: repair or remove it"]
+    assert findings.notes == [
+        "what cannot be read (4 files) stops a training: repair or remove it",
+        f"left out: {tmp_path}/Ünï/self (another way to {tmp_path})",
+    ]
 
 
 def test_same_stems_are_named(tmp_path: Path) -> None:
@@ -227,7 +229,7 @@ FITS: dict[str, tuple[Make, str, str, tuple[str, ...]]] = {
     "pairs of any names": (
         lambda f: by_stem(f, "photos", "maps"),
         "pix2pix",
-        "3 pairs of two files with the same stem",
+        "3 pairs of two files with the same stem, A is maps, B is photos",
         ("/maps", "/photos"),
     ),
     "two of any names": (
@@ -239,9 +241,21 @@ FITS: dict[str, tuple[Make, str, str, tuple[str, ...]]] = {
     "a missing partner": (missing_partner, "cyclegan", "two sets without partners: A is A (3), B is B (2)", ("",)),
     "train + val, any names": (
         lambda f: by_stem(f, "train/x", "train/y", "val/x", "val/y"),
-        "cyclegan",
-        "two sets without partners: A is x (3), B is y (3)",
+        "pix2pix",
+        "6 pairs of two files with the same stem, A is train/x, B is train/y",
         ("",),
+    ),
+    "partners by suffix in one folder": (
+        lambda f: draw_all(f, "1_photo.png", "1_map.png", "2_photo.png", "2_map.png"),
+        "pix2pix",
+        "2 pairs of two files whose names differ, A is *_map, B is *_photo",
+        ("",),
+    ),
+    "partners by suffix in two folders": (
+        lambda f: draw_all(f, "images/1.png", "masks/1_mask.png", "images/2.png", "masks/2_mask.png"),
+        "pix2pix",
+        "2 pairs of two files whose names differ, A is images/*, B is masks/*_mask",
+        ("/images", "/masks"),
     ),
     "single pictures": (
         lambda f: draw_all(f, "1.png", "2.png"),
@@ -488,11 +502,11 @@ def test_each_file_is_decoded_once_and_the_number_of_workers_changes_nothing(
     (tmp_path / "5.png").touch()
     decode, decoded = files.decode, list[Path]()
 
-    def counted(path: Path) -> files.Pixels:
+    def counted(path: Path, **_: Any) -> files.Pixels:
         decoded.append(path)
         return decode(path)
 
-    monkeypatch.setattr(scan, "decode", counted)
+    monkeypatch.setattr(numbers, "decode", counted)
     one = inspect(tmp_path, workers=1)
     assert sorted(decoded) == sorted(tmp_path.glob("*.png"))
     assert inspect(tmp_path, workers=4) == one
@@ -503,11 +517,11 @@ def test_the_bar_counts_and_torch_adds_no_threads(tmp_path: Path, monkeypatch: p
     threads = []
     decode = files.decode
 
-    def counted(path: Path) -> files.Pixels:
+    def counted(path: Path, **_: Any) -> files.Pixels:
         threads.append(torch.get_num_threads())
         return decode(path)
 
-    monkeypatch.setattr(scan, "decode", counted)
+    monkeypatch.setattr(numbers, "decode", counted)
     screen = io.StringIO()
     torch.set_num_threads(2)
     try:

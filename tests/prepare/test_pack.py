@@ -27,6 +27,7 @@ from diptych.data.loaders import CachedDataset, TrainLoader
 from diptych.data.paths import DataPaths, list_pictures
 from diptych.images import files
 from diptych.images.files import Array, Pixels
+from diptych.images.size import Size
 from diptych.kinds import DataKind
 from diptych.prepare import pack as module
 from diptych.prepare.inspect import inspect
@@ -119,8 +120,8 @@ def test_batches_are_those_of_the_folder(source: Path, tmp_path: Path) -> None:
     batches = []
     for data in (tmp_path / "small", tmp_path / "faces.npy"):
         [found] = find(DataKind.IMAGES, DataPaths(data), "train") or []
-        store = CachedDataset(found, 18)
-        batches.append(TrainLoader([store], size=16, batch_size=5, flip=True, seed=3, direction="AtoB"))
+        store = CachedDataset(found, Size.square(18))
+        batches.append(TrainLoader([store], size=Size.square(16), batch_size=5, flip=True, seed=3, direction="AtoB"))
     for step in range(6):
         assert torch.equal(batches[0].batch(step)["y"], batches[1].batch(step)["y"])
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from diptych.images import files
+from diptych.images import files, geometry
 from diptych.images.files import Array, Pixels
 from diptych.prepare import resize as resize_file
 from diptych.prepare.resize import parse_colour, parse_size, resize, scale
@@ -157,7 +157,7 @@ def test_fill_keeps_the_middle(height: int, width: int, box: tuple[int, int]) ->
     rows, columns = np.mgrid[0:height, 0:width]
     cut = resize_file._cut(
         Pixels(np.stack([rows, columns, rows], axis=-1).astype(np.uint8)),
-        *resize_file.as_large_as_fits((box[1], box[0]), (height, width)),
+        *geometry.as_large_as_fits((box[1], box[0]), (height, width)),
     )
     for channel, side in ((0, height), (1, width)):
         first, last = int(cut.values[..., channel].min()), int(cut.values[..., channel].max())
@@ -232,7 +232,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         parse_size(text)
 
 
-@pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, -1)])
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, -2)])
 def test_a_size_of_nothing_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=rf"--size {size[0]}x{size[1]}"):
         resize(tmp_path, out=tmp_path / "out", size=size)

@@ -22,6 +22,7 @@ from diptych.cli import run
 from diptych.data.layouts import find, find_one
 from diptych.data.paths import DataPaths, list_pictures
 from diptych.files import LABEL
+from diptych.images.formats import ALL_FORMATS
 from diptych.kinds import DataKind
 from diptych.prepare.inspect import inspect
 from diptych.prepare.split import split
@@ -222,7 +223,7 @@ def test_the_pair_of_a_broken_picture_stays_behind_with_it(tmp_path: Path) -> No
     problems = split(tmp_path / "in", out=tmp_path / "out")
     a, b = tmp_path / "in/A", tmp_path / "in/B"
     assert problems == [
-        f"{a / '05.png'}: not a picture of a format that is read (JPEG, PNG, WEBP, BMP, TIFF, GIF, AVIF), "
+        f"{a / '05.png'}: not a picture of a format that is read ({ALL_FORMATS}), "
         "whatever its name says; convert or remove it",
         f"{b / '03.jpg'}: the file is empty (0 bytes); remove it or copy it again",
         f"{a / '03.png'}: left behind, because its partner {b / '03.jpg'} cannot be read",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from diptych.images.size import Size
 from diptych.methods import METHODS
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
 from diptych.methods.settings import Shape, kebab
@@ -22,7 +23,7 @@ from diptych.wording import printable
 
 
 def build() -> Pix2Pix:
-    return Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=16))
+    return Pix2Pix(Pix2PixSettings(width=1, patch=16), Shape(size=Size.square(16)))
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_a_half_written_folder_of_a_killed_process_is_no_checkpoint(
 def test_a_checkpoint_of_other_networks_is_one_clear_line(tmp_path: Path, trained: tuple[Pix2Pix, Any]) -> None:
     checkpoint.save_training(tmp_path, 12, *trained, {})
     [(_, path)] = checkpoint.list_checkpoints(tmp_path)
-    other = Pix2Pix(Pix2PixSettings(width=2, patch=16), Shape(size=16))
+    other = Pix2Pix(Pix2PixSettings(width=2, patch=16), Shape(size=Size.square(16)))
     with pytest.raises(ValueError, match=r"training\.safetensors: .*--fresh"):
         checkpoint.load_training(path, other, {}, {})
 
@@ -111,7 +112,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, trained: tuple[Pix2Pix, A
 CONFIG = checkpoint.ModelConfig(
     method="pix2pix",
     direction="AtoB",
-    shape=Shape(size=16),
+    shape=Shape(size=Size.square(16)),
     settings=Pix2PixSettings(width=1, patch=16).model_dump(mode="json", by_alias=True),
     diptych="0",
 )
@@ -119,7 +120,7 @@ CONFIG = checkpoint.ModelConfig(
 
 def test_the_model_is_the_deployed_networks_alone(tmp_path: Path, trained: tuple[Pix2Pix, Any]) -> None:
     method, _ = trained
-    checkpoint.save_model(tmp_path / "model", CONFIG, 12, method, {})
+    checkpoint.save_model(tmp_path / "model", CONFIG, 12, method)
     assert {name.split(".")[0] for name in load_file(tmp_path / "model/model.safetensors")} == {"G"}
     translators, config, step = checkpoint.load_model(tmp_path, torch.device("cpu"))
     x = torch.rand(1, 3, 16, 16)
@@ -129,19 +130,9 @@ def test_the_model_is_the_deployed_networks_alone(tmp_path: Path, trained: tuple
     assert not any(module.training for module in loaded.modules())
 
 
-def test_the_moving_average_is_what_is_deployed(tmp_path: Path, trained: tuple[Pix2Pix, Any]) -> None:
-    method, _ = trained
-    average = {name: torch.full_like(p, 0.25) for name, p in method.named_parameters() if name.startswith("G.")}
-    checkpoint.save_model(tmp_path, CONFIG, 1, method, average)
-    [loaded] = checkpoint.load_model(tmp_path, torch.device("cpu")).translators.values()
-    weights = list(loaded.network.parameters())
-    assert len(weights) == len(average)
-    assert all((p == 0.25).all() for p in weights)
-
-
 @pytest.mark.parametrize("damage", ["weights", "config", "unknown method", "unknown setting"])
 def test_a_damaged_model_is_one_clear_line(tmp_path: Path, trained: tuple[Pix2Pix, Any], damage: str) -> None:
-    checkpoint.save_model(tmp_path, CONFIG, 1, trained[0], {})
+    checkpoint.save_model(tmp_path, CONFIG, 1, trained[0])
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     if damage == "weights":
         (tmp_path / "model.safetensors").write_bytes(b"\x08")
@@ -171,7 +162,7 @@ Change = Callable[[dict[str, Tensor]], object]
 
 @pytest.fixture
 def model(tmp_path: Path, trained: tuple[Pix2Pix, Any]) -> Path:
-    checkpoint.save_model(tmp_path / "model", CONFIG, 12, trained[0], {})
+    checkpoint.save_model(tmp_path / "model", CONFIG, 12, trained[0])
     return tmp_path / "model"
 
 
@@ -212,13 +203,13 @@ def test_floats_of_any_precision_are_converted(model: Path, dtype: torch.dtype, 
 
 
 def test_a_count_of_steps_survives_a_half_precision_copy(tmp_path: Path) -> None:
-    shape = Shape(size=32)
+    shape = Shape(size=Size.square(32))
     settings = METHODS["glcic"].Settings(width=2)  # type: ignore[call-arg]
     method = METHODS["glcic"](settings, shape)
     config = CONFIG.model_copy(
         update={"method": "glcic", "shape": shape, "settings": settings.model_dump(mode="json", by_alias=True)}
     )
-    checkpoint.save_model(tmp_path, config, 1, method, {})
+    checkpoint.save_model(tmp_path, config, 1, method)
 
     def half(tensors: dict[str, Tensor]) -> None:
         tensors.update({k: (v + 10**6 if k.endswith("batches_tracked") else v).half() for k, v in tensors.items()})
@@ -392,7 +383,7 @@ def test_a_mutated_configuration_opens_or_is_one_line(
 ) -> None:
     model = tmp_path_factory.getbasetemp() / "mutated model"
     if not model.exists():
-        checkpoint.save_model(model, CONFIG, 1, build(), {})
+        checkpoint.save_model(model, CONFIG, 1, build())
     config = CONFIG.model_dump(mode="json", by_alias=True)
     for path, value in sorted(changes, key=lambda change: -len(change[0])):
         change_at(config, path, value)

@@ -105,7 +105,9 @@ def test_a_discriminator_that_has_won(
     standing_still(monkeypatch, "generator")
     found = findings(steps=100, method={"width": 8, "patch": 70, "lambda_l1": 0.0})
     assert "0.693 would be guessing" in found["the discriminator has won"]["saw"]
-    assert found["the discriminator has won"]["try"] == "--method.adversarial lsgan, --method.patch 16, more pictures"
+    assert found["the discriminator has won"]["try"] == (
+        "--method.adversarial lsgan, --method.augment true, --method.patch 16, more pictures"
+    )
 
 
 def test_a_generator_that_has_won(
@@ -154,7 +156,7 @@ def test_gradients_that_explode(
     monkeypatch.setattr(
         "diptych.training.updater.learning_rate", lambda step, settings: 10.0 if step >= 60 else usual(step, settings)
     )
-    monkeypatch.setattr(sys.modules["diptych.train"], "choose_precision", lambda asked, device: "bf16")
+    monkeypatch.setattr(sys.modules["diptych.train"], "training_precision", lambda *asked: ("bf16", ""))
     found = findings(steps=65, method={"width": 4, "patch": 16, "norm": "none", "adversarial": "lsgan"})
     assert "gradients explode" in found
     assert found["gradients explode"]["try"].startswith("--clip 1, --precision fp32, ")

@@ -10,6 +10,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from diptych.data.paths import DataPaths
+from diptych.images.size import Size
 from diptych.losses import ADVERSARIAL
 from diptych.methods import sketch
 from diptych.methods.pix2pix import Pix2Pix, Pix2PixSettings
@@ -29,7 +30,7 @@ def test_flag_then_recipe_then_default(tmp_path: Path) -> None:
     settings = settings_from("pix2pix", {"size": 64, "method": {"width": 8}}, path)
     own = settings.method
     assert isinstance(own, Pix2PixSettings)
-    assert (settings.size, settings.lr, settings.batch_size) == (64, 1e-3, 1)
+    assert (settings.size, settings.lr, settings.batch_size) == (Size.square(64), 1e-3, 1)
     assert (own.width, own.patch, own.norm) == (8, 16, "batch")
 
 
@@ -49,11 +50,11 @@ def test_the_flag_says_how_long_whichever_way_the_recipe_said_it(tmp_path: Path)
     [
         ({"sise": 64}, r"--sise: .*did you mean --size\?"),
         ({"method": {"lamda_l1": 10}}, r"--method\.lamda-l1: .*did you mean --method\.lambda-l1\?"),
-        ({"size": 1.5}, "--size: .*integer.* found 1.5"),
-        ({"size": "big"}, "--size: .*integer.* found 'big'"),
+        ({"size": 1.5}, "--size: .*WIDTHxHEIGHT.* found 1.5"),
+        ({"size": "big"}, "--size: .*WIDTHxHEIGHT.* found 'big'"),
         ({"batch_size": 0}, "--batch-size: .*greater than or equal to 1, found 0"),
         ({"batch_size": True}, "--batch-size: .*integer.* found True"),
-        ({"size": "64"}, "--size: .*integer.* found '64'"),
+        ({"size": "64x"}, "--size: .*WIDTHxHEIGHT.* found '64x'"),
         ({"lr": float("nan")}, "--lr: .*finite"),
         ({"steps": 3, "epochs": 2}, "--steps and --epochs"),
         ({"epochs": 0}, "--steps 0 and --epochs 0"),
@@ -104,7 +105,7 @@ def test_what_joins_a_registry_later_can_be_chosen(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(ADVERSARIAL, "own", ADVERSARIAL["lsgan"])
     settings = settings_from("pix2pix", {"method": {"adversarial": "own"}})
     assert settings.method.model_dump()["adversarial"] == "own"
-    method = sketch("pix2pix", settings.method, Shape(size=256))
+    method = sketch("pix2pix", settings.method, Shape(size=Size.square(256)))
     assert isinstance(method, Pix2Pix)
     assert method.adversarial is ADVERSARIAL["lsgan"]
 
@@ -149,7 +150,7 @@ def test_an_unknown_method_names_the_near_one() -> None:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Settings().size = 3  # type: ignore[misc]
+        Settings().size = Size.square(3)  # type: ignore[misc]
 
 
 def test_every_setting_says_what_it_is() -> None:
@@ -161,7 +162,7 @@ def test_length_of_a_run() -> None:
     assert Settings().resolved(400).steps == 80_000
     assert Settings(epochs=1, batch_size=3).resolved(10).steps == 4
     assert Settings(steps=7).resolved(400).steps == 7
-    assert Settings(size=256).load_size == 286
+    assert Settings(size=Size.square(256)).load_size == Size.square(286)
 
 
 def test_settings_toml_holds_everything_and_comes_back(tmp_path: Path) -> None:

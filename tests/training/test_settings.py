@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from diptych.images.size import Size
 from diptych.methods import METHODS
 from diptych.methods.settings import MOST_STEPS, Shape, kebab
 from diptych.recipes import recipes
@@ -51,6 +52,13 @@ def test_every_number_has_bounds(method: str, prefix: str, name: str) -> None:
         require_line(error)
 
 
+def test_a_size_has_bounds() -> None:
+    for value in (math.inf, 10**30, -1, 0, 10**5000, True, 1.5, "1x", "8x99999", "x" * 999):
+        with pytest.raises(ValueError, match=r"^--size: .*(WIDTHxHEIGHT|1 to 65536 pixels).*, found ") as error:
+            settings_from("pix2pix", {"size": value})
+        require_line(error)
+
+
 @pytest.mark.parametrize("name", ["size", "x_channels", "y_channels"])
 def test_a_model_is_for_pictures_that_can_be(name: str) -> None:
     for value in (0, -1, 10**9, True, 1.5):
@@ -68,7 +76,7 @@ def test_what_somebody_might_use_is_allowed() -> None:
         "channels_a": 512,
     }
     settings = settings_from("pix2pix", {**large, "memory_gib": 4096, "method": {"width": 4096}})
-    assert settings.size == 16384
+    assert settings.size == Size.square(16384)
     for name in METHODS:
         for value in (1024, 4096):
             assert METHODS[name].Settings.model_validate({"width": value})
@@ -77,7 +85,7 @@ def test_what_somebody_might_use_is_allowed() -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "a\0b", "a" * 256, "\ud800"])
 def test_a_class_is_the_name_of_a_folder(name: str) -> None:
     with pytest.raises(ValueError, match="is no name of a folder"):
-        Shape(size=8, classes=("cats", name))
+        Shape(size=Size.square(8), classes=("cats", name))
 
 
 def test_a_run_has_an_end() -> None:
@@ -195,7 +203,7 @@ def tomllib_values() -> dict[str, Any]:
 
 def test_what_is_unchanged_opens(tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text(tomli_w.dumps(tomllib_values()), encoding="utf-8")
-    assert Run.open(tmp_path).settings.size == 32
+    assert Run.open(tmp_path).settings.size == Size.square(32)
     for file in recipes().values():
         assert read_toml(file)
 

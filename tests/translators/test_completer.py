@@ -1,6 +1,7 @@
 """Holes in pictures of any size: nothing else changes, and a crop gives what the whole picture would."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,11 +191,13 @@ Call = Callable[[Model, Array], object]
     [
         (lambda model, picture: model(picture), r"glcic .*--mask"),
         (lambda model, picture: model(picture, mask=np.ones((3, 3), bool)), "all .*hole"),
-        (lambda model, picture: model(picture, mask=np.ones((3, 3))), "mask .*float64"),
+        (lambda model, picture: model(picture, mask=np.full((3, 3), 7.0)), "mask .*float64"),
+        (lambda model, picture: model(picture, mask=np.full((3, 3), np.nan)), "mask .*float64"),
+        (lambda model, picture: model(picture, mask=7), r"the mask: 7 \(int\) is not"),
         (lambda model, picture: model(picture, mask=np.ones(3, bool)), "mask .*shape"),
         (lambda model, picture: model(picture, mask=np.ones((3, 3, 4), np.uint8)), "mask .*shape"),
-        (lambda model, picture: model(picture, mask=[["a"]]), "mask .*shape"),
-        (lambda model, picture: model(picture, mask=np.eye(3, dtype=np.uint8)), "0 and 1"),
+        (lambda model, picture: model(picture, mask=[["a"]]), r"the mask: \['a'\] \(list\) is not"),
+        (lambda model, picture: model(picture, mask=[np.eye(3, dtype=bool)] * 2), "2 masks for 1 pictures"),
         (lambda model, picture: model(picture, mask=np.eye(3, dtype=bool), blend="pois"), "--blend pois: .*none"),
         (lambda model, picture: model.pixels(Pixels(picture)), "glcic .*--mask"),
     ],
@@ -262,6 +265,32 @@ def test_one_bad_mask_is_named_and_the_others_are_done(completion_run: Path, tmp
     )
     assert "masks/b.png: " in problem
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_masks_that_are_marked_in_another_way_are_said(
+    completion_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first of each kind by name, the others by number; one mask for all is read once, and refused before any work."""
+    write_two_photos_and_a_mask(tmp_path)
+    red = np.zeros((30, 40, 3), np.uint8)
+    red[5:15, 5:15] = (255, 0, 0)
+    for name in "ab":
+        Image.fromarray(red).save(tmp_path / f"masks/{name}.png")
+    call = partial(diptych.translate, completion_run, tmp_path / "photos", device="cpu")
+    assert call(out=tmp_path / "each", mask=tmp_path / "masks") == []
+    line = f"{tmp_path}/masks/a.png: its paint is taken as the hole (#ff0000, 8.33% of the pixels)"
+    assert capsys.readouterr().err.splitlines() == [line, "1 more: its paint is taken as the hole"]
+    assert call(out=tmp_path / "one", mask=tmp_path / "masks/a.png") == []
+    assert capsys.readouterr().err.splitlines() == [line]
+    kept = (red == 0).all(axis=-1)
+    for out in ("each/a.png", "one/b.png"):
+        written = files.decode(tmp_path / out).values
+        assert np.array_equal(written[kept], noise(30, 40, 3)[kept])
+        assert (written != noise(30, 40, 3)).any(axis=-1)[~kept].mean() > 0.9
+    Image.fromarray(noise(30, 40, 3)).save(tmp_path / "photo.png")
+    with pytest.raises(ValueError, match=r"photo\.png: it looks like a photograph"):
+        call(out=tmp_path / "none", mask=tmp_path / "photo.png")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_mask_is_never_written_over(completion_run: Path, tmp_path: Path) -> None:

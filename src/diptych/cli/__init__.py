@@ -1,14 +1,16 @@
 """argv -> one function call. What is heavy is imported when a command needs it."""
 
 import difflib
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclopts import CycloptsError, UnknownCommandError
+from cyclopts import CycloptsError, UnknownCommandError, UnknownOptionError
 
-from diptych.cli import general, streams, training
-from diptych.cli.commands import stderr
+from diptych.cli import general, process, streams, training
+from diptych.cli.commands import stderr, stdout
+from diptych.cli.elsewhere import remedy
 from diptych.cli.frame import app
 from diptych.signals import ignore_all, interrupt_on_all
 from diptych.wording import brief, without_long_words
@@ -25,6 +27,8 @@ LEAST_ADDRESSES = 3 * 2**29  # bytes of address space: with 2**30 a training doe
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command. A user's mistake is one line on stderr and exit status 2, never a traceback."""
+    process.share_cores()
+    process.keep_freed_memory()
     streams.secure()
     interrupt_on_all()
     status = run(sys.argv[1:] if arguments is None else list(arguments))
@@ -32,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if (lost := streams.unwritten()) and status < 2:
         stderr(f"stdout: could not be written to ({lost}); what the command had to do is done")
         status = 2
+    gc.freeze()  # else Python looks through all that torch has loaded before it ends, for half a second
     sys.exit(status)
 
 
@@ -40,10 +45,24 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _require_surroundings()
         if arguments and arguments[0] == "train":
+            if any(word.startswith("--from-junyanz") for word in arguments):
+                for line in training.command_of_junyanz(arguments):
+                    stdout(line)
+                return 0
             training.add_commands()
+            arguments = training.with_method(arguments)
         status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except UnknownCommandError as error:
         stderr(_unknown(error))
+        return 2
+    except UnknownOptionError as error:
+        option = error.token.keyword or error.token.value
+        elsewhere = remedy(option)
+        stderr(
+            f"Unknown option: {brief(option, 60)}. {elsewhere}"
+            if elsewhere
+            else brief(without_long_words(str(error)), LONGEST)
+        )
         return 2
     except CycloptsError as error:
         stderr(brief(without_long_words(str(error)), LONGEST))

@@ -5,7 +5,6 @@ A function is imported when its command is typed: torch takes a second.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,14 +26,6 @@ def stderr(text: str) -> None:
 def stdout(text: str) -> None:
     """A line of what the command gives."""
     sys.stdout.write(f"{printable(text)}\n")
-
-
-def _counting(doing: str) -> AbstractContextManager[Callable[..., None]]:
-    from rich.console import Console
-
-    from diptych.progress import counting
-
-    return counting(Console(stderr=True), doing)
 
 
 # ---- how the function of a command is called, and what becomes of its result
@@ -66,8 +57,13 @@ def name_skipped(verb: Verb, given: Given) -> int:
 
 def translate(verb: Verb, given: Given) -> int:
     """With a progress bar."""
-    with _counting("translating") as progress:
-        return name_skipped(verb, given | {"progress": progress})
+    from rich.console import Console
+
+    from diptych.progress import counting
+
+    console = Console(stderr=True)
+    with counting(console, "translating") as progress:
+        return name_skipped(verb, given | {"progress": progress, "console": console})
 
 
 def evaluate(verb: Verb, given: Given) -> int:
@@ -75,14 +71,23 @@ def evaluate(verb: Verb, given: Given) -> int:
     from rich.console import Console
 
     from diptych.cli.numbers import show
+    from diptych.progress import counting
 
-    with _counting("measuring") as progress:
+    with counting(Console(stderr=True), "measuring") as progress:
         lines = verb(**given, progress=lambda what, done, total: progress(done, total, what))
     show(lines, str(given.get("run") or f"{given.get('fake')} beside {given.get('real')}"), Console())
     missing: Mapping[str, str] = lines[0].get("not-measured", {})
     for reason in dict.fromkeys(missing.values()):
         stderr(f"not measured: {', '.join(name for name in missing if missing[name] == reason)}: {reason}")
     return 1 if given.get("names") and missing else 0
+
+
+def export(verb: Verb, given: Given) -> int:
+    """Says what was written and how it compares; the status 1 says that the file is wrong."""
+    exported = verb(**given)
+    for line in exported.lines:
+        stdout(f"{exported.file}: {line}")
+    return 0 if exported.is_right else 1
 
 
 def inspect_data(verb: Verb, given: Given) -> int:
@@ -140,6 +145,12 @@ COMMANDS = {
         print_pictures,
         {"out": str, "label": list[str] | None},  # as it is typed: the slash at the end of a folder says something
     ),
+    "export": Command(
+        "diptych.export:export",
+        "Write a model as one file for ONNX Runtime or torch.export, or as a web page, and check it beside the model.\n\n"
+        "For example: diptych export runs/facades --out facades.onnx, or --out facades.html",
+        export,
+    ),
     "submit": Command(
         "diptych.submit:submit",
         "Translate photographs into a submission for Kaggle's \"I'm Something of a Painter Myself\".\n\n"
@@ -157,6 +168,17 @@ COMMANDS = {
         "diptych.report:report",
         "Draw the page of a run: curves, samples, results, numbers; or, of several, one that compares them.\n\n"
         "A page opens from disk and needs no network; its folder can be zipped and sent.",
+        print_path,
+    ),
+    "import": Command(
+        "diptych.peers:import_weights",
+        "Take weights of another program over, as a model that works everywhere: junyanz's pix2pix and CycleGAN, otenim's "
+        "GLCIC.",
+        print_path,
+    ),
+    "push": Command(
+        "diptych.push:push",
+        "Upload the model of a run to the Hugging Face Hub, with a card of its settings and numbers.",
         print_path,
     ),
     "quickstart": Command(
@@ -196,7 +218,7 @@ COMMANDS = {
     ),
     "data demo": Command(
         "diptych.prepare.demo:demo",
-        "Draw a built-in data set: facades (pairs) or shapes (single pictures in colour, in five kinds). No network.",
+        "Draw a built-in data set: facades, fields or scans (pairs), or shapes (single pictures in five kinds). No network.",
         call,
     ),
 }

@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from cyclopts import Group, Parameter
 
-from diptych.cli.frame import train_app
+from diptych.cli.frame import importing, train_app
+from diptych.cli.process import keep_freed_memory
+
+Range = tuple[float, ...]  # as in diptych.images.spec, which imports torch
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 LONGEST = 200  # characters of a value that is read; tomllib fails on one nested thousands deep, or of 5,000 digits
+SUFFIX = "What the names of A end in, such as _A, where it is not found by itself; a prefix is 'A_*'."
+HALVES = "Each picture holds A beside its B, whatever its shape; those twice as wide as tall need no flag."
 RECIPE = "Settings by the name of a recipe (`diptych methods` lists them) or from a TOML file; flags come first."
+
+BOTH = "The range of A and B alike: --range-a and --range-b in one."
 
 
 def _read_value(_: Any, tokens: Sequence[Any]) -> Any:
@@ -25,12 +32,21 @@ def _read_value(_: Any, tokens: Sequence[Any]) -> Any:
     Whether it suits the setting is for the settings' model to say, the same for flags, recipes and Python.
     """
     text = tokens[0].value
-    if len(text) > LONGEST:
+    if len(text) > LONGEST or text.startswith("0x"):  # TOML would read a size of 0x256 as a hexadecimal number
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except ValueError:  # no TOML, or a date of month 13
         return text
+
+
+def _read_values(_: Any, tokens: Sequence[Any]) -> list[Any]:
+    """The values of a flag that takes two."""
+    return [_read_value(_, [token]) for token in tokens]
+
+
+RANGE = Parameter(n_tokens=2, converter=_read_values, allow_leading_hyphen=True, metavar="LOW HIGH", show_default=False)
+"""How a range is read: a number below 0 is no flag."""
 
 
 def _flags(
@@ -47,13 +63,13 @@ def _flags(
             n_tokens=1,
             converter=_read_value,
             metavar=_kind(field.annotation, field.metadata),
-            show_default=_default((others or {}).get(name.replace("_", "-"), field.default)),
+            show_default=field.default != () and _default((others or {}).get(name.replace("_", "-"), field.default)),
         )
         yield inspect.Parameter(
             f"{prefix}{name}".replace(".", "__"),
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[Any, flag],
+            annotation=Annotated[Any, flag, RANGE] if field.annotation == Range else Annotated[Any, flag],
         )
 
 
@@ -69,6 +85,8 @@ def _kind(annotation: Any, checks: Iterable[Any] = ()) -> str:
         annotation, *checks = get_args(annotation)
         return _kind(annotation, checks)
     of_checks = (check.func for check in checks if isinstance(getattr(check, "func", None), Iterable))
+    if get_origin(annotation) is tuple:
+        return "LOW HIGH" if annotation == Range else "FILE"
     choices = get_args(annotation) if get_origin(annotation) is Literal else next(of_checks, ())
     if annotation is bool:
         choices = ("true", "false")
@@ -87,32 +105,114 @@ def _default(value: Any) -> Callable[[Any], str] | bool:
 def _train_command(name: str) -> Callable[..., None]:
     def command(
         *,
-        out: Annotated[Path, Parameter(help="The folder of the run.")],
+        out: Annotated[Path | None, Parameter(help="The folder of the run; with --continue, of a new one.")] = None,
+        continue_: Annotated[
+            Path | None,
+            Parameter(
+                name="--continue",
+                help="A run to go on with: its settings and pictures are taken where nothing else is given. With another "
+                "--out, a new run branches off at its last checkpoint, and may have other settings and pictures.",
+                metavar="RUN",
+            ),
+        ] = None,
         data: Annotated[Path | None, Parameter(help="The folder of pictures, or an array of them (npy).")] = None,
         data_a: Annotated[
             Path | None, Parameter(help="The folder of A, where A and B lie apart; with --data-b.")
         ] = None,
         data_b: Annotated[Path | None, Parameter(help="The folder of B.")] = None,
+        suffix_a: Annotated[str | None, Parameter(help=SUFFIX)] = None,
+        suffix_b: Annotated[str | None, Parameter(help="What the names of B end in, such as _B.")] = None,
+        halves: Annotated[bool, Parameter(help=HALVES)] = False,
+        range: Annotated[Any, Parameter(help=BOTH), RANGE] = None,
         recipe: Annotated[Path | None, Parameter(help=RECIPE, metavar="NAME|FILE")] = None,
         fresh: Annotated[bool, Parameter(help="Set an older run in --out aside and start anew.")] = False,
+        init: Annotated[
+            Path | None,
+            Parameter(
+                help="A run or model whose weights the new run begins with, as far as they fit.", metavar="RUN|MODEL"
+            ),
+        ] = None,
+        init_optimizer: Annotated[bool, Parameter(help="With --init RUN: its optimisers' moments too.")] = False,
         dry_run: Annotated[bool, Parameter(help="Print the data found and every setting, and stop.")] = False,
         **flags: Any,
     ) -> None:
-        from diptych.train import train
+        with importing():
+            from diptych.train import continue_training, train
+            from diptych.training.run import require_method_of
 
+        keep_freed_memory(all_of_it=True)
         given = {key: value for key, value in flags.items() if value is not None}
         own = {key.removeprefix("method__"): given.pop(key) for key in list(given) if key.startswith("method__")}
         given |= {"data": data, "data_a": data_a, "data_b": data_b}
-        train(name, out=out, recipe=recipe, fresh=fresh, dry_run=dry_run, method=own, **given)
+        given |= {"suffix_a": suffix_a, "suffix_b": suffix_b, "halves": halves}
+        if range:
+            given["range"] = range
+        if continue_:
+            beside = {"recipe": recipe, "fresh": fresh, "init": init, "init-optimizer": init_optimizer}
+            if unfit := next((flag for flag, value in beside.items() if value), None):
+                raise ValueError(f"--continue and --{unfit}: a run that goes on has begun; leave one of them out")
+            require_method_of(continue_, name)
+            continue_training(continue_, out=out, dry_run=dry_run, method=own, **given)
+            return
+        if out is None:
+            raise ValueError(f"train {name}: say where the run goes; add --out RUN")
+        train(
+            name,
+            out=out,
+            recipe=recipe,
+            fresh=fresh,
+            init=init,
+            init_optimizer=init_optimizer,
+            dry_run=dry_run,
+            method=own,
+            **given,
+        )
 
     return command
+
+
+def command_of_junyanz(arguments: Sequence[str]) -> list[str]:
+    """The lines for `train --from-junyanz FILE [--data DIR]`: the command that the options in FILE mean, and notes."""
+    from cyclopts import App
+
+    from diptych.peers.train_opt import as_command, read_options
+
+    lines = list[str]()
+    app = App(name="train")
+
+    @app.default
+    def translated(*, from_junyanz: Path, data: str = "") -> None:
+        command, notes = as_command(read_options(from_junyanz), data)
+        lines.extend([command, *(f"# {note}" for note in notes)])
+
+    app(arguments[1:], exit_on_error=False, print_error=False, result_action="return_value")
+    return lines
+
+
+def with_method(arguments: Sequence[str]) -> list[str]:
+    """`train --continue RUN ...` with the method that the run says, which nobody needs to type.
+
+    >>> with_method(["train", "pix2pix", "--data", "facades"])
+    ['train', 'pix2pix', '--data', 'facades']
+    """
+    words = list(arguments)
+    if len(words) < 2 or not words[1].startswith("--continue"):
+        return words
+    flag, _, value = words[1].partition("=")
+    run = value or next(iter(words[2:]), "")
+    if flag != "--continue" or not run:
+        return words
+    from diptych.training.run import Run
+
+    return ["train", Run.open(Path(run)).method, *words[1:]]
 
 
 @cache
 def add_commands() -> None:
     """Gives `diptych train` a command for each method. Called when needed: the settings' models import torch."""
-    from diptych.methods import METHODS
-    from diptych.training.settings import Settings
+    with importing():
+        from diptych.methods import METHODS
+        from diptych.training.settings import Settings
 
     for name, method in METHODS.items():
         command = _train_command(name)

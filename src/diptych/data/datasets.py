@@ -13,12 +13,16 @@ import numpy as np
 from torch import Tensor
 
 from diptych.data import tfrecords
+from diptych.data.partners import SAME, Affixes
 from diptych.files import require_file
-from diptych.images.files import Array, Pixels, decode, decode_bytes
+from diptych.images import numbers, observed
+from diptych.images.files import Array, Pixels, decode_bytes
 from diptych.images.spec import ImageSpec
 from diptych.wording import brief
 
 SHOWN = 10  # class names in a line
+TOLERANCE = 0.02
+"""How far the width of a side-by-side pair may be from twice its height."""
 
 
 class Dataset(ABC):
@@ -31,6 +35,11 @@ class Dataset(ABC):
     def classes(self) -> tuple[str, ...]:
         """The names of the classes; empty where samples have no labels."""
         return ()
+
+    @property
+    def variant(self) -> str:
+        """What tells it from another dataset of samples of the same names; empty where names say it all."""
+        return ""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -48,16 +57,42 @@ class Dataset(ABC):
     def files(self, index: int) -> str:
         """The file or files that the sample is read from, for messages."""
 
+    def sources(self, index: int) -> Sequence[Path]:
+        """The files that hold this sample alone; none where one file holds many samples."""
+        return ()
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """The folders that were walked to find the samples; none where they were not found so."""
+        return ()
+
     @abstractmethod
     def load(self, index: int) -> tuple[Tensor, ...]:
         """The images of a sample: levels `[C, H, W]`, each as its spec says; a `ValueError` names a bad file."""
 
+    def load_reduced(self, index: int, at_least: tuple[int, int]) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
+        """`load`, for images that are to be scaled down: images, and the height and width that they have in their files.
+
+        Each may be smaller than in its file, but not below `at_least` (height, width), where that saves time. Label maps and
+        16 bits never are.
+        """
+        sides = self.load(index)
+        height, width = sides[0].shape[1:]
+        return sides, (height, width)
+
+
+def _least(spec: ImageSpec, at_least: tuple[int, int] | None) -> tuple[int, int] | None:
+    """The height and width to which an image may be decoded smaller; None where it may not."""
+    return at_least if spec.kind == "image" and spec.bits == 8 else None
+
 
 def _read(pixels: Pixels, spec: ImageSpec, file: str) -> Tensor:
     try:
-        return spec.read(pixels.values, pixels.alpha)
+        levels = spec.read(pixels.values, pixels.alpha)
     except ValueError as error:
-        raise ValueError(f"{file}: {error}; see --channels-a and --channels-b") from error
+        raise ValueError(f"{file}: {error}{'' if spec.labels else '; see --channels-a and --channels-b'}") from error
+    observed.note(pixels, spec)
+    return levels
 
 
 @dataclass
@@ -77,6 +112,13 @@ class _Files(Dataset):
     def files(self, index: int) -> str:
         return str(self.paths[index])
 
+    def sources(self, index: int) -> Sequence[Path]:
+        return (self.paths[index],)
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        return (self.folder,)
+
 
 # ---- pairs
 
@@ -85,64 +127,115 @@ class _Files(Dataset):
 class SideBySide(_Files):
     """One file holds a pair: A is the left half, B the right one."""
 
-    taken_apart: bool = False
-    """The halves are used as two unpaired sets, where a folder of single images could be taken for pairs by mistake."""
+    any_shape: bool = False
+    """They are known to be pairs; else each must be twice as wide as tall, for a single image could be cut by mistake."""
 
     def describe(self, height: int, width: int) -> str:
         return f"{len(self)} side-by-side pairs, {2 * width}x{height}, A left"
 
     def load(self, index: int) -> tuple[Tensor, Tensor]:
-        file, pixels = self.files(index), decode(self.paths[index])
-        height, width = pixels.size
+        return self._halves(self.files(index), self._decode(index))
+
+    def load_reduced(self, index: int, at_least: tuple[int, int]) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        least = [_least(spec, at_least) for spec in self.specs]
+        height, width = at_least
+        pixels = self._decode(index, (height, 2 * width) if all(least) else None)
+        if pixels.reduced > 1 and pixels.size[1] % 2:  # the middle would lie within a pixel
+            pixels = self._decode(index)
+        height, width = pixels.file_size
+        return self._halves(self.files(index), pixels), (height, width // 2)
+
+    def _decode(self, index: int, at_least: tuple[int, int] | None = None) -> Pixels:
+        asking = max(self.specs, key=lambda spec: bool(spec.range))  # one half may hold levels, the other one numbers
+        return numbers.read(self.paths[index], asking, at_least=at_least)
+
+    def _halves(self, file: str, pixels: Pixels) -> tuple[Tensor, Tensor]:
+        height, width = pixels.file_size
         if width % 2:
             raise ValueError(
                 f"{file}: {width} pixels wide, so it has no two equal halves; a side-by-side pair is one "
                 "picture of even width, A left and B right"
             )
-        if self.taken_apart and width <= height:
+        if not (self.any_shape or are_halves(height, width)):
             raise ValueError(
-                f"{file}: {width}x{height} pixels, which is no A beside a B; give two sets of pictures "
-                "as two folders, --data-a DIR --data-b DIR"
+                f"{file}: {width}x{height} pixels, which is no A beside its B (twice as wide as tall); remove it, or say "
+                "by --halves that all are pairs"
             )
+
+        middle = pixels.size[1] // 2
 
         def half(columns: slice, spec: ImageSpec) -> Tensor:
             alpha = None if pixels.alpha is None else pixels.alpha[:, columns]
             return _read(Pixels(pixels.values[:, columns], alpha), spec, file)
 
-        return half(slice(width // 2), self.specs[0]), half(slice(width // 2, None), self.specs[1])
+        return half(slice(middle), self.specs[0]), half(slice(middle, None), self.specs[1])
+
+
+def are_halves(height: int, width: int) -> bool:
+    """Whether a picture has the shape of two squares side by side.
+
+    >>> are_halves(256, 512), are_halves(255, 512), are_halves(256, 256), are_halves(1080, 1920)
+    (True, True, False, False)
+    """
+    return abs(width - 2 * height) <= TOLERANCE * 2 * height
 
 
 @dataclass
-class TwoFolders(Dataset):
-    """A pair is two files of the same stem in two folders."""
+class FilePairs(Dataset):
+    """A pair is two files."""
 
-    folder: Path
+    names: Sequence[str]
     a: Sequence[Path]
     b: Sequence[Path]
     specs: tuple[ImageSpec, ImageSpec]
+    where: str = "in two folders"
+    """Where the files are and how they were told apart, for `describe`."""
+    affixes: Affixes = SAME
+    """What the names of A and of B have beside what they share."""
+
+    @property
+    def variant(self) -> str:
+        return "" if self.affixes == SAME else "{} + {}".format(*self.affixes)
 
     def __len__(self) -> int:
         return len(self.a)
 
     def describe(self, height: int, width: int) -> str:
-        return f"{len(self)} pairs in two folders, {width}x{height}"
+        return f"{len(self)} pairs {self.where}, {width}x{height}"
 
     def name(self, index: int) -> str:
-        return stem(self.a[index], self.folder)
+        return self.names[index]
 
     def files(self, index: int) -> str:
         return f"{self.a[index]} and {self.b[index]}"
 
+    def sources(self, index: int) -> Sequence[Path]:
+        return self.a[index], self.b[index]
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        return [Path(os.path.commonpath([path.parent for path in side])) for side in (self.a, self.b)]
+
     def load(self, index: int) -> tuple[Tensor, Tensor]:
+        return self._load(index, None)[0]
+
+    def load_reduced(self, index: int, at_least: tuple[int, int]) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        return self._load(index, at_least)
+
+    def _load(self, index: int, at_least: tuple[int, int] | None) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        def side(path: Path, spec: ImageSpec) -> tuple[Tensor, tuple[int, int]]:
+            pixels = numbers.read(path, spec, at_least=_least(spec, at_least))
+            return _read(pixels, spec, str(path)), pixels.file_size
+
         # One after the other: of large pictures the levels are a fraction of what decoding takes.
-        a = _read(decode(self.a[index]), self.specs[0], str(self.a[index]))
-        b = _read(decode(self.b[index]), self.specs[1], str(self.b[index]))
-        if a.shape[1:] != b.shape[1:]:
+        a, size_a = side(self.a[index], self.specs[0])
+        b, size_b = side(self.b[index], self.specs[1])
+        if size_a != size_b:
             raise ValueError(
-                f"{self.a[index]} is {_times(a)} and {self.b[index]} is {_times(b)}; "
+                f"{self.a[index]} is {_times(size_a)} and {self.b[index]} is {_times(size_b)}; "
                 "the two sides of a pair must have the same size"
             )
-        return a, b
+        return (a, b), size_a
 
 
 # ---- single images
@@ -152,11 +245,18 @@ class ImageDataset(Dataset):
     """A list of single images."""
 
     @abstractmethod
-    def decode(self, index: int) -> Pixels:
-        """Image `index` as it is stored, with all its bits and its alpha; a `ValueError` names a bad file."""
+    def decode(self, index: int, at_least: tuple[int, int] | None = None) -> Pixels:
+        """Image `index` as it is stored, with all its bits and its alpha; a `ValueError` names a bad file.
+
+        `at_least` is that of `images.files.decode`.
+        """
 
     def load(self, index: int) -> tuple[Tensor]:
         return (_read(self.decode(index), self.specs[0], self.files(index)),)
+
+    def load_reduced(self, index: int, at_least: tuple[int, int]) -> tuple[tuple[Tensor], tuple[int, int]]:
+        pixels = self.decode(index, _least(self.specs[0], at_least))
+        return (_read(pixels, self.specs[0], self.files(index)),), pixels.file_size
 
 
 @dataclass
@@ -169,8 +269,8 @@ class FileDataset(_Files, ImageDataset):
     def describe(self, height: int, width: int) -> str:
         return f"{_counted(self)} in {self.folder}{self.remark}, {width}x{height}"
 
-    def decode(self, index: int) -> Pixels:
-        return decode(self.paths[index])
+    def decode(self, index: int, at_least: tuple[int, int] | None = None) -> Pixels:
+        return numbers.read(self.paths[index], self.specs[0], at_least=at_least)
 
 
 @dataclass
@@ -197,9 +297,13 @@ class RecordDataset(ImageDataset):
     def files(self, index: int) -> str:
         return str(self.records[index])
 
-    def decode(self, index: int) -> Pixels:
+    @property
+    def folders(self) -> Sequence[Path]:
+        return (self.folder,)
+
+    def decode(self, index: int, at_least: tuple[int, int] | None = None) -> Pixels:
         record = self.records[index]
-        return decode_bytes(tfrecords.read_bytes(record, "image"), str(record))
+        return decode_bytes(tfrecords.read_bytes(record, "image"), str(record), at_least=at_least)
 
 
 @dataclass
@@ -221,8 +325,8 @@ class ArrayDataset(ImageDataset):
 
     def __post_init__(self) -> None:
         dtype, shape, [spec] = self.array.dtype, self.array.shape, self.specs
-        if dtype != np.uint8 and not (dtype == np.uint16 and spec.bits == 16):
-            also = ", or give --bits-a 16" if dtype == np.uint16 else ""
+        if dtype != np.uint8 and not (dtype == np.uint16 and spec.bits == 16) and not spec.range:
+            also = ", or give --bits-a 16" if dtype == np.uint16 else ", or state its range: --range-a LOW HIGH"
             raise ValueError(
                 f"{self.file}: holds {dtype}; 8-bit pictures are expected: save it as uint8, 0 to 255{also}"
             )
@@ -260,7 +364,7 @@ class ArrayDataset(ImageDataset):
     def files(self, index: int) -> str:
         return f"{self.file}, picture {index}"
 
-    def decode(self, index: int) -> Pixels:
+    def decode(self, index: int, at_least: tuple[int, int] | None = None) -> Pixels:
         values = np.array(self.array[index])  # a copy: the map is read-only
         return Pixels(values.reshape(*values.shape[:2], -1))
 
@@ -322,8 +426,15 @@ class LabelledDataset(ImageDataset):
     def files(self, index: int) -> str:
         return self.images.files(index)
 
-    def decode(self, index: int) -> Pixels:
-        return self.images.decode(index)
+    def sources(self, index: int) -> Sequence[Path]:
+        return self.images.sources(index)
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        return self.images.folders
+
+    def decode(self, index: int, at_least: tuple[int, int] | None = None) -> Pixels:
+        return self.images.decode(index, at_least)
 
 
 def classes_of(datasets: Sequence[Dataset]) -> tuple[str, ...]:
@@ -358,8 +469,19 @@ class PairSide(Dataset):
     def files(self, index: int) -> str:
         return self.pairs.files(index)
 
+    def sources(self, index: int) -> Sequence[Path]:
+        return self.pairs.sources(index)
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        return self.pairs.folders
+
     def load(self, index: int) -> tuple[Tensor]:
         return (self.pairs.load(index)[self.side],)
+
+    def load_reduced(self, index: int, at_least: tuple[int, int]) -> tuple[tuple[Tensor], tuple[int, int]]:
+        sides, size = self.pairs.load_reduced(index, at_least)
+        return (sides[self.side],), size
 
 
 def stem(path: Path, folder: Path) -> str:
@@ -379,5 +501,6 @@ def _counted(dataset: Dataset) -> str:
     return f"{len(dataset)} picture{'s' if len(dataset) > 1 else ''}"
 
 
-def _times(levels: Tensor) -> str:
-    return f"{levels.shape[2]}x{levels.shape[1]}"
+def _times(size: tuple[int, int]) -> str:
+    height, width = size
+    return f"{width}x{height}"

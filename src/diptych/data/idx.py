@@ -21,7 +21,8 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from diptych.data.datasets import ArrayDataset
-from diptych.data.paths import SPLIT_FOLDERS, Split, arrays_in, folders_in, is_array, is_image_or_record, walk
+from diptych.data.paths import SPLIT_FOLDERS, Split, arrays_in, folders_in, is_array, is_image_or_record
+from diptych.data.walk import walk
 from diptych.files import require_file
 from diptych.images.spec import Array
 
@@ -154,7 +155,8 @@ def idx_files(folder: Path) -> dict[Split, tuple[Path, Path]]:
         return {}
     folders_in(folder)
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
+        named = sorted(entry.name for entry in entries if NAMES.fullmatch(entry.name) and entry.name[0] != ".")
+    names = [name for name in named if (folder / name).is_file()]  # unlike an entry's, False for a circular link
     found: dict[tuple[str, str], Path] = {}
     for name in names:  # a plain file takes precedence over the same one compressed
         if not (parts := NAMES.fullmatch(name)) or (name.lower().endswith(".gz") and name[:-3] in names):

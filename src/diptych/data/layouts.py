@@ -4,43 +4,67 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, combinations
 from pathlib import Path
 from typing import ClassVar
 
-from diptych.data import idx, tfrecords
+from diptych.data import cifar, idx, npz, pixel_tables, tfrecords
 from diptych.data.datasets import (
     ArrayDataset,
     Dataset,
     FileDataset,
+    FilePairs,
     ImageDataset,
     LabelledDataset,
     PairSide,
     RecordDataset,
     SideBySide,
+    are_halves,
     open_array,
 )
+from diptych.data.loaded import LoadedDataset, Source
+from diptych.data.pairs import ChoiceError, Files, Typed, by_stem, chosen, in_one_folder, in_two_folders, suffix_flags
+from diptych.data.partners import Affix, Affixes, are_partners, kinds, kinds_in_each
 from diptych.data.paths import (
     SPLIT_FOLDERS,
     DataPaths,
     Split,
     arrays_in,
-    first,
     folders_in,
     folders_of_images,
     is_array,
+    is_image_or_record,
     is_record,
     list_files,
     list_pictures,
     listed,
+    require_no_hidden_splits,
     split_folder,
 )
-from diptych.data.sides import RGB, TWO_SIDES, Specs, by_stem, first_two_by_name, match_stems, named_sides, no_images
+from diptych.data.sides import (
+    RGB,
+    TWO_SIDES,
+    Specs,
+    first_two_by_name,
+    folders_by_name,
+    named_sides,
+    no_images,
+    too_many,
+)
+from diptych.data.walk import walk
+from diptych.files import LABEL, Label
+from diptych.images.files import size_in_header
+from diptych.images.size import Size
 from diptych.images.spec import ImageSpec
-from diptych.kinds import DataKind
+from diptych.kinds import DataKind, Direction
 
+MOST_ARE = 0.75  # share of halves from which the others are the odd ones, which a look at all of them names
 HELD_OUT: tuple[Split, ...] = ("val", "test")
+LOOKED_AT = 16  # pictures whose shape tells whether they are pairs; each is looked at before training
 Uniform = tuple[int, int, int]
 """Height, width and channels."""
 
@@ -52,9 +76,9 @@ HINTS: dict[DataKind, str] = {
         "pictures, FILE.npy beside FILE-val.npy or FILE-test.npy, or DIR/train.npy beside DIR/val.npy or DIR/test.npy"
     ),
     DataKind.LABELLED: (
-        "a folder for each class in DIR or DIR/train, for measuring also in DIR/val or DIR/test; or idx files as MNIST "
-        "has them, DIR/train-images-idx3-ubyte beside DIR/train-labels-idx1-ubyte, gzip or not, for measuring also "
-        "DIR/t10k-..."
+        "a folder for each class in DIR or DIR/train, for measuring also in DIR/val or DIR/test; or MNIST as idx files, "
+        "DIR/train-images-idx3-ubyte beside DIR/train-labels-idx1-ubyte, for measuring also DIR/t10k-...; or DIR/train.csv, "
+        "FILE.npz, CIFAR's .bin files"
     ),
 }
 """The layouts of each kind of data, for messages."""
@@ -80,6 +104,13 @@ class Layout(ABC):
 
     def uniform(self, paths: DataPaths) -> Uniform | None:
         """The size and channels of all training images, where one file holds them all."""
+        return None
+
+    def affixes_of_training(self, paths: DataPaths, split: Split, specs: Specs) -> Affixes | None:
+        """By what the names of the training pairs differ, for pairs of another split; None where there are none."""
+        with suppress(ValueError):
+            for pairs in (split != "train" and self.find(DataKind.PAIRED, paths, "train", specs)) or ():
+                return pairs.affixes if isinstance(pairs, FilePairs) else None
         return None
 
     def explain(self, paths: DataPaths, split: Split = "train") -> str:
@@ -119,6 +150,64 @@ class IdxFiles(Layout):
         return None
 
 
+class Published(Layout):
+    """Labelled pictures in files of another form, as a well-known data set is published; they are read whole."""
+
+    kinds = (DataKind.LABELLED,)
+
+    @abstractmethod
+    def sources(self, path: Path) -> Mapping[Split, Source]:
+        """The splits in a folder or file; none where this is not the layout."""
+
+    def _sources(self, path: Path) -> Mapping[Split, Source]:
+        """The same, but none in a folder of pictures: what lies beside them may be about them."""
+        sources = self.sources(path)
+        return {} if sources and any(walk(path, is_image_or_record)) else sources
+
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        if paths.folder_b is not None or not (sources := self._sources(paths.folder)):
+            return None
+        if "train" not in sources:
+            raise ValueError(f"{paths}: has no training pictures, only {listed(one.file for one in sources.values())}")
+        if split not in sources:
+            return []
+        dataset = LoadedDataset(sources[split].file, specs[:1], sources[split].read)
+        return [LabelledDataset(dataset, dataset.labels) if dataset.labels else dataset]
+
+    def uniform(self, paths: DataPaths) -> Uniform | None:
+        if source := self._sources(paths.folder).get("train"):
+            _, height, width, *channels = source.read().images.shape
+            return height, width, channels[0] if channels else 1
+        return None
+
+
+class PixelTables(Published):
+    """Tables of pixels."""
+
+    name, looks_like = "tables of pixels", "DIR/train.csv or FILE.csv, a picture a row: label,pixel0,...,pixel783"
+
+    def sources(self, path: Path) -> Mapping[Split, Source]:
+        return pixel_tables.find(path)
+
+
+class NpzFiles(Published):
+    """Named arrays in one file."""
+
+    name, looks_like = "arrays with labels", "FILE.npz of x_train and y_train, also x_test and y_test"
+
+    def sources(self, path: Path) -> Mapping[Split, Source]:
+        return npz.find(path)
+
+
+class Cifar(Published):
+    """CIFAR-10 and CIFAR-100."""
+
+    name, looks_like = "CIFAR's binary version", "DIR/data_batch_1.bin beside DIR/batches.meta.txt"
+
+    def sources(self, path: Path) -> Mapping[Split, Source]:
+        return cifar.find(path)
+
+
 class ClassFolders(Layout):
     """A folder for each class."""
 
@@ -151,30 +240,86 @@ class NamedSides(Layout):
     looks_like = "DIR/A + DIR/B, DIR/trainA + DIR/trainB, DIR/train/A + DIR/train/B, or --data-a DIR --data-b DIR"
 
     def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
-        if not (sides := named_sides(paths, split)):
+        if paths.halves or not (sides := named_sides(paths, split)):
             return None
         if kind == DataKind.PAIRED:
-            return [match_stems(*sides, specs)]
-        return _open_sides(sides, specs)
+            return [in_two_folders(*sides, paths.typed, specs, self.affixes_of_training(paths, split, specs))]
+        return _open_sides(sides, paths, specs)
 
 
 class AnyTwoFolders(Layout):
-    """Two folders of any names; the first by name is A."""
+    """Two folders of any names; the first by name is A. Where pairs are wanted they hold partners."""
 
-    name, kinds = "A and B in the order of their names", (DataKind.UNPAIRED,)
-    looks_like = "two folders of pictures in DIR or DIR/train, such as DIR/horses + DIR/zebras"
+    name, kinds = "A and B in the order of their names", (DataKind.PAIRED, DataKind.UNPAIRED)
+    looks_like = (
+        "two folders in DIR or DIR/train, such as DIR/horses + DIR/zebras, or with partners DIR/images + DIR/masks"
+    )
 
     def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
-        if paths.folder_b is not None or not (sides := first_two_by_name(paths.folder, split)):
+        if paths.folder_b is not None or paths.halves:
             return None
-        return _open_sides(sides, specs, f" ({self.name})")
+        folders = folders_by_name(paths.folder, split)
+        if len(folders) > 2 and split_folder(paths.folder, split, HINTS[kind]):
+            if not _hold_pairs(folders, kind, paths):
+                raise too_many(folders)
+        elif (sides := first_two_by_name(paths.folder, split)) and not _hold_pairs(sides, kind, paths):
+            if kind == DataKind.UNPAIRED:
+                return _open_sides(sides, paths, specs, f" ({self.name})")
+            return self._find_pairs(sides, paths, split, specs)
+        return None
+
+    def _find_pairs(self, sides: tuple[Path, Path], paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset]:
+        a, b = (by_stem(side) for side in sides)
+        title_a, title_b = (side.relative_to(paths.folder).as_posix() for side in sides)
+        if not any(paths.typed):
+            if inside := kinds_in_each([a, b]):
+                raise ChoiceError(
+                    f"{paths}: {title_a} and {title_b} may be A and B, or each of them holds both; say --data-a DIR "
+                    f"--data-b DIR, or {suffix_flags(inside[0], inside[-1])}"
+                )
+            if not are_partners(a, b):
+                raise ValueError(
+                    f"{paths}: {title_a} ({len(a)}) and {title_b} ({len(b)}) hold no partners of the same names; `diptych "
+                    f"train cyclegan {paths.arguments}` learns without, {_flags_for(a, b)} would say how names differ"
+                )
+        known = self.affixes_of_training(paths, split, specs)
+        pairs = in_two_folders(*sides, paths.typed, specs, known, (title_a, title_b))
+        if any(affix.before for affix in pairs.affixes) and not any(paths.typed) and _all_halves([a, b]):
+            raise _may_be_either(paths.folder, *pairs.affixes)
+        return [pairs]
+
+
+class PartnersInOneFolder(Layout):
+    """A and B in one folder, told apart by what their names end in, or begin with."""
+
+    name, kinds = "partners in one folder", (DataKind.PAIRED, DataKind.UNPAIRED)
+    looks_like = "1_A.png + 1_B.png, or cat.png + cat_mask.png, in DIR or DIR/train"
+
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        if paths.folder_b is not None or paths.halves:
+            return None
+        folder = split_folder(paths.folder, split, HINTS[kind])
+        files = {} if folder is None or is_array(folder) else by_stem(folder)
+        if not folder or not files:
+            return None
+        if kind == DataKind.UNPAIRED and any(paths.typed):
+            return [_chosen(folder, paths.typed, side, spec) for side, spec in enumerate(specs)]
+        if not any(paths.typed) and _all_halves([files]) and (found := kinds(files)):
+            raise _may_be_either(folder, found.affixes[0], found.affixes[-1])
+        pairs = in_one_folder(folder, files, paths.typed, specs, self.affixes_of_training(paths, split, specs))
+        if not pairs:
+            return None
+        if kind == DataKind.PAIRED:
+            return [pairs]
+        sides = zip((pairs.a, pairs.b), specs, pairs.affixes, strict=True)
+        return [FileDataset(folder, side, (spec,), f" named {affix}") for side, spec, affix in sides]
 
 
 class SideBySideFiles(Layout):
     """Every file holds A and B; without pairs they are two sets."""
 
     name, kinds, fits_any_images = "side-by-side pictures", (DataKind.PAIRED, DataKind.UNPAIRED), True
-    looks_like = "pictures of A beside B in DIR or DIR/train"
+    looks_like = "pictures of A beside B, twice as wide as tall, in DIR or DIR/train"
 
     def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
         if paths.folder_b is not None or not (folder := split_folder(paths.folder, split, HINTS[kind])):
@@ -182,15 +327,90 @@ class SideBySideFiles(Layout):
         folders_in(folder)
         if not (files := by_stem(folder)):
             return None
-        pairs = SideBySide(folder, [*files.values()], specs, taken_apart=kind == DataKind.UNPAIRED)
-        if kind == DataKind.PAIRED:
-            return [pairs]
-        has_train = first(folders_in(paths.folder), SPLIT_FOLDERS["train"])
-        if split != "train" and (
-            named_sides(paths, "train") or (has_train and first_two_by_name(paths.folder, "train"))
-        ):
-            raise ValueError(f"{folder}: holds no A and B as train does; the layouts are: {HINTS[kind]}")
-        return [PairSide(pairs, 0), PairSide(pairs, 1)]
+        any_shape = paths.halves or _made_by_combine(paths.folder)
+        if not any_shape and (sizes := _sizes([files])) and _share_of_halves(sizes) < MOST_ARE:
+            raise _no_halves(folder, files, sizes, kind)
+        pairs = SideBySide(folder, [*files.values()], specs, any_shape)
+        return [pairs] if kind == DataKind.PAIRED else [PairSide(pairs, 0), PairSide(pairs, 1)]
+
+
+def _may_be_either(folder: Path, a: Affix, b: Affix) -> ChoiceError:
+    return ChoiceError(
+        f"{folder}: each picture may hold A beside its B (it is twice as wide as tall), or be one of two partners, as their "
+        f"names say; give --halves, or {suffix_flags(a, b)}"
+    )
+
+
+def _flags_for(*sides: Files) -> str:
+    """The flags by which these may be partners; an example where nothing is seen."""
+    found = kinds(*sides, maybe_classes=True)
+    return suffix_flags(found.affixes[0], found.affixes[-1]) if found else "--suffix-a _x --suffix-b _y"
+
+
+def _hold_pairs(folders: Sequence[Path], kind: DataKind, paths: DataPaths) -> bool:
+    """Whether A and B lie side by side in each of some folders: partners, or, where pairs are wanted, halves of a picture.
+
+    If partners may as well lie in two of the folders, they do not.
+    """
+    files = [by_stem(folder) for folder in folders]
+    if any(paths.typed):
+        return bool(kinds_in_each(files, paths.suffixes.values()))
+    if any(are_partners(a, b) for a, b in combinations(files, 2)):
+        return False
+    return bool(kinds_in_each(files)) or (kind == DataKind.PAIRED and _all_halves(files))
+
+
+def holds_halves_of(paths: DataPaths, size: Size) -> bool:
+    """Whether the training pictures in one folder are as wide as two rectangles of the shape of `size` side by side."""
+    if size.height == size.width or paths.folder_b is not None or paths.reading:
+        return False
+    folder = split_folder(paths.folder, "train", TWO_SIDES)
+    sizes = _sizes([by_stem(folder)]) if folder else Counter()
+    return bool(sizes) and all(are_halves(height * size.width, width * size.height) for height, width in sizes)
+
+
+def _all_halves(folders: Sequence[Files]) -> bool:
+    sizes = _sizes(folders)
+    return bool(sizes) and all(are_halves(*size) for size in sizes)
+
+
+def _sizes(folders: Sequence[Files]) -> Counter[tuple[int, int]]:
+    """Height and width of some evenly spaced pictures, by their headers, the commonest first."""
+    files = [*chain.from_iterable(files.values() for files in folders)]
+    some = files[:: max(len(files) // LOOKED_AT, 1)]
+    return Counter(size for path in some if (size := size_in_header(path)))
+
+
+def _share_of_halves(sizes: Counter[tuple[int, int]]) -> float:
+    return sum(count for size, count in sizes.items() if are_halves(*size)) / sizes.total()
+
+
+def _no_halves(folder: Path, files: Files, sizes: Counter[tuple[int, int]], kind: DataKind) -> ValueError:
+    """The error for pictures that are no pairs: what was seen, and what may be meant."""
+    (height, width), *_ = (size for size, _ in sizes.most_common() if not are_halves(*size))
+    below = folders_of_images(folder)
+    where = f" in {len(below)} folders ({listed(below)})" if below else ""
+    found = (
+        f"{len(files)} pictures{where}, such as {width}x{height}, and only those twice as wide as tall are A beside B"
+    )
+    two = f"--data-a DIR --data-b DIR for two folders, {_flags_for(files)} for partners in one"
+    halves = ", --halves if each picture holds both" if width > height else ""
+    single = "; single pictures are for colorize and glcic" if kind == DataKind.PAIRED else ""
+    return ValueError(f"{folder}: {found}; give {two}{halves}{single}")
+
+
+def _made_by_combine(folder: Path) -> bool:
+    """Whether `diptych data combine` put the pairs together, which may have any shape."""
+    with suppress(ValueError):
+        return (Label(folder / LABEL, {}).read() or {}).get("tool") == "combine"
+    return False
+
+
+def _chosen(folder: Path, typed: Typed, side: int, spec: ImageSpec) -> ImageDataset:
+    """The pictures of a folder that suffixes choose for A (`side` 0) or B."""
+    files = by_stem(folder)
+    taken = chosen(folder, files, typed, side)
+    return FileDataset(folder, [*taken.values()], (spec,), f" ({len(taken)} of {len(files)}, by suffix)")
 
 
 class SingleImages(Layout):
@@ -256,10 +476,14 @@ class ImageFiles(SingleImages):
 
 
 LAYOUTS: list[Layout] = [
+    PixelTables(),
+    NpzFiles(),
+    Cifar(),
     IdxFiles(),
     ClassFolders(),
     NamedSides(),
     AnyTwoFolders(),
+    PartnersInOneFolder(),
     SideBySideFiles(),
     Arrays(),
     TFRecordFiles(),
@@ -291,8 +515,20 @@ def match(kind: DataKind, paths: DataPaths, split: Split, specs: Specs = RGB) ->
     """The first layout of this kind that fits; None where none does."""
     for layout in LAYOUTS:
         if kind in layout.kinds and (datasets := layout.find(kind, paths, split, specs)) is not None:
+            if kind.has_sides and split != "train" and datasets:
+                _require_as_in_training(layout, kind, paths, split, specs)
             return Match(layout, datasets)
     return None
+
+
+def _require_as_in_training(layout: Layout, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> None:
+    """Raises a `ValueError` where the training has A and B, stored in another way than those of this split."""
+    trained = None
+    with suppress(ValueError):
+        trained = match(kind, paths, "train", specs)
+    if trained and trained.datasets and trained.layout is not layout:
+        folder = split_folder(paths.folder, split, HINTS[kind]) or paths
+        raise ValueError(f"{folder}: holds no A and B as train does; the layouts are: {HINTS[kind]}")
 
 
 def matches(kind: DataKind, paths: DataPaths, splits: Sequence[Split] = ("train",)) -> list[Match]:
@@ -315,8 +551,10 @@ def find(kind: DataKind, paths: DataPaths, split: Split, specs: Specs = RGB) -> 
     where they are in classes. A folder without splits is all "train". Raises a `ValueError` that names what is wrong: no
     such folder, an empty one, an A without its B.
     """
-    if not kind.has_sides and paths.folder_b is not None:
-        raise ValueError(f"{paths.arguments}: single pictures are learnt from, not an A and a B; give one --data DIR")
+    if not kind.has_sides and (paths.folder_b is not None or paths.reading):
+        raise ValueError(
+            f"{paths.arguments}: single pictures are learnt from, not an A and a B; give one --data DIR alone"
+        )
     if found := match(kind, paths, split, specs):
         if split == "train" and not found.datasets:
             raise ValueError(f"{paths}: has no pictures to train on; put them in a folder train; {HINTS[kind]}")
@@ -339,6 +577,11 @@ def held_out(kind: DataKind, paths: DataPaths, specs: Specs = RGB) -> tuple[Spli
         if found := find(kind, paths, split, specs):
             return split, [found[0].pairs] if isinstance(found[0], PairSide) else found
     return None
+
+
+def input_side(datasets: Sequence[Dataset], direction: Direction) -> Dataset:
+    """The dataset of the inputs of a direction: the pairs, or one side."""
+    return datasets[0] if len(datasets) == 1 or direction == "AtoB" else datasets[1]
 
 
 def uniform(kind: DataKind, paths: DataPaths) -> Uniform | None:
@@ -366,9 +609,13 @@ def open_folder(folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset
     return next((dataset for dataset in opened if dataset), None)
 
 
-def _open_sides(sides: tuple[Path, Path], specs: Specs, remark: str = "") -> list[ImageDataset]:
+def _open_sides(sides: tuple[Path, Path], paths: DataPaths, specs: Specs, remark: str = "") -> list[ImageDataset]:
     hint = f"; the layouts are: {TWO_SIDES}"
-    return [find_singles(folder, spec, remark, hint) for folder, spec in zip(sides, specs, strict=True)]
+    own: tuple[Typed, Typed] = (paths.suffix_a, ""), ("", paths.suffix_b)
+    return [
+        _chosen(folder, own[side], side, spec) if any(own[side]) else find_singles(folder, spec, remark, hint)
+        for side, (folder, spec) in enumerate(zip(sides, specs, strict=True))
+    ]
 
 
 # ---- classes
@@ -388,6 +635,7 @@ def _require_no_class_beside_splits(paths: DataPaths) -> None:
     if paths.folder_b is not None or is_array(paths.folder):
         return
     below = folders_of_images(paths.folder)
+    require_no_hidden_splits(below, "classes")
     words = {word for names in SPLIT_FOLDERS.values() for word in names}
     splits = [path for path in below if path.name.lower() in words]
     if splits and (others := [path for path in below if path not in splits]):

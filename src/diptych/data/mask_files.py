@@ -1,46 +1,94 @@
-"""Mask files: their holes, and the picture that each belongs to. White is a hole, black is kept."""
+"""Mask files: the hole of each for its picture, and the picture that each belongs to."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from diptych.data.datasets import FileDataset
 from diptych.data.layouts import find_singles
-from diptych.images.files import Pixels, decode, to_channels
+from diptych.data.partners import canonical, partners_of_all
+from diptych.images.files import Pixels, decode
+from diptych.images.mask_pictures import read_hole
 from diptych.images.masks import Mask
 
+Note = Callable[[str, str, str], None]
+"""Takes a name, what is noted of it, and the details, for a line `name: what (details)`."""
 
-def read(path: Path, size: tuple[int, int]) -> Mask:
-    """The holes of a mask file for a picture of `size` (height, width), bool; a `ValueError` when all of it is a hole."""
-    return from_pixels(decode(path), size, str(path))
+MOST = 0.9  # share of the picture beyond which a hole may have been meant to be what is kept
 
 
-def from_pixels(pixels: Pixels, size: tuple[int, int], name: str = "the mask") -> Mask:
-    """Holes are the pixels that are more white than black, and opaque; resized to `size` by nearest neighbour.
+@dataclass(frozen=True)
+class UserMask:
+    """A person's mask, of any size."""
 
-    >>> from_pixels(Pixels(np.array([[[0], [255]]], np.uint8)), (2, 4)).astype(int).tolist()
+    name: str
+    hole: Mask
+    taken: str = ""
+    """What was taken as the hole; empty where it was plain."""
+    seen: str = ""
+
+    def fitted(self, size: tuple[int, int], note: Note) -> Mask:
+        """The hole for a picture of `size` (height, width), bool, resized by nearest neighbour.
+
+        `note` is told of what may not be meant so. Raises a `ValueError` when all of it is a hole, or when one of the two
+        lies on its side.
+        """
+        import cv2
+
+        (height, width), (own_height, own_width) = size, self.hole.shape
+        sizes = f"{own_width}x{own_height} for {width}x{height}"
+        if abs(own_width * height - own_height * width) > max(
+            *size, *self.hole.shape
+        ):  # more than a pixel rounded away
+            if (own_width - own_height) * (width - height) < 0:
+                raise ValueError(
+                    f"{self.name}: of the mask and its picture one is upright and one lies ({sizes}); turn the mask"
+                )
+            note(self.name, "has not the aspect ratio of its picture, and is stretched", sizes)
+        hole = cv2.resize(self.hole.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).view(
+            np.bool_
+        )
+        share, taken = hole.mean(), self.taken or "white"
+        if share == 1:
+            raise ValueError(
+                f"{self.name}: all of it is a hole ({taken}), so nothing is left to go by; what is kept is black"
+            )
+        if share == 0:
+            note(self.name, "has no hole, so its picture stays as it is", "")
+        elif self.taken or share > MOST:
+            doubt = ", nearly all of it: invert it if the rest is meant" if share > MOST else ""
+            details = [self.seen] if self.seen else []
+            note(self.name, f"{taken} is taken as the hole{doubt}", ", ".join([*details, f"{share:.2%} of the pixels"]))
+        return hole
+
+
+def read(path: Path) -> UserMask:
+    """The mask in a file; a `ValueError` that names it when it shows no hole that can be told."""
+    return from_pixels(decode(path), str(path))
+
+
+def from_pixels(pixels: Pixels, name: str = "the mask") -> UserMask:
+    """The same of a picture.
+
+    >>> mask = from_pixels(Pixels(np.array([[[0], [1]]], np.uint8)))
+    >>> mask.fitted((2, 4), lambda *line: print(*line)).astype(int).tolist()
+    the mask the higher of its two levels is taken as the hole 0 and 1, 50.00% of the pixels
     [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
-    import cv2
-
-    if pixels.values.max() == 1:
-        raise ValueError(f"{name}: its pixels are 0 and 1, which are both black; a hole is white: 255, or all 16 bits")
-    half = np.iinfo(pixels.values.dtype).max // 2
-    hole = to_channels(Pixels(pixels.values), 1)[..., 0] > half
-    if pixels.alpha is not None:
-        hole &= pixels.alpha > half
-    height, width = size
-    hole = cv2.resize(hole.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT).view(np.bool_)
-    if hole.all():
-        raise ValueError(f"{name}: all of it is a hole (white), so nothing is left to go by; what is kept is black")
-    return hole
+    try:
+        return UserMask(name, *read_hole(pixels))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
-def match(names: Sequence[str], mask: Path) -> list[Path]:
-    """The mask file for each picture: `mask` itself for all, or the one of the same name in the folder `mask`.
+def match(names: Sequence[str], mask: Path, pictures: Sequence[Path] = ()) -> list[Path]:
+    """The mask file for each picture: `mask` itself for all, or one in the folder `mask`, where the pictures may lie too.
 
-    `names` are the pictures' paths below their folder, without suffix. Raises a `ValueError` that names one without mask.
+    There it has the name of its picture, or one that differs in the same way for all, as cat_mask does from cat. `names`
+    are the paths of the `pictures` below their folder, without suffix. Raises a `ValueError` that names one without mask.
     """
     if not mask.is_dir():
         if not mask.exists():
@@ -49,8 +97,20 @@ def match(names: Sequence[str], mask: Path) -> list[Path]:
     masks = find_singles(mask)
     if not isinstance(masks, FileDataset):
         raise ValueError(f"--mask {mask}: masks are picture files, one for each picture or one for all")
-    by_name = {masks.name(index): path for index, path in enumerate(masks.paths)}
-    if missing := [name for name in names if name not in by_name]:
+    by_name = {canonical(masks.name(index)): path for index, path in enumerate(masks.paths)}
+    own = {os.path.realpath(picture) for picture in pictures}
+    others = {name for name, path in by_name.items() if os.path.realpath(path) not in own}
+    names = [canonical(name) for name in names]
+    missing = [name for name in names if name not in by_name]
+    ways = [] if others.issuperset(names) else partners_of_all(names, others)
+    if not ways and not missing:  # maybe the pictures themselves, with holes in their alpha
+        ways = [names]
+    if len(ways) > 1:
+        several = ", ".join(way[0] for way in ways)
+        raise ValueError(
+            f"--mask {mask}: has several masks for {names[0]!r} ({several}); give a folder that has one of each"
+        )
+    if not ways:
         more = f" (and {len(missing) - 1} more are missing)" if len(missing) > 1 else ""
         raise ValueError(f"--mask {mask}: has no mask named {missing[0]!r}{more}; add it, black where nothing is to do")
-    return [by_name[name] for name in names]
+    return [by_name[name] for name in ways[0]]

@@ -6,19 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diptych.data.paths import list_pictures
-from diptych.images.files import SUFFIXES, require_writable_suffix
+from diptych.data.sides import no_images
+from diptych.images.files import ARRAY, FORMATS, READ_ONLY, SUFFIXES, require_writable_suffix
+from diptych.images.remarks import WRITTEN_AS_PNG, note
 
 Job = tuple[Path, Path]
 
 
-def plan(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[Job]:
-    """One file to the file `out`, anything else into the folder `out`; a `ValueError` when something would be lost."""
+def plan(
+    inputs: Sequence[Path], out: Path, overwrite: bool, suffix: str | None = None, format: str | None = None
+) -> list[Job]:
+    """One file to the file `out`, anything else into the folder `out`; a `ValueError` when something would be lost.
+
+    A picture in the folder `out` keeps its suffix, or gets another one, of the `format` that a person asked for if any.
+    """
     if len(inputs) == 1 and not inputs[0].is_dir() and not out.is_dir() and out.suffix:
         _require_exists(inputs[0])
         require_writable_suffix(out)
+        if format and FORMATS[f".{format}"] != FORMATS.get(out.suffix.lower()):
+            raise ValueError(f"--format {format}: --out {out} says another one; leave --format out")
         jobs = [(inputs[0], out)]
     else:
-        jobs = plan_folder(inputs, out)
+        if out.suffix.lower() in (*SUFFIXES, ARRAY) and not out.is_dir():
+            given = f"{len(inputs)} inputs" if len(inputs) > 1 else f"the folder {inputs[0]}"
+            raise ValueError(f"{out}: is the name of one picture, and {given} would go there; give a folder as --out")
+        jobs = plan_folder(inputs, out, f".{format}" if format else suffix)
     require_no_input(jobs)
     require_free([target for _, target in jobs], overwrite)
     return jobs
@@ -26,6 +38,8 @@ def plan(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[Job]:
 
 def plan_folder(inputs: Sequence[Path], out: Path, suffix: str | None = None) -> list[Job]:
     """Everything into the folder `out`: a picture keeps its path below its folder, or gets another `suffix`.
+
+    One of a format that is only read becomes a PNG, which is noted as a remark.
 
     Raises a `ValueError` when there are no pictures, or when two would be written to one path.
     """
@@ -35,10 +49,15 @@ def plan_folder(inputs: Sequence[Path], out: Path, suffix: str | None = None) ->
         if path.is_dir():
             jobs += [(file, out / file.relative_to(path)) for file in pictures_below(path)]
         else:
-            require_writable_suffix(path)
+            if path.suffix.lower() not in READ_ONLY:
+                require_writable_suffix(path)
             jobs.append((path, out / path.name))
-    if suffix:
-        jobs = [(source, target.with_suffix(suffix)) for source, target in jobs]
+    for number, (source, target) in enumerate(jobs):
+        if suffix:
+            jobs[number] = source, target.with_suffix(suffix)
+        elif target.suffix.lower() not in (*FORMATS, ARRAY):
+            note(str(source), WRITTEN_AS_PNG)
+            jobs[number] = source, target.with_suffix(".png")
     targets = Counter(target for _, target in jobs)
     if collisions := [target for target, count in targets.items() if count > 1]:
         twice, more = collisions[0], f" (and {len(collisions) - 1} more such cases)" if len(collisions) > 1 else ""
@@ -81,7 +100,7 @@ def pictures_below(folder: Path) -> list[Path]:
     """The pictures in a folder; a `ValueError` when there are none."""
     found = list_pictures(folder)
     if not found:
-        raise ValueError(f"{folder}: no pictures found ({', '.join(SUFFIXES)})")
+        raise no_images(folder)
     return found
 
 

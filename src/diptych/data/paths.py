@@ -1,36 +1,60 @@
 """Where a user's files are: the flags that say it, the folders of splits, and the files below a folder."""
 
 import os
+import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
-from diptych.data import tfrecords
-from diptych.images.files import SUFFIXES
+from diptych.data import tfrecords, unread
+from diptych.data.walk import distinct, folders_below, walk
+from diptych.images.files import ARRAY, SUFFIXES
 
+SHOWN = 4  # names in a line
 Split = Literal["train", "val", "test"]
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-ARRAY = ".npy"
 
 
 @dataclass(frozen=True)
 class DataPaths:
-    """The paths that a user gives: one folder or array, or one for A and one for B."""
+    """The paths that a user gives, one folder or array, or one for A and one for B; and how A and B are told apart."""
 
     folder: Path
     folder_b: Path | None = None
+    suffix_a: str = ""
+    """What the names of A end in; empty where it is to be found."""
+    suffix_b: str = ""
+    halves: bool = False
+    """Every picture is a pair, whatever its shape."""
 
     @classmethod
-    def from_flags(cls, data: Path | str | None, data_a: Path | str | None, data_b: Path | str | None) -> Self:
+    def from_flags(
+        cls,
+        data: Path | str | None,
+        data_a: Path | str | None,
+        data_b: Path | str | None,
+        suffix_a: str | None = None,
+        suffix_b: str | None = None,
+        halves: bool | None = False,
+    ) -> Self:
         """From the flags of a command; a `ValueError` when there are too few or too many."""
+        suffix_a, suffix_b = (without_file_suffix(suffix or "") for suffix in (suffix_a, suffix_b))
+        if suffix_a and suffix_a == suffix_b and data is not None:
+            raise ValueError(
+                f"--suffix-a {suffix_a} and --suffix-b {suffix_b}: are the same, which tells nothing apart"
+            )
+        if halves and (data is None or suffix_a or suffix_b):
+            raise ValueError(
+                "--halves: every picture of --data DIR holds A beside its B; leave out the flags that say where A and B are"
+            )
         if data is not None and data_a is None and data_b is None:
-            return cls(Path(data))
+            return cls(Path(data), None, suffix_a, suffix_b, bool(halves))
         if data is None and data_a is not None and data_b is not None:
             a, b = (
                 Path(os.path.realpath(path)) for path in (data_a, data_b)
@@ -39,26 +63,77 @@ class DataPaths:
                 raise ValueError(
                     f"--data-a {data_a} and --data-b {data_b}: one holds the other; give two folders side by side"
                 )
-            return cls(Path(data_a), Path(data_b))
+            return cls(Path(data_a), Path(data_b), suffix_a, suffix_b)
         raise ValueError("the pictures: give --data DIR, or both --data-a DIR and --data-b DIR, and not more")
 
     @property
     def flags(self) -> dict[str, Path]:
-        """The flags, without their dashes."""
+        """The flags of the folders, without their dashes."""
         if self.folder_b is None:
             return {"data": self.folder}
         return {"data-a": self.folder, "data-b": self.folder_b}
 
     @property
+    def typed(self) -> tuple[str, str]:
+        """The suffixes of A and B."""
+        return self.suffix_a, self.suffix_b
+
+    @property
+    def suffixes(self) -> dict[str, str]:
+        """The flags of the suffixes that are given, without their dashes."""
+        return {flag: text for flag, text in (("suffix-a", self.suffix_a), ("suffix-b", self.suffix_b)) if text}
+
+    @property
+    def reading(self) -> dict[str, str | bool]:
+        """What settings.toml notes beside the folders."""
+        return {**self.suffixes, **({"halves": True} if self.halves else {})}
+
+    def reads(self, other: "DataPaths") -> "DataPaths":
+        """Other folders, where A and B are told apart as in these."""
+        halves = self.halves and other.folder_b is None
+        return replace(other, suffix_a=self.suffix_a, suffix_b=self.suffix_b, halves=halves)
+
+    @property
     def arguments(self) -> str:
         """The flags as typed on a command line."""
-        return " ".join(f"--{flag} {shlex.quote(str(folder))}" for flag, folder in self.flags.items())
+        given = " ".join(
+            f"--{flag} {shlex.quote(str(value))}" for flag, value in {**self.flags, **self.suffixes}.items()
+        )
+        return f"{given} --halves" if self.halves else given
 
     def __str__(self) -> str:
         return " and ".join(str(folder) for folder in self.flags.values())
 
 
+def without_file_suffix(text: str) -> str:
+    """What a name ends in before the suffix of its file, which somebody may have typed too.
+
+    >>> without_file_suffix("_A.png")
+    '_A'
+    """
+    return text[: text.rindex(".")] if text.lower().endswith(SUFFIXES) else text
+
+
 # ---- splits
+
+LIKE_SPLIT = re.compile(r"(train|test|val|valid|validation|eval|dev|fold)(ing|set|data|x)?([^a-z].*)?", re.IGNORECASE)
+
+
+def require_no_hidden_splits(folders: Sequence[Path], taken_for: str) -> None:
+    """Raises a `ValueError` where all of some folders are named much like splits, which would be taken for something else.
+
+    >>> require_no_hidden_splits([Path("data/train_set"), Path("data/test_set")], "A and B")
+    Traceback (most recent call last):
+        ...
+    ValueError: data: train_set, test_set look like splits, and not like A and B; name them train, val or test, or give ...
+    """
+    words = {word for names in SPLIT_FOLDERS.values() for word in names}
+    names = [path.name for path in folders]
+    if len(names) > 1 and all(map(LIKE_SPLIT.fullmatch, names)) and not words.issuperset(map(str.lower, names)):
+        raise ValueError(
+            f"{folders[0].parent}: {', '.join(names[:SHOWN])} look like splits, and not like {taken_for}; name them train, "
+            f"val or test, or give --data {shlex.quote(str(folders[0]))}"
+        )
 
 
 def split_folder(data: Path, split: Split, hint: str) -> Path | None:
@@ -109,16 +184,14 @@ def arrays_in(data: Path) -> dict[Split, Path]:
 
 
 def folders_in(data: Path) -> dict[str, Path]:
-    """The folders in a folder, by name in lower case."""
+    """The folders in a folder, by name in lower case, as `folders_below` finds them."""
     if not data.exists():
         raise ValueError(f"{data}: no such {'file' if data.suffix.lower() == ARRAY else 'folder'}")
     if is_array(data):
         raise ValueError(f"{data}: is an array of single pictures, where none belongs to another; give a folder")
     if not data.is_dir():
-        raise ValueError(f"{data}: is a file; a folder of pictures is expected")
-    with os.scandir(data) as entries:
-        names = sorted(entry.name for entry in entries if Path(entry).is_dir())  # False for a circular link
-    return {name.lower(): data / name for name in names}
+        raise ValueError(f"{data}: is a file; {unread.remedy(data) or 'a folder of pictures is expected'}")
+    return {path.name.lower(): path for path in folders_below(data)}
 
 
 def folders_of_images(folder: Path) -> list[Path]:
@@ -128,8 +201,8 @@ def folders_of_images(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         if any(is_image_or_record(entry.name) and Path(entry).is_file() for entry in entries):
             return []
-    below = folders_in(folder).values()
-    return [entry for entry in below if not entry.name.startswith(".") and any(walk(entry, is_image_or_record))]
+    below = distinct([*folders_in(folder).values()])
+    return [entry for entry in below if any(walk(entry, is_image_or_record))]
 
 
 def first(paths: dict[str, Path], names: Sequence[str]) -> Path | None:
@@ -146,25 +219,16 @@ def listed(paths: Iterable[Path]) -> str:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """All image files in `folder` and below, by name; hidden files, hidden folders and runs are skipped."""
-    return list_files(folder, is_image)
+    """All image files in `folder` and below, by name, as `walk` finds them.
+
+    Where there are none: arrays, each of which holds one picture.
+    """
+    return list_files(folder, is_image) or list_files(folder, is_array_name)
 
 
 def list_files(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
     """All files in `folder` and below whose name is `wanted`, by name."""
     return [Path(name) for name in sorted(walk(folder, wanted))]
-
-
-def walk(folder: Path, wanted: Callable[[str], bool]) -> Iterator[str]:
-    """The files of `list_files`, unsorted, as they are found."""
-    for parent, folders, files in os.walk(folder):
-        if "settings.toml" in files:  # a run inside the data: its previews and results are not data
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if wanted(name):
-                yield os.path.join(parent, name)  # noqa: PTH118 -- a Path for each of 100,000 files takes seconds
 
 
 def is_image(name: str) -> bool:
@@ -180,6 +244,12 @@ def is_record(name: str) -> bool:
 def is_image_or_record(name: str) -> bool:
     """Whether a file has the name of an image or of a TFRecord file."""
     return is_image(name) or is_record(name)
+
+
+def is_array_name(name: str) -> bool:
+    """Whether a file has the name of an array, and not that of a split, which holds many pictures."""
+    stem, suffix = os.path.splitext(name.lower())  # noqa: PTH122 -- as in `walk`
+    return suffix == ARRAY and not name.startswith(".") and all(stem not in words for words in SPLIT_FOLDERS.values())
 
 
 def is_array(path: Path) -> bool:

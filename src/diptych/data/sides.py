@@ -1,8 +1,9 @@
-"""A and B in two folders: which folders these are, and which files belong together."""
+"""A and B in two folders: which folders these are."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from diptych.data.datasets import TwoFolders, stem
+from diptych.data import unread
 from diptych.data.paths import (
     SPLIT_FOLDERS,
     DataPaths,
@@ -10,8 +11,8 @@ from diptych.data.paths import (
     first,
     folders_in,
     folders_of_images,
-    list_pictures,
     listed,
+    require_no_hidden_splits,
     split_folder,
 )
 from diptych.images.files import SUFFIXES
@@ -27,44 +28,10 @@ TWO_SIDES = (
 )
 
 
-def no_images(folder: Path, more: str) -> ValueError:
-    """The error for a folder without images."""
-    return ValueError(f"{folder}: no pictures found ({', '.join(SUFFIXES)}){more}")
-
-
-def match_stems(folder_a: Path, folder_b: Path, specs: Specs = RGB) -> TwoFolders:
-    """The images in two folders and below as pairs of the same stems; a `ValueError` names one without a partner."""
-    a, b = (_stems_in(folder) for folder in (folder_a, folder_b))
-    for one, other, missing_in in ((a, b, folder_b), (b, a, folder_a)):
-        unmatched = sorted(one.keys() - other.keys())
-        if unmatched:
-            also = f" (and {len(unmatched) - 1} more like it)" if len(unmatched) > 1 else ""
-            raise ValueError(
-                f"{one[unmatched[0]]}: has no partner named {unmatched[0]!r} in {missing_in}{also}; add it or remove "
-                "this one"
-            )
-    stems = sorted(a)
-    return TwoFolders(folder_a, [a[name] for name in stems], [b[name] for name in stems], specs)
-
-
-def _stems_in(folder: Path) -> dict[str, Path]:
-    folders_in(folder)
-    if files := by_stem(folder):
-        return files
-    raise no_images(folder, f"; the layouts are: {TWO_SIDES}")
-
-
-def by_stem(folder: Path) -> dict[str, Path]:
-    """The image files in a folder by name without suffix, which pairs partners and names results."""
-    files: dict[str, Path] = {}
-    for path in list_pictures(folder):
-        name = stem(path, folder)
-        if name in files:
-            raise ValueError(
-                f"{path}: {files[name].name} has the same stem, and pictures are told apart by it; rename one"
-            )
-        files[name] = path
-    return files
+def no_images(folder: Path, more: str = "") -> ValueError:
+    """The error for a folder without images; it ends with what is there instead, else with what could be, and `more`."""
+    expected = f" ({', '.join(SUFFIXES)}){more}"
+    return ValueError(f"{folder}: no pictures found{unread.hint(folder) or expected}")
 
 
 def named_sides(paths: DataPaths, split: Split) -> tuple[Path, Path] | None:
@@ -100,17 +67,37 @@ def _both(a: Path, b: Path, split: Split) -> tuple[Path, Path] | None:
     return None
 
 
+def folders_by_name(data: Path, split: Split) -> list[Path]:
+    """The folders of any names that may be A and B: those in the split, else those that hold everything.
+
+    A `ValueError` where the folders of another split than train have other names than those of train: which of them is A?
+    """
+    folder = split_folder(data, split, TWO_SIDES)
+    found = folders_of_images(folder or data)
+    if split != "train" and folder and (of_train := first(folders_in(data), SPLIT_FOLDERS["train"])):
+        names, trained = ([path.name for path in folders] for folders in (found, folders_of_images(of_train)))
+        if len(found) == len(trained) == 2 and names != trained:
+            raise ValueError(
+                f"{folder}: holds {listed(found)}, and train holds {', '.join(trained)}; give them the same names"
+            )
+    if split == "train" and found and found[0].parent == data:
+        require_no_hidden_splits(found, "A and B")
+    return found
+
+
 def first_two_by_name(data: Path, split: Split) -> tuple[Path, Path] | None:
     """Two folders of any names: `horse` + `zebra`, `train/horse` + `train/zebra` or `horse/train` + `zebra/train`."""
-    folder = split_folder(data, split, TWO_SIDES)
-    sides = folders_of_images(folder or data)
-    if len(sides) > 2 and folder:
-        raise ValueError(
-            f"{folder}: holds {len(sides)} folders ({listed(sides)}), of which two are A and B; "
-            "say which with --data-a DIR --data-b DIR"
-        )
+    sides = folders_by_name(data, split)
     if len(sides) != 2:
         return None
     a, b = sides
-    inside_a_split = folder not in (None, data)  # train/horse + train/zebra, without splits of their own
+    inside_a_split = a.parent != data  # train/horse + train/zebra, without splits of their own
     return (a, b) if inside_a_split else _both(a, b, split)
+
+
+def too_many(sides: Sequence[Path]) -> ValueError:
+    """The error for more folders than two."""
+    return ValueError(
+        f"{sides[0].parent}: holds {len(sides)} folders ({listed(sides)}), of which two are A and B; "
+        "say which with --data-a DIR --data-b DIR"
+    )

@@ -3,13 +3,14 @@
 import datetime
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from diptych.data import layouts
+from diptych.data import layouts, leaks, unread
 from diptych.data.datasets import Dataset
 from diptych.data.paths import DataPaths
 from diptych.devices import Device
@@ -29,6 +30,9 @@ def evaluate(
     data: Path | str | None = None,
     data_a: Path | str | None = None,
     data_b: Path | str | None = None,
+    suffix_a: str | None = None,
+    suffix_b: str | None = None,
+    halves: bool = False,
     real: Path | str | None = None,
     fake: Path | str | None = None,
     out: Path | str | None = None,
@@ -55,6 +59,9 @@ def evaluate(
         data: The folder of pictures, or an array of them (npy); its val (or test) split is measured.
         data_a: The folder of A, where A and B lie apart; with --data-b.
         data_b: The folder of B.
+        suffix_a: What the names of A end in, such as _A; without it, what the training was told or found.
+        suffix_b: What the names of B end in.
+        halves: Each picture holds A beside its B, whatever its shape.
         real: Without a run: a folder of real pictures; with --fake.
         fake: A folder of pictures to be measured beside the real ones.
         out: With --real and --fake: a folder for metrics.jsonl; without it, the numbers are only printed.
@@ -83,7 +90,9 @@ def evaluate(
         raise ValueError(
             "give the folder of a run with its --data, or --real DIR and --fake DIR (with --out DIR to keep the numbers)"
         )
-    return _of_run(Run.open(Path(run)), DataPaths.from_flags(data, data_a, data_b), options)
+    opened = Run.open(Path(run))
+    paths = DataPaths.from_flags(data, data_a, data_b, suffix_a, suffix_b, halves)
+    return _of_run(opened, paths if paths.reading else opened.data_paths.reads(paths), options)
 
 
 def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> list[dict[str, Any]]:
@@ -92,6 +101,10 @@ def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> list[dict[str, 
         split, datasets = _held_out(run, paths)
         measure = generation.measure if METHODS[run.method].data == DataKind.LABELLED else translation.measure
         measured = measure(run, paths, split, datasets, options)
+        if unused := unread.describe(folder for dataset in datasets for folder in dataset.folders):
+            options.note(unused)
+        if leak := leaks.describe(split, datasets, _training(run, paths)):
+            options.note(leak)
         return _keep(measured, {"data": str(paths), "split": split}, run.path, options)
 
 
@@ -128,3 +141,12 @@ def _held_out(run: Run, paths: DataPaths) -> tuple[str, list[Dataset]]:
             f"val{layouts.HELD_OUT_FOLDERS[kind]}, or let `diptych data split` divide them"
         )
     return held_out
+
+
+def _training(run: Run, paths: DataPaths) -> list[Dataset]:
+    """What the run has learnt from, or what it would learn from `paths` now where that is gone; else nothing."""
+    kind = METHODS[run.method].data
+    for candidate in (run.data_paths, paths):
+        with suppress(ValueError):
+            return layouts.find(kind, candidate, "train", run.settings.specs) or []
+    return []

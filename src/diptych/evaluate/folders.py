@@ -6,8 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from diptych import metrics
-from diptych.data import layouts
+from diptych.data import layouts, unread
 from diptych.data.datasets import ImageDataset
+from diptych.data.partners import canonical
 from diptych.evaluate.measures import SET_DISTANCES, EvenSubset, PerImage, open_set_distances
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Score, as_line
@@ -48,6 +49,8 @@ def measure(real: Path, fake: Path, options: EvalOptions) -> list[dict[str, Any]
         rows = features.extract(distance.reader, _subset(fake_data), keep=True, progress=progress)
         distance.add_features("fake", rows)
         scores += distance.scores("fake")
+    if unused := unread.describe([*real_data.folders, *fake_data.folders]):
+        options.note(unused)
     return [{"real": str(real), "fake": str(fake), "count": len(fake_data), "who": "fake", **as_line(scores)}]
 
 
@@ -75,8 +78,8 @@ def _compare(
 
 def _partners(real: ImageDataset, fake: ImageDataset) -> tuple[list[int], str]:
     """For each fake image the index of the real one of the same name; or a sentence that names an unmatched one."""
-    indices = {real.name(index): index for index in range(len(real))}
-    names = [fake.name(index) for index in range(len(fake))]
+    indices = {canonical(real.name(index)): index for index in range(len(real))}
+    names = [canonical(fake.name(index)) for index in range(len(fake))]
     unmatched = [index for index, name in enumerate(names) if name not in indices]
     if unmatched:
         return [], f"none is called as {fake.files(unmatched[0])}"

@@ -23,6 +23,7 @@ from diptych.metrics.weights import MissingWeightsError
 SET_DISTANCES = {"fid": 2, "kid": 3, "mifid": 2, "precision": 4, "recall": 4}
 """Metrics that compare a set of images with a set of real ones, and the smallest size of both sets."""
 MAX_IMAGES = 10_000  # of a set, evenly spaced
+MAX_PATCHED = 500  # images of a set whose patches are compared, as many as in a validation
 HELD_OUT = "held-out pictures"
 
 
@@ -114,6 +115,35 @@ class SetDistance:
         protocol = f"{self.reader.protocol}/{len(outputs)}-{self.protocol}"
         values = distances({name for name in self.names if smaller >= SET_DISTANCES[name]}, outputs, self.real)
         return [Score(f"{name}/{protocol}", *value) for name, value in values.items()]
+
+
+class PatchDistance:
+    """The sliced Wasserstein distance between the outputs of a system and real held-out images."""
+
+    def __init__(self, real: Tensor, selected: Collection[int], protocol: str, options: EvalOptions) -> None:
+        """`real` are `[N, C, H, W]`, uint8; `selected` the indices of as many outputs."""
+        self.real, self.selected, self.options = real, selected, options
+        self.name = f"swd/{len(selected)}-vs-{len(real)}-held-out/{protocol}"
+        self.outputs: dict[str, list[Tensor]] = {}
+        self.counts = Counter[str]()
+
+    def add(self, system: str, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, list[float]]:
+        """Keeps the selected outputs, rounded to 8 bits. Returns nothing per image."""
+        first = self.counts[system]
+        self.counts[system] += len(outputs)
+        if rows := [row for row in range(len(outputs)) if first + row in self.selected]:
+            self.outputs.setdefault(system, []).append(as_bytes(outputs[rows]))
+        return {}
+
+    def scores(self, system: str) -> list[Score]:
+        """The distance to the real images."""
+        if system not in self.outputs:
+            return []
+        try:
+            return [Score(self.name, metrics.sliced_wasserstein(torch.cat(self.outputs.pop(system)), self.real))]
+        except ValueError as error:  # smaller than a patch
+            self.options.note_missing(["swd"], error)
+            return []
 
 
 def distances(names: Collection[str], outputs: Tensor, real: Tensor) -> dict[str, tuple[float, float | None]]:

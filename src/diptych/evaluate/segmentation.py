@@ -25,9 +25,9 @@ BATCH_SIZE = 16
 def trained_segmenter(
     photos: Tensor, maps: Tensor, palette: Tensor, device: torch.device, progress: Progress | None = None
 ) -> Segmenter:
-    """A segmenter trained on photographs, uint8 `[N, C, S, S]`, and their label maps, uint8 `[N, C', S, S]`.
+    """A segmenter trained on photographs, uint8 `[N, C, H, W]`, and their label maps, uint8 `[N, C', H, W]`.
 
-    The first call trains it, in a time that grows with S squared and not with N; later calls load it from the cache. The
+    The first call trains it, in a time that grows with H times W and not with N; later calls load it from the cache. The
     same pairs in the same order give the same segmenter on the same machine, on a CPU to the last bit.
     """
     constants = f"segmenter {VERSION} {WIDTHS} {STEPS} {TRAIN_BATCH_SIZE} {LR} {SHIFT}"
@@ -43,7 +43,7 @@ def _train(
     segmenter: Segmenter, photos: Tensor, maps: Tensor, palette: Tensor, progress: Progress | None
 ) -> dict[str, Tensor]:
     truth = torch.cat([classes_of(batch, palette).byte() for batch in torch.split(maps, BATCH_SIZE)])
-    device, shift = next(segmenter.parameters()).device, photos.shape[-1] // SHIFT
+    device, shift = next(segmenter.parameters()).device, min(photos.shape[-2:]) // SHIFT
     optimizer = torch.optim.AdamW(segmenter.parameters(), fused=True)
 
     def loss_of(indices: Tensor) -> Tensor:
@@ -58,14 +58,14 @@ def _train(
 
 
 def _augmented(pairs: Tensor, shift: int) -> Tensor:
-    """`[B, C, S, S]`, each shifted by up to `shift` pixels in both directions, and mirrored with probability one half."""
-    size = pairs.shape[-1]
+    """`[B, C, H, W]`, each shifted by up to `shift` pixels in both directions, and mirrored with probability one half."""
+    height, width = pairs.shape[-2:]
     padded = F.pad(pairs, (shift, shift, shift, shift), mode="reflect")
     augmented = []
     for pair, (top, left), flip in zip(
         padded, torch.randint(2 * shift + 1, (len(pairs), 2)).tolist(), torch.rand(len(pairs)) < 0.5, strict=True
     ):
-        crop = pair[:, top : top + size, left : left + size]
+        crop = pair[:, top : top + height, left : left + width]
         augmented.append(crop.flip(-1) if flip else crop)
     return torch.stack(augmented)
 

@@ -1,7 +1,7 @@
 """Evaluation of a model that translates images, next to baselines that need no model."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,8 +16,10 @@ from diptych.evaluate.labelmaps import LABEL_MAP_METRICS, LabelMapScore, open_la
 from diptych.evaluate.measures import (
     HELD_OUT,
     MAX_IMAGES,
+    MAX_PATCHED,
     SET_DISTANCES,
     EvenSubset,
+    PatchDistance,
     PerImage,
     SetDistance,
     open_set_distances,
@@ -25,6 +27,7 @@ from diptych.evaluate.measures import (
 from diptych.evaluate.options import EvalOptions
 from diptych.evaluate.results import Progress, Results, as_line
 from diptych.images.files import as_bytes
+from diptych.images.spec import ImageSpec, in_colours
 from diptych.kinds import REVERSE, DataKind, Direction
 from diptych.methods import METHODS
 from diptych.metrics import features
@@ -38,7 +41,7 @@ BATCH_SIZE = 16
 RGB_METRICS = ("lpips", *SET_DISTANCES)  # their networks take RGB or grey
 OPEN_SETS = 3  # datasets in memory at the same time: inputs, targets, and the training set
 
-Measure = PerImage | SetDistance | LabelMapScore
+Measure = PerImage | SetDistance | PatchDistance | LabelMapScore
 """Is fed the outputs of every system batch by batch (`add`), and then gives its `scores`."""
 
 
@@ -95,11 +98,11 @@ def _measure_one_way(
 ) -> list[dict[str, Any]]:
     ours, back = models[direction], models.get(REVERSE[direction], {}).get("model")
     translator = ours["model"].translator
-    held_out = _Images(_side(datasets, direction), run, direction, translator)
+    held_out = _Images(layouts.input_side(datasets, direction), run, direction, translator)
     left_out = held_out.check(f"{split} pictures", f"{paths}: ", "nothing to measure on", options)
     real = held_out  # the real images of the output's kind
     if len(datasets) > 1:
-        real = held_out.like(_side(datasets, REVERSE[direction]))
+        real = held_out.like(layouts.input_side(datasets, REVERSE[direction]))
         real.check(f"{split} pictures", f"{paths}: ", "nothing to compare with", options)
     predictors: dict[str, Predictor] = {name: model.predict for name, model in ours.items()}
     if options.baselines:
@@ -143,6 +146,8 @@ def _measure_images(
             if isinstance(one, LabelMapScore):
                 one.add(HELD_OUT, batch["y"], batch)
         panels = _panels(batch, {name: outputs[name] for name in shown}, back)
+        specs = held_out.settings.specs
+        panels = {panel: in_colours(images, *specs) for panel, images in panels.items()}
         for row, index in enumerate(indices):
             finite = {name: column[row] for name, column in per_image.items() if not math.isnan(column[row])}
             results.add(held_out.cached.name(index), {panel: images[row] for panel, images in panels.items()}, finite)
@@ -156,19 +161,24 @@ def _select(run: Run, paths: DataPaths, datasets: list[Dataset], options: EvalOp
     with_targets = [*dict.fromkeys((*metrics.PAIRED, *method.metrics)), "lpips"]
     label_maps = LABEL_MAP_METRICS if method.data.has_sides else ()
     usual = [*method.metrics, "lpips", *label_maps] if len(datasets) == 1 else []
+    usual += ["swd"]
     if method.data == DataKind.UNPAIRED:
         usual += SET_DISTANCES
-    channels = {settings.channels_a, settings.channels_b}
-    available = [*with_targets, *SET_DISTANCES, *label_maps]
-    if not channels <= {1, 3}:
-        available, usual = ([name for name in names if name not in RGB_METRICS] for names in (available, usual))
+    channels = {spec.channels for spec in settings.specs}
+    available = [*with_targets, "swd", *SET_DISTANCES, *label_maps]
+    if unseen := [side for side, spec in zip("AB", settings.specs, strict=True) if not spec.is_seen_by_others]:
+        why = f"its network sees RGB or grey, and {unseen[0]} has {settings.specs['AB'.index(unseen[0])].channels} channels"
+        if asked := [name for name in options.names or () if name in RGB_METRICS]:
+            raise ValueError(f"--metrics {','.join(asked)}: {why}; leave it out, swd compares all channels")
+        options.note_missing([name for name in usual if name in RGB_METRICS], why)
+        usual = [name for name in usual if name not in RGB_METRICS]
     names = options.select_metrics(available, usual, run.path)
     colour_metrics = set(options.names or ()) & set(metrics.COLOUR_METRICS)
     if colour_metrics and channels != {3}:
         raise ValueError(
             f"--metrics {','.join(sorted(colour_metrics))}: compares colours, and {run.path} has grey pictures"
         )
-    if len(datasets) > 1 and (compared := [name for name in names if name not in SET_DISTANCES]):
+    if len(datasets) > 1 and (compared := [name for name in names if name not in (*SET_DISTANCES, "swd")]):
         raise ValueError(
             f"--metrics {','.join(compared)}: compares with a target, and in {paths} no B belongs to an A; "
             "leave it out, or give side-by-side pairs"
@@ -197,11 +207,20 @@ def _measures(
 ) -> list[Measure]:
     """The measures of these metrics in one direction; `real` are real images of the output's kind."""
     protocol = specification(held_out.translator, held_out.settings.size)
-    per_image = [name for name in names if name not in (*SET_DISTANCES, *LABEL_MAP_METRICS)]
+    per_image = [name for name in names if name not in ("swd", *SET_DISTANCES, *LABEL_MAP_METRICS)]
     measures: list[Measure] = [PerImage(per_image, protocol, options)] if per_image else []
 
+    if "swd" in names:
+        count = min(len(held_out), len(real), MAX_PATCHED)
+        if count < 2:
+            options.note_missing(["swd"], "compares sets of two pictures or more")
+        else:
+            seeded = specification(held_out.translator, held_out.settings.size, seeded=True)
+            selected = set(evenly_spaced(count, len(held_out)))
+            measures.append(PatchDistance(torch.stack([*real.targets(count)]), selected, seeded, options))
+
     def real_training() -> EvenSubset:
-        images = held_out.like(_side(training, REVERSE[held_out.direction]), MAX_IMAGES)
+        images = held_out.like(layouts.input_side(training, REVERSE[held_out.direction]), MAX_IMAGES)
         images.check("training pictures", "", "nothing to compare with", options)
         return images.targets(MAX_IMAGES)
 
@@ -215,13 +234,10 @@ def _measures(
         measures.append(distance)
     if label_maps := [name for name in names if name in LABEL_MAP_METRICS]:
         pairs = training[0].pairs if isinstance(training[0], PairSide) else training[0]
-        measures += open_label_maps(label_maps, held_out.like(pairs).both_sides, protocol, options)
+        sides = {"x": held_out.translator.input_specs.get("x"), "y": held_out.translator.output_spec}
+        planes = {side for side, spec in sides.items() if isinstance(spec, ImageSpec) and spec.labels}
+        measures += open_label_maps(label_maps, held_out.like(pairs).both_sides, protocol, options, planes)
     return measures
-
-
-def _side(datasets: Sequence[Dataset], direction: Direction) -> Dataset:
-    """The dataset of the inputs of a direction: the pairs, or one side."""
-    return datasets[0] if len(datasets) == 1 or direction == "AtoB" else datasets[1]
 
 
 class _Images:
@@ -261,7 +277,7 @@ class _Images:
             yield indices, {**batch, **self.translator.inputs_from(batch)}
 
     def both_sides(self, most: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, uint8 `[N, C, S, S]`, at most `most`, evenly spaced."""
+        """Inputs and targets, uint8 `[N, C, H, W]`, at most `most`, evenly spaced."""
         pairs = [(as_bytes(batch["x"]), as_bytes(batch["y"])) for _, batch in self.batches(most)]
         x, y = (torch.cat(side) for side in zip(*pairs, strict=True))
         return x, y
@@ -286,8 +302,8 @@ def _baselines(training: list[Dataset], held_out: _Images, options: EvalOptions)
             "mean training target": _mean(pairs, "y", options.progress),
             "target of the nearest training input": _nearest(pairs),
         }
-    mean = _mean(held_out.like(_side(training, REVERSE[held_out.direction])), "x", options.progress)
-    if held_out.settings.channels_a != held_out.settings.channels_b:
+    mean = _mean(held_out.like(layouts.input_side(training, REVERSE[held_out.direction])), "x", options.progress)
+    if len({spec.channels for spec in held_out.settings.specs}) > 1:
         return {"mean training picture": mean}
     return {"the input as it is": lambda inputs: inputs["x"], "mean training picture": mean}
 

@@ -70,7 +70,7 @@ def _luminance(linear: Tensor) -> Tensor:
 
 
 def round_keeping_lightness(picture: Tensor, levels: int) -> Tensor:
-    """Rounds a picture `[3, H, W]` to the levels of a file, multiples of 1 / `levels`, so that L changes least.
+    """Rounds pictures `[..., 3, H, W]` to the levels of a file, multiples of 1 / `levels`, so that L changes least.
 
     Each channel is rounded up or down; of the eight combinations, the one closest in luminance is used. Rounding each
     channel to its nearest level can change L by more than half a level.
@@ -87,15 +87,17 @@ def round_keeping_lightness(picture: Tensor, levels: int) -> Tensor:
     least, best = torch.full_like(missing, torch.inf), torch.zeros_like(missing, dtype=torch.uint8)
     for way in range(8):
         up = [channel for channel in range(3) if way >> channel & 1]
-        change = (missing - steps[up].sum(dim=-3)).abs()
+        change = (missing - steps[..., up, :, :].sum(dim=-3)).abs()
         best = torch.where(change < least, way, best)
         least = torch.minimum(change, least)
-    ups = torch.stack([best >> channel & 1 for channel in range(3)])
+    ways = torch.tensor([[way >> channel & 1 for channel in range(3)] for way in range(8)], device=value.device)
+    ups = ways[best.long()].movedim(-1, -3)  # not by shifts of bits, which do not export
     return (lower + ups) * (2 / levels) - 1
 
 
 def spread(ab: Tensor, small_L: Tensor, L: Tensor) -> Tensor:
-    """Guided upsampling: ab `[2, h, w]` of a small picture at the size of `L` `[1, H, W]`, with edges where L has them.
+    """Guided upsampling: ab `[..., 2, h, w]` of a small picture at the size of `L` `[..., 1, H, W]`, with edges where L has
+    them.
 
     Around each pixel of the small picture, colour is nearly a linear function of lightness (He, Sun, Tang 2010, Guided
     Image Filtering, section 3.1); that function is applied to the lightness of the large picture.
@@ -105,7 +107,8 @@ def spread(ab: Tensor, small_L: Tensor, L: Tensor) -> Tensor:
         return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
     def enlarged(x: Tensor) -> Tensor:
-        return F.interpolate(x[None], size=L.shape[-2:], mode="bicubic")[0]
+        large = F.interpolate(x.reshape(-1, *x.shape[-3:]), size=L.shape[-2:], mode="bicubic")
+        return large.reshape(*x.shape[:-2], *L.shape[-2:])
 
     covariance = mean(small_L * ab) - mean(small_L) * mean(ab)
     variance = mean(small_L.square()) - mean(small_L).square()

@@ -7,20 +7,25 @@ levels mean and how channels convert is in `images/spec.py`.
 
 import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import PIL
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, JpegImagePlugin, TiffImagePlugin
 from torch import Tensor
 
 from diptych.files import atomic_file, require_file
-from diptych.images import formats, png, spec
+from diptych.images import formats, ifd, jpeg, metadata, png, pnm, profiles, remarks, spec, tiff
 from diptych.images.formats import MAX_PIXELS
-from diptych.images.spec import EIGHT_BIT, Bits, ImageSpec, viewable
+from diptych.images.metadata import Metadata
+from diptych.images.remarks import note
+from diptych.images.spec import EIGHT_BIT, Bits, ImageSpec, NoFixedRangeError, viewable
 from diptych.images.spec import Array as Array
 from diptych.wording import brief
 
@@ -32,13 +37,40 @@ try:
 except ImportError:
     simplejpeg = None
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-FORMATS = dict(zip(SUFFIXES, ("JPEG", "JPEG", "PNG", "WEBP", "BMP", "TIFF", "TIFF"), strict=True))
+FORMATS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jif", ".jfif"), "JPEG"),
+    **{".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"},
+}
 """Pillow's names of what is written by each suffix."""
+READ_ONLY = (".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga")
+"""The suffixes of pictures that are read, and translated to PNG."""
+SUFFIXES = (*FORMATS, *READ_ONLY)
+"""Of all that is taken for a picture in a folder."""
+COMPRESSED_WITH_LOSS = ("JPEG", "WEBP")
+LARGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
+"""In pixels. libjpeg writes to the terminal by itself about a larger one."""
+ARRAY = ".npy"
+"""Of an array of numbers, one picture a file: read and written by `images/numbers.py`."""
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp")
 
+MOST_MISSING = 1 / 4
+"""Of the picture, where a JPEG was cut off; one that lacks more is only half written."""
+NOT_SUPPORTED = re.compile(
+    "unsupported|not supported|not implemented|cannot handle|unknown|unrecognized", re.IGNORECASE
+)
+"""In the messages of decoders about files that need not be damaged."""
+
+JPEG_2000 = (b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
+END_OF_JPEG_2000 = b"\xff\xd9"
+UNASSOCIATED_ALPHA = ifd.Entry(ifd.SHORT, (2).to_bytes(2, "little"))
+"""What the fourth channel of a TIFF is (TIFF 6.0, section 18); OpenCV leaves it open."""
 ORIENTATION = 0x0112  # the EXIF tag
+ON_THEIR_SIDE = (5, 6, 7, 8)
+"""Values of it: height and width change places."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,6 +79,10 @@ class Pixels:
 
     values: Array
     alpha: Array | None = None
+    reduced: int = 1
+    """How many times smaller than in the file each side was decoded; the sides in the file are multiples of it."""
+    stored: str = ""
+    """Pillow's name of the form in which the file has it (`P`, `CMYK`, ...); empty where that is the form of `values`."""
 
     @property
     def bits(self) -> Bits:
@@ -58,19 +94,45 @@ class Pixels:
         """Height and width."""
         return self.values.shape[0], self.values.shape[1]
 
-
-class _NoFixedRangeError(ValueError):
-    """An intact picture whose numbers have no defined range."""
+    @property
+    def file_size(self) -> tuple[int, int]:
+        """Height and width in the file, upright."""
+        return self.values.shape[0] * self.reduced, self.values.shape[1] * self.reduced
 
 
 # ---- files -> pixels
 
 
-def decode(path: Path, most: int = MAX_PIXELS) -> Pixels:
-    """Reads a picture file upright: EXIF rotation applied, palettes resolved, 16 bits kept, grey left grey.
+def decoders() -> str:
+    """The libraries that decode most files, with their versions: to another one another file may be damaged."""
+    return f"Pillow {PIL.__version__}, simplejpeg {simplejpeg.__version__ if simplejpeg else 'missing'}"
 
-    Raises a `ValueError` that names the file when it is not a whole, readable picture of at most `most` pixels.
+
+def decode(path: Path, most: int = MAX_PIXELS, at_least: tuple[int, int] | None = None) -> Pixels:
+    """Reads a picture file upright: EXIF rotation applied, palettes resolved, 16 bits kept, grey left grey, colours in sRGB.
+
+    With `at_least`, a height and a width, a JPEG may be decoded with sides 2, 4 or 8 times smaller, but not below them, by
+    libjpeg's scaled inverse DCT: for pictures that are scaled down further, at a fraction of the time. Only where the
+    sides in the file are multiples of that number, so that no pixel lies elsewhere.
+
+    Raises a `ValueError` that names the file when it is not a whole, readable picture of at most `most` pixels; a
+    `NoFixedRangeError` where it is one of numbers, which `read_numbers` reads.
     """
+    return decode_bytes(_read(path, most), str(path), most, at_least)
+
+
+def decode_to_rewrite(path: Path, most: int = MAX_PIXELS) -> tuple[Pixels, Metadata]:
+    """Reads a picture file as `decode` does, but in its own colours, with what it knows of itself: to be written again."""
+    return decode_bytes_to_rewrite(_read(path, most), str(path), most)
+
+
+def decode_bytes_to_rewrite(data: bytes, name: str, most: int = MAX_PIXELS) -> tuple[Pixels, Metadata]:
+    """The same of the bytes of a picture file; `name` is what messages and remarks call it."""
+    pixels = _named(name, lambda: _decode(data, name, most, None))
+    return pixels, metadata.read(data, pixels.size, name)
+
+
+def _read(path: Path, most: int) -> bytes:
     require_file(path)
     try:
         formats.require_bytes(path.stat().st_size, most)
@@ -81,54 +143,181 @@ def decode(path: Path, most: int = MAX_PIXELS) -> Pixels:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not data:
         raise ValueError(f"{path}: the file is empty (0 bytes); remove it or copy it again")
-    return decode_bytes(data, str(path), most)
+    return data
 
 
-def decode_bytes(data: bytes, name: str, most: int = MAX_PIXELS) -> Pixels:
-    """Reads the bytes of a picture file as `decode` does; `name` is what messages call it."""
+def decode_bytes(data: bytes, name: str, most: int = MAX_PIXELS, at_least: tuple[int, int] | None = None) -> Pixels:
+    """Reads the bytes of a picture file as `decode` does; `name` is what messages and remarks call it."""
+    pixels = _named(name, lambda: _decode(data, name, most, at_least))
+    return in_srgb(pixels, profiles.embedded(data))
+
+
+def in_srgb(pixels: Pixels, profile: bytes) -> Pixels:
+    """The same in sRGB, which networks see, from the colours of an ICC profile; empty for none."""
+    return replace(pixels, values=profiles.to_srgb(pixels.values, profile)) if profile else pixels
+
+
+def _named(name: str, read: Callable[[], T]) -> T:
+    """What `read` gives; whatever a decoder raises becomes a `ValueError` that names the file."""
     try:
-        return _decode_jpeg_fast(data, most) or _decode_with_pillow(data, most)
+        return read()
     except formats.UnknownFormatError as error:
         raise ValueError(f"{name}: {error}, whatever its name says; convert or remove it") from error
-    except (formats.TooLargeError, _NoFixedRangeError) as error:
+    except (formats.TooLargeError, formats.MissingExtraError, formats.UnreadableError) as error:
         raise ValueError(f"{name}: {error}") from error
+    except NoFixedRangeError as error:
+        raise NoFixedRangeError(error.dtype, name) from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name}: too large to be opened safely ({error}); scale it down or cut it up") from error
     except Exception as error:  # of a damaged file a decoder may raise anything
         if isinstance(error, MemoryError) or "insufficient memory" in str(error).lower():
             raise ValueError(f"{name}: does not fit in the memory that is free; scale it down or cut it up") from error
-        raise ValueError(
-            f"{name}: damaged or only half written ({brief(error) or type(error).__name__}); remove it or copy it again"
-        ) from error
+        reason = brief(error) or type(error).__name__
+        if reason.isdigit() and int(reason) > 1:  # Pillow's word for a compression of TIFF that it does not know
+            raise ValueError(
+                f"{name}: compressed in a way that is not read (TIFF compression {reason}); save it with LZW or Deflate"
+            ) from error
+        if NOT_SUPPORTED.search(reason):
+            raise ValueError(
+                f"{name}: stored in a way that is not read, or damaged ({reason}); save it anew as PNG, or copy it again"
+            ) from error
+        raise ValueError(f"{name}: damaged or only half written ({reason}); remove it or copy it again") from error
 
 
-def _decode_jpeg_fast(data: bytes, most: int) -> Pixels | None:
-    """The same levels as Pillow's, faster; None where Pillow is needed (rotation, CMYK, no simplejpeg, not a JPEG)."""
-    if simplejpeg is None or not data.startswith(formats.JPEG):
+def _decode(data: bytes, name: str, most: int, at_least: tuple[int, int] | None) -> Pixels:
+    if data.startswith(jpeg.SIGNATURE):
+        return _decode_jpeg(data, name, most, at_least)
+    if data.startswith(tiff.SIGNATURES):
+        found = tiff.layout(data)
+        if found.has_more:
+            note(name, remarks.FIRST_FRAME)
+        if not found.is_plain:
+            return _decode_tiff(data, found, most)
+    if data.startswith(JPEG_2000) and END_OF_JPEG_2000 not in data[-64:]:  # OpenJPEG draws what is there
+        raise ValueError("its end is missing")
+    if size := pnm.deep_size(data):
+        formats.require_size(*size, most, data)
+        with formats.room_for(*size):
+            return Pixels(pnm.deep(data))
+    return _decode_with_pillow(data, name, most, None)
+
+
+def _decode_jpeg(data: bytes, name: str, most: int, at_least: tuple[int, int] | None) -> Pixels:
+    try:
+        if fast := _decode_jpeg_fast(data, most, at_least):
+            return fast
+        if data.endswith(jpeg.END) or jpeg.completed(data) is None:  # for zeros in place of the end Pillow says nothing
+            return _decode_with_pillow(data, name, most, at_least)
+    except formats.TooLargeError:
+        raise
+    except (ValueError, OSError):
+        if jpeg.completed(data) is None:
+            raise
+    return _decode_cut_off(data, name, most)
+
+
+def _decode_cut_off(data: bytes, name: str, most: int) -> Pixels:
+    completed = jpeg.completed(data)
+    assert completed
+    pixels = _decode_with_pillow(completed, name, most, None)
+    with formats.open_image(completed) as image:
+        if image.mode not in ("L", "RGB") or jpeg.share_missing(completed, _as_stored(image)) > MOST_MISSING:
+            raise ValueError("more than its end is missing")
+    note(name, remarks.CUT_OFF)
+    return pixels
+
+
+def _as_stored(image: Image.Image) -> Array:
+    values = np.asarray(image)
+    return values.reshape(*values.shape[:2], -1)
+
+
+def size_in_header(path: Path) -> tuple[int, int] | None:
+    """Height and width of a picture, upright, without its pixels; None where the file cannot be read."""
+    try:
+        require_file(path)
+        with formats.open_image(path.read_bytes()) as image:
+            width, height = image.size
+            return (width, height) if _orientation(image) in ON_THEIR_SIDE else (height, width)
+    except Exception:  # of a damaged file a decoder may raise anything; `decode` says what is wrong with it
         return None
-    if b"Exif\x00" in data or b"tiff:Orientation" in data:  # the second in XMP; both may lie behind a large ICC profile
+
+
+def _decode_jpeg_fast(data: bytes, most: int, at_least: tuple[int, int] | None) -> Pixels | None:
+    """The same levels as Pillow's, faster; None where Pillow is needed (CMYK, no simplejpeg, not a JPEG)."""
+    if simplejpeg is None:
         return None
+    if not jpeg.may_have_metadata(data):
+        return _decode_with_simplejpeg(data, 1, most, at_least)
+    with formats.open_image(data) as image:
+        orientation = _orientation(image)
+    try:
+        return _decode_with_simplejpeg(data, orientation, most, at_least)
+    except ValueError:  # cameras leave stray bytes, for which Pillow knows better what is damage
+        return None
+
+
+def _decode_with_simplejpeg(
+    data: bytes, orientation: int, most: int, at_least: tuple[int, int] | None
+) -> Pixels | None:
     height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     if colorspace not in ("Gray", "YCbCr"):
         return None
     formats.require_size(width, height, most, data)
+    reduced = _reduction(height, width, orientation, at_least)
     with formats.room_for(width, height):
-        return Pixels(simplejpeg.decode_jpeg(data, "GRAY" if colorspace == "Gray" else "RGB", strict=True))
+        values = simplejpeg.decode_jpeg(
+            data,
+            "GRAY" if colorspace == "Gray" else "RGB",
+            min_height=height // reduced,
+            min_width=width // reduced,
+            strict=True,
+        )
+        return Pixels(turn_upright(values, orientation), reduced=reduced)
 
 
-def _decode_with_pillow(data: bytes, most: int) -> Pixels:
-    with formats.open_image(data) as image:
+def _reduction(height: int, width: int, orientation: int, at_least: tuple[int, int] | None) -> int:
+    """How many times smaller a JPEG of this size, as it lies in the file, is decoded."""
+    if at_least is None:
+        return 1
+    least_height, least_width = at_least[::-1] if orientation in ON_THEIR_SIDE else at_least
+    return next(
+        (
+            times
+            for times in (8, 4, 2)
+            if height % times == width % times == 0 and height >= times * least_height and width >= times * least_width
+        ),
+        1,
+    )
+
+
+def _decode_with_pillow(data: bytes, name: str, most: int, at_least: tuple[int, int] | None) -> Pixels:
+    with formats.open_image(data, name) as image:
         width, height = formats.extent(image)
         formats.require_size(width, height, most, data)
         _require_fixed_range(image)
+        reduced = 1
+        if isinstance(image, JpegImagePlugin.JpegImageFile) and at_least:
+            reduced = _reduction(height, width, _orientation(image), at_least)
+            if reduced > 1:
+                image.draft(None, (width // reduced, height // reduced))
         with formats.room_for(width, height), formats.within_pillows_limit(width, height):
-            raw = _raw_mode(image)
+            is_deep = _has_deep_colour(image)
             image.load()  # also before OpenCV: Pillow rejects damaged files silently, OpenCV's libraries print lines
-            if ";16" not in raw and raw != "RGBX":
-                return from_image(image)
-            is_tiff, orientation = image.format == "TIFF", _orientation(image)
+            if not is_deep:
+                return replace(from_image(image), reduced=reduced)
+            orientation = _orientation(image)
             image.close()  # its pixels too: those that are wanted have 16 bits
-            return _decode_with_opencv(data, raw, is_tiff, orientation)
+            return _decode_deep_png(data, orientation)
+
+
+def _decode_tiff(data: bytes, found: tiff.Layout, most: int) -> Pixels:
+    if found.has_no_range:
+        raise NoFixedRangeError(found.dtype)
+    with _room_for_tiff(data, found, most):
+        values, alpha = tiff.levels(data, found)
+    turned = None if alpha is None else turn_upright(alpha, found.orientation)
+    return Pixels(turn_upright(values, found.orientation), turned)
 
 
 def from_image(image: Image.Image) -> Pixels:
@@ -143,14 +332,19 @@ def from_image(image: Image.Image) -> Pixels:
     if _orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
-        return Pixels(np.asarray(image).astype(np.uint16)[..., None])
+        return Pixels(np.asarray(image).astype(np.uint16)[..., None], stored=image.mode)
+    stored = image.mode
+    if stored == "CMYK":
+        image = profiles.from_cmyk(image)
     has_alpha = image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
     mode = ("L" if image.mode in ("1", "L", "LA", "La") else "RGB") + ("A" if has_alpha else "")
     values = np.empty((image.height, image.width, len(mode)), np.uint8)
     for rows in spec.strips(image.height, image.width):
         strip = image if rows == slice(0, image.height) else image.crop((0, rows.start, image.width, rows.stop))
         values[rows] = np.asarray(strip.convert(mode)).reshape(-1, image.width, len(mode))
-    return Pixels(values[..., :-1], values[..., -1]) if has_alpha else Pixels(values)
+    if has_alpha:
+        return Pixels(values[..., :-1], values[..., -1], stored=stored)
+    return Pixels(values, stored=stored)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -164,45 +358,93 @@ def _orientation(image: Image.Image) -> int:
 
 def _require_fixed_range(image: Image.Image) -> None:
     if image.mode in ("I", "F"):
-        raise _NoFixedRangeError(f"32-bit pictures (mode {image.mode}) have no fixed range; save it with 8 or 16 bits")
+        raise NoFixedRangeError("int32" if image.mode == "I" else "float32")
 
 
-def _raw_mode(image: Image.Image) -> str:
-    """How the file stores RGB. Pillow opens 16-bit colour as 8-bit, and a TIFF of RGB and one more channel as RGB."""
+def _has_deep_colour(image: Image.Image) -> bool:
+    """Whether the file has 16 bits a channel, where Pillow opens 8."""
     tiles: Sequence[Any] = getattr(image, "tile", ()) if image.mode in ("RGB", "RGBA") else ()
     arguments = next((tile[3] for tile in tiles), "")
-    raw = str(arguments[0] if isinstance(arguments, tuple) else arguments)
-    return "" if raw == "RGBX" and image.format != "TIFF" else raw  # elsewhere the X is padding
+    return image.format == "PNG" and ";16" in str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
-def _decode_with_opencv(data: bytes, raw: str, is_tiff: bool, orientation: int) -> Pixels:
+def _decode_deep_png(data: bytes, orientation: int) -> Pixels:
     import cv2
 
-    if not is_tiff:
-        data = png.essential(data)
+    data = png.essential(data)
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if values is None or (values.dtype != np.uint16 and ";16" in raw):
+    if values is None or values.dtype != np.uint16:
         raise ValueError("16-bit colour in a form that cannot be read; save it as a plain 16-bit PNG")
-    if not is_tiff:  # OpenCV always turns a TIFF upright and never a PNG, whatever the flags say
-        values = _turn_upright(values, orientation)
-    if values.ndim == 2:
-        return Pixels(values[..., None])
+    values = turn_upright(values, orientation)
     for rows in spec.strips(*values.shape[:2]):  # in place
         values[rows, :, :3] = values[rows, :, 2::-1]
-    if values.shape[-1] == 4 and not raw.startswith("RGBX"):
-        return Pixels(values[..., :3], values[..., 3])
-    return Pixels(values)
+    return Pixels(values[..., :3], values[..., 3]) if values.shape[-1] == 4 else Pixels(values)
 
 
-def _turn_upright(values: Array, orientation: int) -> Array:
-    """Undoes the rotation that the EXIF tag `ORIENTATION` describes, for `[H, W, ...]`."""
-    if orientation in (5, 6, 7, 8):
-        values = values.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        values = values[::-1]
-    if orientation in (2, 3, 6, 7):
-        values = values[:, ::-1]
-    return values
+def turn_upright(values: Array, orientation: int) -> Array:
+    """Undoes the rotation that the EXIF tag `ORIENTATION` describes, for `[H, W]` or `[H, W, C]`, in place where it can."""
+    if orientation not in range(2, 9):
+        return values
+    import cv2
+
+    if values.shape[2:] > (4,):  # more channels than OpenCV turns
+        parts = np.split(values, range(4, values.shape[2], 4), axis=2)
+        return np.concatenate([turn_upright(np.ascontiguousarray(part), orientation) for part in parts], axis=2)
+    values = np.ascontiguousarray(values)
+    shape = values.shape
+    if orientation in ON_THEIR_SIDE:
+        values, shape = cv2.transpose(values), (shape[1], shape[0], *shape[2:])
+    flips = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # OpenCV's codes: rows 0, columns 1, both -1
+    if orientation in flips:
+        values = cv2.flip(values, flips[orientation], dst=values)
+    return values.reshape(shape)  # OpenCV drops a single channel
+
+
+@contextmanager
+def _room_for_tiff(data: bytes, found: tiff.Layout, most: int) -> Iterator[None]:
+    width, height = tiff.extent(found)
+    times = -(-found.bytes_a_pixel // formats.BYTES_A_PIXEL)  # as many ordinary pixels
+    formats.require_size(width, height, most // times, data)
+    with (
+        formats.room_for(times * width, height),
+        formats.within_pillows_limit(times * width * formats.BYTES_A_PIXEL, height),  # to Pillow each byte is a pixel
+    ):
+        yield
+
+
+def read_numbers(path: Path, most: int = MAX_PIXELS) -> Array:
+    """The numbers in a picture file as they are, `[H, W, C]` of any type, upright: TIFF, .npy of one picture, PFM.
+
+    For pictures whose range somebody states. Raises a `ValueError` that names the file.
+
+    >>> import tempfile
+    >>> np.save(file := Path(tempfile.mkdtemp()) / "heights.npy", np.float32([[0, 8848]]))
+    >>> read_numbers(file).flatten().tolist()
+    [0.0, 8848.0]
+    """
+    data = _read(path, most)
+
+    def numbers() -> Array:
+        if data.startswith(np.lib.format.MAGIC_PREFIX):
+            array: Array = np.load(io.BytesIO(data), allow_pickle=False)
+            if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind not in "uif":
+                raise formats.UnreadableError(
+                    f"holds {array.dtype} of shape {list(array.shape)}; numbers [H, W] or [H, W, C] are expected"
+                )
+            return array.reshape(*array.shape[:2], -1)
+        if data.startswith(tiff.SIGNATURES):
+            found = tiff.layout(data)
+            if found.photometric in (tiff.WHITE_IS_ZERO, tiff.BLACK_IS_ZERO, tiff.RGB):
+                with _room_for_tiff(data, found, most):
+                    return turn_upright(tiff.numbers(data, found), found.orientation)
+        with formats.open_image(data, str(path)) as image:
+            if image.mode not in ("I", "F"):
+                return _decode(data, str(path), most, None).values
+            formats.require_size(image.width, image.height, most, data)
+            with formats.room_for(image.width, image.height), formats.within_pillows_limit(*image.size):
+                return np.array(image)[..., None]
+
+    return _named(str(path), numbers)
 
 
 # ---- pixels <-> tensors
@@ -268,52 +510,74 @@ def with_alpha_as_channel(pixels: Pixels, channels: int) -> Pixels:
 # ---- pixels -> files
 
 
-def encode(pixels: Pixels, path: Path) -> None:
-    """Writes a picture in the format of the path's suffix, whole or not at all.
+def encode(pixels: Pixels, path: Path, known: Metadata | None = None, quality: int | None = None) -> list[str]:
+    """Writes a picture in the format of the path's suffix, whole or not at all, with what its file `known` of itself.
+
+    JPEG and WebP are compressed as that file was if it has the same format, else at `quality`, 95 by default.
 
     What a format cannot hold is dropped: JPEG and BMP have no alpha and no fourth channel, only PNG and TIFF have 16 bits.
-    The last of 2 or 4 channels is written as alpha. Raises a `ValueError` that names the file when it cannot be written.
+    The last of 2 or 4 channels is written as alpha. Returns in words what was dropped; raises a `ValueError` that names the
+    file when it cannot be written.
     """
     require_writable_suffix(path)
-    suffix = path.suffix.lower()
-    if suffix not in DEEP_SUFFIXES:
-        pixels = _to_8_bits(pixels)
+    suffix, size = path.suffix.lower(), pixels.size
+    format, lost = FORMATS[suffix], []
+    if max(size) > (largest := LARGEST_SIDE.get(format, max(size))):
+        raise ValueError(
+            f"{path}: {size[1]}x{size[0]} pixels, and {format} has at most {largest:,} a side; write PNG or TIFF"
+        )
+    if pixels.bits == 16 and suffix not in DEEP_SUFFIXES:
+        pixels, lost = _to_8_bits(pixels), ["16 bits"]
     if suffix not in ALPHA_SUFFIXES:
         channels = pixels.values.shape[-1]
+        if channels in (2, 4) or (pixels.alpha is not None and pixels.alpha.min() < np.iinfo(pixels.alpha.dtype).max):
+            lost.append("transparency")
         pixels = Pixels(pixels.values[..., : channels - 1] if channels in (2, 4) else pixels.values)
-    options: dict[str, Any] = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
-    if suffix == ".png":
+    options: dict[str, Any] = {"quality": 95} if format in COMPRESSED_WITH_LOSS else {}
+    if format == "PNG":
         options = {"compress_level": 3}  # half the time of Pillow's 6, and files a hundredth larger
+    if known:
+        known, too = known.fitted(format, size)
+        options, lost = options | known.options(format), lost + too
+    if quality and format in COMPRESSED_WITH_LOSS:
+        options |= {"quality": quality, "qtables": None, "lossless": False}
     try:
         with atomic_file(path, durable=False) as partial:
             if pixels.bits == 16 and (pixels.values.shape[-1] > 1 or pixels.alpha is not None):
-                _write_deep_colour(pixels, partial)
+                data = _deep_colour(pixels, suffix, options.get("compression"))
             else:
                 # Not to the file itself: where the disk is full, Pillow does not see that only a part was written.
-                to_image(pixels).save(encoded := io.BytesIO(), FORMATS[suffix], **options)
-                partial.write_bytes(encoded.getbuffer())
+                to_image(pixels).save(encoded := io.BytesIO(), format, **options)
+                data = encoded.getvalue()
+            partial.write_bytes(known.inserted(data, format) if known else data)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: could not be written ({reason})") from error
+    return lost
 
 
-def _write_deep_colour(pixels: Pixels, path: Path) -> None:
+def _deep_colour(pixels: Pixels, suffix: str, compression: str | None) -> bytes:
     import cv2
 
     values = _all_channels(pixels)
     colour, alpha = np.split(values, [3 if values.shape[-1] > 2 else 1], axis=-1)
     values = np.concatenate([spec.to_channels(colour, None, 3)[..., ::-1], alpha], axis=-1)
-    encoded, data = cv2.imencode(path.suffix.lower(), np.ascontiguousarray(values))
+    options = []
+    if compression:
+        options = [cv2.IMWRITE_TIFF_COMPRESSION, TiffImagePlugin.COMPRESSION_INFO_REV[compression]]
+    encoded, data = cv2.imencode(suffix, np.ascontiguousarray(values), options)
     assert encoded
-    path.write_bytes(data.tobytes())
+    if suffix == ".png" or not alpha.shape[-1]:
+        return data.tobytes()
+    return ifd.with_tags(data.tobytes(), ifd.Directory({tiff.EXTRA_SAMPLES: UNASSOCIATED_ALPHA}))
 
 
 def require_writable_suffix(path: Path) -> None:
     """Raises a `ValueError` that lists the formats when the path's suffix is not one of them."""
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in (*FORMATS, ARRAY):
         raise ValueError(
             f"{path}: no picture format is known by {path.suffix or 'a name without suffix'!r}; "
-            f"use one of {', '.join(SUFFIXES)}"
+            f"use one of {', '.join(FORMATS)}"
         )
 
 

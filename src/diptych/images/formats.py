@@ -17,12 +17,18 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
+    Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
     _imaging,
 )
+
+from diptych.images import jpeg, png, remarks
+from diptych.images.remarks import note
 
 PLUGINS = (
     JpegImagePlugin,
@@ -32,26 +38,35 @@ PLUGINS = (
     TiffImagePlugin,
     GifImagePlugin,
     AvifImagePlugin,
+    Jpeg2KImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
 )
 """Importing one registers its format with Pillow."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
+"""Those that Pillow tells by the first bytes."""
+BY_NAME = ".tga"
+"""A TGA begins with nothing that is its own: only a file of this suffix is taken for one."""
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+ALL_FORMATS = "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC, ..."
 
 MAX_PIXELS = 178_956_970
 """Of one picture, and of all that the threads of a command hold at once: 512 MiB of 8-bit RGB, as Pillow's own limit."""
 
 BYTES_A_PIXEL = 8  # four channels of 16 bits
 METADATA = 64 * 2**20  # bytes
+METADATA_SEARCHED = 2**16  # bytes, in which a file says how many bits it has
 
 MAX_PIXEL_SCANS = 8_000_000_000
 """A progressive JPEG goes over all of its pixels again in each scan; a small file can ask for thousands of scans."""
-
-JPEG, START_OF_SCAN = b"\xff\xd8", b"\xff\xda"
 
 # Pillow warns of damaged metadata, which does not change the pixels, and logs why it refuses a file; libtiff writes to the
 # terminal by itself. A damaged picture has a line of its own. Where libtiff is inside Pillow's library it is out of reach.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 warnings.filterwarnings("ignore", module=r"PIL\.")
+# Texts and profiles of a PNG may be large; `png.mended` sees to it that all of them together are not larger than this.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = png.MOST_TEXT
 with suppress(AttributeError):
     ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
@@ -60,26 +75,79 @@ class UnknownFormatError(ValueError):
     """The bytes are not of one of the formats."""
 
 
+class MissingExtraError(ValueError):
+    """The bytes are of a format that an optional package reads, which is not installed."""
+
+
+class UnreadableError(ValueError):
+    """An intact picture of a kind that is not read."""
+
+
 class TooLargeError(ValueError):
     """A picture has more pixels than may be opened."""
 
 
-def open_image(data: bytes) -> Image.Image:
+def open_image(data: bytes, name: str = "") -> Image.Image:
     """The header of a picture file; its pixels are decoded when Pillow is asked for them.
 
-    Raises an `UnknownFormatError` for a file of another format, and what Pillow raises for a damaged one.
+    `name` is the file's, for remarks and for the one format that its suffix tells. Raises an `UnknownFormatError` for a file
+    of another format, a `MissingExtraError` for a HEIC without pillow-heif, and what Pillow raises for a damaged file.
 
     >>> open_image(b"%!PS-Adobe-3.0 EPSF-3.0")
     Traceback (most recent call last):
         ...
     diptych.images.formats.UnknownFormatError: not a picture of a format that is read (JPEG, PNG, ...)
     """
-    for name in FORMATS:
-        factory, accepts = Image.OPEN[name]
+    damage: SyntaxError | None = None
+    if data.startswith(png.SIGNATURE):
+        data, lost = png.mended(data)
+        for text in lost:
+            note(name, text)
+    for format_name in FORMATS:
+        factory, accepts = Image.OPEN[format_name]
         if accepts and accepts(data[:16]) is True:
-            with suppress(SyntaxError):  # Pillow's word for another format that begins alike
-                return factory(io.BytesIO(data), "")
-    raise UnknownFormatError(f"not a picture of a format that is read ({', '.join(FORMATS)})")
+            try:
+                return _remarked(factory(io.BytesIO(data), ""), data, name)
+            except SyntaxError as error:  # Pillow's word for a damaged header, and for another format that begins alike
+                damage = error
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
+        return _remarked(_open_heif(data), data, name)
+    if name.lower().endswith(BY_NAME) and len(data) >= 18:
+        with suppress(SyntaxError):
+            return Image.OPEN["TGA"][0](io.BytesIO(data), "")
+    if damage:
+        raise damage
+    raise UnknownFormatError(f"not a picture of a format that is read ({ALL_FORMATS})")
+
+
+def _open_heif(data: bytes) -> Image.Image:
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        raise MissingExtraError(
+            "a HEIC picture, which is read where pillow-heif is installed: pip install 'diptych[photos]'"
+        ) from error
+    image: Image.Image = HeifImageFile(io.BytesIO(data), "")
+    return image
+
+
+def _remarked(image: Image.Image, data: bytes, name: str) -> Image.Image:
+    """The same image; what is not read of its file is noted. (Of the pages of a TIFF `tiff.Layout` knows.)"""
+    with suppress(Exception):  # the frames behind the first may be damaged
+        if image.format not in ("MPO", "TIFF") and getattr(image, "is_animated", False):
+            note(name, remarks.FIRST_FRAME)
+    if image.format in ("JPEG2000", "AVIF", "HEIF") and image.mode != "I;16" and _bits(data) > 8:
+        note(name, remarks.EIGHT_BITS)
+    return image
+
+
+def _bits(data: bytes) -> int:
+    """Of a channel of a JPEG 2000 (its SIZ marker) or of an AVIF or HEIC (their `pixi` box); 8 where it is not said."""
+    header = data[:METADATA_SEARCHED]
+    if (place := header.find(b"\xff\x4f\xff\x51")) >= 0:
+        return (data[place + 42] & 0x7F) + 1 if place + 42 < len(data) else 8
+    place = header.find(b"pixi") + 8
+    return max(data[place + 1 : place + 1 + data[place]], default=8) if 8 <= place < len(data) else 8
 
 
 def extent(image: Image.Image) -> tuple[int, int]:
@@ -106,7 +174,7 @@ def require_size(width: int, height: int, most: int, data: bytes) -> None:
         raise TooLargeError(
             f"{width}x{height} pixels, and at most {most:,} can be opened here; scale it down or cut it up"
         )
-    scans = data.count(START_OF_SCAN) if data.startswith(JPEG) else 1
+    scans = jpeg.most_scans(data) if data.startswith(jpeg.SIGNATURE) else 1
     if width * height * scans > MAX_PIXEL_SCANS:
         raise TooLargeError(
             f"{width}x{height} pixels in {scans} scans, which is more than a picture needs; save it again"

@@ -33,9 +33,23 @@ def resize(picture: Tensor, height: int, width: int, kind: Kind = "image") -> Te
         narrow = torch.cat([resize(picture[:, row].float(), row.stop - row.start, width) for row in parts], dim=1)
         return resize(narrow, height, width).round_().clamp_(0, SIXTEEN_BIT.full).to(torch.uint16)
     # torch resizes 8-bit RGB four times as fast when the channels of a pixel lie together, as decoders leave them
-    together = picture.dtype == torch.uint8 and picture.shape[0] == 3
-    one = picture.permute(1, 2, 0)[None].contiguous().permute(0, 3, 1, 2) if together else picture[None]
+    one = picture[None]
+    if picture.dtype == torch.uint8 and picture.shape[0] == 3:
+        one = one.contiguous(memory_format=torch.channels_last)
     return F.interpolate(one, size=(height, width), mode="bicubic", antialias=True)[0]
+
+
+def shrunk(height: int, width: int, shorter: int) -> tuple[int, int]:
+    """The size at which the shorter side has `shorter` pixels, in the same proportions; never a larger one.
+
+    >>> shrunk(600, 400, 100), shrunk(60, 40, 100)
+    ((150, 100), (60, 40))
+    """
+    # Whole numbers of which none is negative, and torch's `min`: it exports with symbolic sizes.
+    least = torch.sym_min(height, width)  # type: ignore[no-untyped-call]
+    to = torch.sym_min(least, shorter)  # type: ignore[no-untyped-call]
+    new_height, new_width = ((2 * side * to + least) // (2 * least) for side in (height, width))
+    return new_height, new_width
 
 
 def join(sides: Sequence[Tensor]) -> Tensor:
@@ -46,33 +60,48 @@ def join(sides: Sequence[Tensor]) -> Tensor:
     """
     import cv2
 
-    planes = np.empty((sum(len(side) for side in sides), *sides[0].shape[1:]), sides[0].numpy().dtype)
+    arrays = [side.numpy() for side in sides]
+    planes = np.empty((sum(map(len, arrays)), *arrays[0].shape[1:]), arrays[0].dtype)
     first = 0
-    for side in sides:
-        if side.stride(0) == 1 and len(side) > 1:  # OpenCV separates interleaved channels twice as fast as torch
-            cv2.split(side.permute(1, 2, 0).numpy(), list(planes[first : first + len(side)]))
+    for array in arrays:
+        place = planes[first : first + len(array)]
+        if array.strides[0] == array.itemsize and len(array) > 1:  # OpenCV is twice as fast with interleaved channels
+            cv2.split(array.transpose(1, 2, 0), list(place))
         else:
-            planes[first : first + len(side)] = side.numpy()
-        first += len(side)
+            place[:] = array
+        first += len(array)
     return torch.from_numpy(planes)
 
 
-def centre_square(picture: Tensor) -> Tensor:
-    """The largest square in the middle of `[C, H, W]`.
+def middle(inner: tuple[int, int], outer: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of `outer` (height, width) where `inner` lies in its middle."""
+    rows, columns = (slice((b - a) // 2, (b - a) // 2 + a) for a, b in zip(inner, outer, strict=True))
+    return rows, columns
 
-    >>> centre_square(torch.zeros(3, 10, 20)).shape
-    torch.Size([3, 10, 10])
+
+def as_large_as_fits(shape: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """The height and width of what has the shape of `shape` and just fits into `box`."""
+    factor = min(there / side for side, there in zip(shape, box, strict=True))
+    height, width = (max(1, round(side * factor)) for side in shape)
+    return height, width
+
+
+def centre_crop(picture: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The middle of `[C, H, W]`, as much as has the shape (height, width) of `shape`.
+
+    >>> centre_crop(torch.zeros(3, 10, 50), (64, 128)).shape
+    torch.Size([3, 10, 20])
     """
     height, width = picture.shape[1:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return picture[:, top : top + side, left : left + side]
+    rows, columns = middle(as_large_as_fits(shape, (height, width)), (height, width))
+    return picture[:, rows, columns]
 
 
-def random_crop(picture: Tensor, size: int, generator: Random) -> Tensor:
-    """A square of `size` at a uniformly random offset, the first and the last included."""
-    top, left = (generator.randint(0, side - size) for side in picture.shape[1:])
-    return picture[:, top : top + size, left : left + size]
+def random_crop(picture: Tensor, size: tuple[int, int], generator: Random) -> Tensor:
+    """A part of `size` (height, width) at a uniformly random offset, the first and the last included."""
+    height, width = size
+    top, left = (generator.randint(0, there - side) for there, side in zip(picture.shape[1:], size, strict=True))
+    return picture[:, top : top + height, left : left + width]
 
 
 def random_flip(picture: Tensor, generator: Random) -> Tensor:
@@ -97,23 +126,25 @@ def mirrored(length: int, start: int, stop: int) -> Tensor:
     return torch.where(position < length, position, period - position)
 
 
-def pad_to_stride(images: Tensor, stride: int) -> Tensor:
-    """Pads `[..., H, W]` by reflection, evenly on all sides, up to the next multiple of the stride in both directions.
+def pad_to_stride(images: Tensor, stride: int, evenly: bool = True) -> Tensor:
+    """Pads `[..., H, W]` by reflection up to the next multiple of the stride in both directions.
+
+    Evenly on all sides; or, if not, at the bottom and the right alone, where the top left pixel stays the first.
 
     >>> pad_to_stride(torch.arange(3.0).reshape(1, 1, 1, 3), 4).shape
     torch.Size([1, 1, 4, 4])
     """
     height, width = images.shape[-2:]
     taller, wider = ((side + stride - 1) // stride * stride for side in (height, width))
-    above, left = (taller - height) // 2, (wider - width) // 2
+    above, left = ((taller - height) // 2, (wider - width) // 2) if evenly else (0, 0)
     rows = mirrored(height, -above, taller - above).to(images.device)
     columns = mirrored(width, -left, wider - left).to(images.device)
     return images.index_select(-2, rows).index_select(-1, columns)
 
 
-def cut_back(images: Tensor, height: int, width: int) -> Tensor:
-    """Undoes `pad_to_stride`: the middle `height` x `width` of `[..., H, W]`."""
-    top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
+def cut_back(images: Tensor, height: int, width: int, evenly: bool = True) -> Tensor:
+    """Undoes `pad_to_stride`: the middle `height` x `width` of `[..., H, W]`, or those at the top left."""
+    top, left = ((images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2) if evenly else (0, 0)
     # Not a slice, which is contiguous only if nothing is cut: an exported program would hold for one of the two cases
     rows, columns = (torch.arange(start, start + side) for start, side in ((top, height), (left, width)))
     return images.index_select(-2, rows.to(images.device)).index_select(-1, columns.to(images.device))

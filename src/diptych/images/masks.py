@@ -36,14 +36,14 @@ class MaskSpec:
     def __str__(self) -> str:
         return f"{self.kind}-{self.smallest}-{self.largest}"
 
-    def draw(self, size: int, generator: Random) -> Tensor:
-        """A random mask for one picture, bool `[1, size, size]`; holes may touch the border.
+    def draw(self, size: tuple[int, int], generator: Random) -> Tensor:
+        """A random mask for one picture of `size` (height, width), bool `[1, H, W]`; holes may touch the border.
 
-        >>> MaskSpec("rectangle", smallest=4, largest=4).draw(8, Random(0)).sum().item()
+        >>> MaskSpec("rectangle", smallest=4, largest=4).draw((8, 8), Random(0)).sum().item()
         16
         """
         kind = generator.choice(("rectangle", "several", "free-form")) if self.kind == "any" else self.kind
-        mask = np.zeros((size, size), np.bool_)
+        mask = np.zeros(size, np.bool_)
         if kind == "rectangle":
             mask[self._rectangle(size, generator)] = True
         elif kind == "several":
@@ -55,13 +55,13 @@ class MaskSpec:
             inside |= _strokes(inside.shape[0], inside.shape[1], generator)
         return torch.from_numpy(mask)[None]
 
-    def draw_for(self, name: str, size: int) -> Tensor:
-        """The fixed mask for evaluating on the picture of this name, the same for every model: bool `[1, size, size]`."""
+    def draw_for(self, name: str, size: tuple[int, int]) -> Tensor:
+        """The fixed mask for evaluating on the picture of this name, the same for every model: bool `[1, H, W]`."""
         return self.draw(size, Random(name))
 
-    def _rectangle(self, size: int, generator: Random) -> Box:
+    def _rectangle(self, size: tuple[int, int], generator: Random) -> Box:
         height, width = (generator.randint(self.smallest, self.largest) for _ in range(2))
-        top, left = generator.randint(0, size - height), generator.randint(0, size - width)
+        top, left = generator.randint(0, size[0] - height), generator.randint(0, size[1] - width)
         return slice(top, top + height), slice(left, left + width)
 
 

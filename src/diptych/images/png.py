@@ -1,7 +1,8 @@
-"""A PNG without what OpenCV's decoder would print lines about, which nothing can keep it from."""
+"""A PNG without what keeps Pillow from reading it, or what OpenCV's decoder would print lines about."""
 
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 WANTED = (b"IHDR", b"tRNS", b"IDAT")
@@ -12,24 +13,102 @@ CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Of an interlaced picture: the first column and row, and the steps to the next ones."""
 PIECE = 2**20  # bytes
+ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+"""Texts and profiles."""
+MOST_TEXT = 64 * 2**20  # bytes, unpacked: of all texts and profiles of a file
+
+
+def mended(data: bytes) -> tuple[bytes, list[str]]:
+    """The same picture without what stands beside the pixels and is damaged or a bomb; and what is to be said of that.
+
+    A viewer ignores a wrong checksum there, and reads no text at all. Chunks whose name begins with a small letter are not
+    needed for the pixels (PNG specification, section 5.4); a wrong checksum of another one is a `ValueError`, which Pillow
+    passes over in pixels.
+    """
+    dropped: list[tuple[int, int]] = []
+    wrong, text_left = list[bytes](), MOST_TEXT
+    for kind, start, end in _chunks(data):
+        if kind == b"IEND":
+            break
+        if zlib.crc32(memoryview(data)[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            if kind[0] < ord("a"):
+                raise ValueError(f"the checksum of a part of it ({kind.decode('ascii')}) is wrong")
+            wrong.append(kind)
+            dropped.append((start, end))
+        elif kind in TEXTS and (text_left := text_left - _text_size(kind, data[start + 8 : end - 4], text_left)) < 0:
+            dropped.append((start, end))
+    if not dropped:
+        return data, []
+    if any(kind in ANIMATION for kind in wrong):
+        dropped = sorted({*dropped, *((start, end) for kind, start, end in _chunks(data) if kind in ANIMATION)})
+    lost = [f"what stands beside the pixels ({_named(wrong)}) has a wrong checksum and is left out"] if wrong else []
+    lost += (
+        [f"text and profiles are left out where they are more than {MOST_TEXT // 2**20} MiB"] if text_left < 0 else []
+    )
+    kept, place = [], 0
+    for start, end in dropped:
+        kept.append(data[place:start])
+        place = end
+    return b"".join([*kept, data[place:]]), lost
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The kind of each chunk, and where it begins and ends, up to one that is not whole or has no name."""
+    place = len(SIGNATURE)
+    while place + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if place + 12 + length > len(data) or not kind.isalpha():
+            return
+        yield kind, place, place + 12 + length
+        place += 12 + length
+
+
+def _text_size(kind: bytes, content: bytes, most: int) -> int:
+    """Bytes that a text or a profile has unpacked; at least one more than `most` where they are more."""
+    packed = content[content.find(b"\0") + 2 :] if kind != b"tEXt" else b""
+    if kind == b"iTXt":  # its language and translated name come before the text
+        parts = content.split(b"\0", 1)[-1]
+        packed = parts[2:].split(b"\0", 2)[-1] if parts[:1] == b"\1" else b""
+    unpacking, size = zlib.decompressobj(), len(content)
+    try:
+        while packed and not unpacking.eof and size <= most:
+            size += len(unpacking.decompress(packed, PIECE))
+            packed = unpacking.unconsumed_tail
+    except zlib.error:  # no bomb
+        return size
+    return size
+
+
+def _named(kinds: list[bytes]) -> str:
+    return ", ".join(dict.fromkeys(kind.decode("ascii") for kind in kinds))
+
+
+def all_chunks(data: bytes) -> Iterator[bytes]:
+    """The whole chunks of a file, but for the one that ends it."""
+    for kind, start, end in _chunks(data):
+        if kind == b"IEND":
+            return
+        yield data[start:end]
+
+
+def make_chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a file."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def with_chunks(data: bytes, more: Iterable[bytes]) -> bytes:
+    """The file with more chunks, in front of all but its header."""
+    header = len(SIGNATURE) + 12 + 13
+    return data[:header] + b"".join(more) + data[header:]
 
 
 def essential(data: bytes) -> bytes:
-    """The same picture without profiles, texts, times and further frames; a `ValueError` where its pixels are damaged.
+    """A `mended` picture without profiles, texts, times and further frames; a `ValueError` where its pixels are damaged.
 
     PNG is chunks: a length, a kind, the content, a checksum of the last two (PNG specification, section 5.3).
     """
-    chunks, place = [], len(SIGNATURE)
-    while place + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, place)
-        if kind == b"IEND":
-            break
-        if kind in WANTED:
-            chunks.append(data[place : place + 12 + length])
-        place += 12 + length
-    for chunk in chunks:
-        if chunk[-4:] != struct.pack(">I", zlib.crc32(chunk[4:-4])):
-            raise ValueError(f"the checksum of a part of it ({chunk[4:8].decode()}) is wrong")
+    chunks = [chunk for chunk in all_chunks(data) if chunk[4:8] in WANTED]
     # One of each and in order, as decoders differ in what they bear; only the compressed pixels may come in several parts.
     first = {chunk[4:8]: chunk for chunk in reversed(chunks)}
     pixels = [chunk for chunk in chunks if chunk[4:8] == b"IDAT"]

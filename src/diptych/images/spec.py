@@ -2,6 +2,9 @@
 
 A level is a whole number as a file holds it, 0 to 255 or 0 to 65535. Networks see floats in [-1, 1]. The map between the
 two is fixed and never stretches the contrast: `level / half - 1` one way, `round((value + 1) * half)`, clamped, the other.
+
+Two kinds of files become levels first: numbers with a stated range, of which LOW is level 0 and HIGH the highest one, and
+label maps with stated labels, which become one plane a class.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,15 +15,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diptych.images.labels import Labels
+
 Array = np.ndarray[Any, np.dtype[Any]]
 Bits = Literal[8, 16]
 Kind = Literal["image", "labels"]
 """Label maps hold class colours or class numbers: they are resized by nearest neighbour, never interpolated."""
+Range = tuple[float, ...]
+"""LOW and HIGH: the numbers of a file that are -1 and 1 for a network. Empty: its levels of 8 or 16 bits are."""
 
 STRIP = 2**20  # pixels
 _STEP = 257  # 16-bit levels from one 8-bit level to the next: 65535 / 255
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 _LUMA_INTEGERS = (19595, 38470, 7471)  # Pillow's, of 65536: a grey image made by Pillow and one made here are equal
+
+
+class NoFixedRangeError(ValueError):
+    """An intact picture of numbers for which no black and no white are defined."""
+
+    def __init__(self, dtype: object, file: str = "") -> None:
+        super().__init__(
+            f"{file}{': ' if file else ''}its numbers ({dtype}) have no fixed range; in training state it, --range "
+            "LOW HIGH, else save it with 8 or 16 bits"
+        )
+        self.dtype = dtype
 
 
 @dataclass(frozen=True)
@@ -35,9 +53,22 @@ class ImageSpec:
     """
 
     channels: int = 3
-    """3 is RGB, 1 is grey; any other number is taken from the file as it is."""
+    """3 is RGB, 1 is grey; any other number is taken from the file as it is. With `labels`, one for each."""
     bits: Bits = 8
     kind: Kind = "image"
+    range: Range = ()
+    labels: Labels | None = None
+    """The classes of label maps that a network sees as planes, 1 where a pixel is of the class and -1 elsewhere."""
+
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether a file holds numbers of a range, or labels: they have no colours, and a profile says nothing of them."""
+        return bool(self.range) or self.labels is not None
+
+    @property
+    def is_seen_by_others(self) -> bool:
+        """Whether the networks of metrics can see it: RGB or grey, and no label planes."""
+        return self.channels in (1, 3) and self.labels is None
 
     @property
     def full(self) -> int:
@@ -67,7 +98,15 @@ class ImageSpec:
         return self.quantized(image).to(self.dtype)
 
     def read(self, values: Array, alpha: Array | None = None) -> Tensor:
-        """A decoded file, `[H, W, C]` of 8 or 16 bits -> levels `[channels, H, W]`; `alpha` as in `to_channels`."""
+        """A decoded file, `[H, W, C]` -> levels `[channels, H, W]`; `alpha` as in `to_channels`.
+
+        `values` are levels of 8 or 16 bits, or with a range numbers of any type.
+        """
+        if self.labels:
+            planes = torch.from_numpy(self.labels.planes(values)).permute(2, 0, 1)
+            return (planes * self.full).to(self.dtype)
+        if self.range:
+            values, alpha = in_range(values, self.range), None if alpha is None else to_bits(alpha, 16)
         values = to_bits(to_channels(values, alpha, self.channels), self.bits)
         return torch.from_numpy(np.require(values, requirements="W")).permute(2, 0, 1)  # Pillow's memory is read-only
 
@@ -88,6 +127,37 @@ def to_bits(values: Array, bits: Bits) -> Array:
     if bits == 16:
         return values.astype(np.uint16) * _STEP
     return _by_strips(lambda levels: ((levels.astype(np.uint32) + _STEP // 2) // _STEP).astype(np.uint8), values)
+
+
+def in_range(numbers: Array, within: Range) -> Array:
+    """Numbers of any type -> 16-bit levels: LOW is 0, HIGH is 65535, what lies beyond is cut to them; NaN counts as LOW.
+
+    >>> in_range(np.array([[-1024, 0, 3072, 9999]], np.int16), (-1024, 3072)).tolist()
+    [[0, 16384, 65535, 65535]]
+    """
+    low, high = within
+
+    def change(part: Array) -> Array:
+        shares = (part.astype(np.float64) - low) / (high - low)
+        levels: Array = np.rint(np.nan_to_num(shares.clip(0, 1)) * SIXTEEN_BIT.full).astype(np.uint16)
+        return levels
+
+    return _by_strips(change, numbers)
+
+
+def from_range(levels: Array, within: Range, dtype: "np.dtype[Any]") -> Array:
+    """Undoes `in_range`: levels of 8 or 16 bits -> numbers of `dtype` from LOW to HIGH.
+
+    >>> from_range(np.array([0, 128, 255], np.uint8), (-1000, 1000), np.dtype(np.int16)).tolist()
+    [-1000, 4, 1000]
+    """
+    low, high = within
+
+    def change(part: Array) -> Array:
+        numbers = part.astype(np.float64) / np.iinfo(part.dtype).max * (high - low) + low
+        return (np.rint(numbers) if np.issubdtype(dtype, np.integer) else numbers).astype(dtype)
+
+    return _by_strips(change, levels)
 
 
 def strips(height: int, width: int) -> Iterator[slice]:
@@ -145,8 +215,7 @@ def _luma(values: Array) -> Array:
 
 def _unreadable(found: int, channels: int) -> ValueError:
     return ValueError(
-        f"a picture of {found} channels cannot be read as {channels}; 1 and 3 can be read as each other, 4 as those, and "
-        "3 with alpha as 4"
+        f"a picture of {found} channels cannot be read as {channels}: only 1 and 3 as each other, 4 as those"
     )
 
 
@@ -174,8 +243,27 @@ def floats_to_channels(image: Tensor, channels: int) -> Tensor:
     raise _unreadable(image.shape[0], channels)
 
 
+def in_colours(images: Tensor, *sides: ImageSpec) -> Tensor:
+    """Planes of labels `[B, K, H, W]` of one of the sides as colours `[B, 3, H, W]`; other images as they are.
+
+    Where both sides have as many channels and one of them has no labels, nothing tells whose the images are: they stay.
+
+    >>> from diptych.images.labels import Labels
+    >>> side = ImageSpec(2, kind="labels", labels=Labels.parse(["sky,0,0,255", "wall,255,0,0"]))
+    >>> in_colours(torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1), side).flatten().tolist()
+    [1.0, -1.0, -1.0]
+    """
+    labels = [side.labels for side in sides if side.channels == images.shape[1]]
+    if not labels or labels[0] is None or None in labels:
+        return images
+    shades = torch.from_numpy(labels[0].shades)[images.argmax(1).cpu()]  # [B, H, W, 3]
+    return EIGHT_BIT.to_float(shades.permute(0, 3, 1, 2))
+
+
 def viewable(image: Tensor) -> Tensor:
     """What a person is shown of floats `[C, H, W]`: one channel or three as they are, of more the first three.
+
+    Two channels are red and green.
 
     >>> viewable(torch.ones(4, 2, 2)).shape, viewable(torch.ones(2, 2, 2))[:, 0, 0].tolist()
     (torch.Size([3, 2, 2]), [1.0, 1.0, -1.0])

@@ -1,7 +1,7 @@
 """The interface between a method and the training loop."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diptych.kinds import DataKind, Direction
 from diptych.losses import AdversarialLoss
+from diptych.methods.optimizers import Adam
 from diptych.methods.settings import MethodSettings, Shape
 from diptych.translators.base import Translator
 
@@ -65,10 +66,11 @@ class Method(nn.Module, ABC):
 
     def optimizer(self, player: str, lr: float, beta1: float) -> torch.optim.Optimizer:
         """Adam(2e-4, betas=(0.5, 0.999)) unless the paper differs; fused: one kernel per step."""
-        return torch.optim.Adam(self._parameters_of(player), lr=lr, betas=(beta1, 0.999), fused=True)
+        return Adam(self._parameters_of(player), lr=lr, betas=(beta1, 0.999), fused=True)
 
     def _parameters_of(self, player: str) -> list[nn.Parameter]:
-        return [p for network in self.players[player] for p in self.get_submodule(network).parameters()]
+        parameters = [p for network in self.players[player] for p in self.get_submodule(network).parameters()]
+        return [p for p in parameters if p.requires_grad]
 
     @abstractmethod
     def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
@@ -80,6 +82,21 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
         """The deployed translators, with shared networks: `direction` is from x to y; a second one is the reverse."""
+
+    def freeze(self, stages: Sequence[str]) -> None:
+        """From now on these stages of the generators do not learn; "encoder" is all that come before the bottleneck.
+
+        A `ValueError` names the stages that there are.
+        """
+        for network in deployed(self).values():
+            there = getattr(network, "stages", {})
+            encoder = [name for name in there if name.startswith(("stem", "down"))]
+            wanted = [name for stage in stages for name in (encoder if stage == "encoder" else [stage])]
+            if unknown := [stage for stage in wanted if stage not in there] or ([] if wanted else stages):
+                names = f"encoder, {', '.join(there)}" if there else "none in this method's networks"
+                raise ValueError(f"--freeze {unknown[0]}: there is no such stage; there are: {names}")
+            for name in wanted:
+                there[name].requires_grad_(False)
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """The columns of the preview grid by title, each `[B, C, H, W]`."""

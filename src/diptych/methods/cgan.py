@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.losses import ADVERSARIAL
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
@@ -75,10 +74,15 @@ class CGAN(Method):
                 "--method.conditional true: the pictures are in no classes; put those of each class into a folder of its "
                 "own, or give --method.conditional false to learn without labels"
             )
+        side = min(shape.size)
+        if side != max(shape.size):
+            raise ValueError(
+                f"--size {shape.size}: the networks make square pictures; give one number, such as {dcgan.fitting(side)}"
+            )
         self.classes = shape.classes if settings.conditional else ()
         self.adversarial = ADVERSARIAL[settings.adversarial]
         shared: dict[str, Any] = {
-            "size": shape.size,
+            "size": side,
             "classes": len(self.classes),
             "condition": settings.condition,
             "width": settings.width,
@@ -106,13 +110,13 @@ class CGAN(Method):
 
     def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
         """G."""
-        spec = ImageSpec(self.shape.x_channels)
-        return {direction: Sampler(self.G, self.shape.size, self.settings.noise, self.classes, spec)}
+        size = self.shape.size.height
+        return {direction: Sampler(self.G, size, self.settings.noise, self.classes, self.shape.x_spec)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """One row per class, one noise vector per column; without labels all noise differs. Seed 0, as in sampling."""
         device = batch["y"].device
-        sampler = Sampler(self.G, self.shape.size, self.settings.noise, self.classes, ImageSpec(self.shape.x_channels))
+        sampler = Sampler(self.G, self.shape.size.height, self.settings.noise, self.classes, self.shape.x_spec)
 
         def run(*tensors: Tensor) -> Tensor:
             images: Tensor = sampler(*(tensor.to(device) for tensor in tensors))

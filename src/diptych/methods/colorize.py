@@ -38,7 +38,7 @@ class Colorize(Pix2Pix):
 
     def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
         """G, with colour conversion before and after it."""
-        return {direction: ColorTranslator(self.G, working_size=self.shape.size)}
+        return {direction: ColorTranslator(self.G, working_size=min(self.shape.size))}
 
     def adversaries(self) -> list[Adversary]:
         """D, with true and predicted colours."""

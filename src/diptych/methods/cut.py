@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.losses import ADVERSARIAL
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
@@ -167,7 +166,7 @@ class CUT(Method):
 
     def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
         """G."""
-        return {direction: ImageTranslator(self.G, ImageSpec(self.shape.x_channels), ImageSpec(self.shape.y_channels))}
+        return {direction: ImageTranslator(self.G, self.shape.x_spec, self.shape.y_spec)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """The translation of x, and the identity of y."""

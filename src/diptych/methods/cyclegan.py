@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from diptych.images.spec import ImageSpec
 from diptych.kinds import REVERSE, DataKind, Direction
 from diptych.losses import ADVERSARIAL, pixelwise
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
@@ -105,8 +104,8 @@ class CycleGAN(Method):
         self.F = build_generator(settings, shape.y_channels, shape.x_channels, shape.size)
         self.D_X = DISCRIMINATORS[settings.patch].build(shape.x_channels, width=settings.width, norm=settings.norm)
         self.D_Y = DISCRIMINATORS[settings.patch].build(shape.y_channels, width=settings.width, norm=settings.norm)
-        self.pool_X = ImagePool(settings.pool_size, shape.x_channels, shape.size, shape.size)
-        self.pool_Y = ImagePool(settings.pool_size, shape.y_channels, shape.size, shape.size)
+        self.pool_X = ImagePool(settings.pool_size, shape.x_channels, *shape.size)
+        self.pool_Y = ImagePool(settings.pool_size, shape.y_channels, *shape.size)
         initialise(self)
 
     def train_step(self, batch: Batch, update: Update, step: int) -> dict[str, Tensor]:
@@ -151,7 +150,10 @@ class CycleGAN(Method):
 
     def _logits(self, D: nn.Module, images: Tensor) -> Tensor:
         """D's logits: `[B, 1, h, w]`, or `[B, 1, 1, 1]` if patches are averaged."""
-        logits: Tensor = D(augment(images) if self.settings.augment else images)
+        if self.settings.augment:
+            kind = self.shape.x_kind if D is self.D_X else self.shape.y_kind
+            images = augment(images, recolour=kind == "image")
+        logits: Tensor = D(images)
         if self.settings.patch_output == "kept":
             return logits
         average = logits.mean(dim=(2, 3), keepdim=True)
@@ -159,7 +161,7 @@ class CycleGAN(Method):
 
     def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
         """G, and F for the reverse direction."""
-        x_spec, y_spec = ImageSpec(self.shape.x_channels), ImageSpec(self.shape.y_channels)
+        x_spec, y_spec = self.shape.x_spec, self.shape.y_spec
         return {
             direction: ImageTranslator(self.G, x_spec, y_spec),
             REVERSE[direction]: ImageTranslator(self.F, y_spec, x_spec),

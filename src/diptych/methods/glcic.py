@@ -12,10 +12,12 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from diptych.images.masks import Kind, MaskSpec, cut, window
-from diptych.images.spec import EIGHT_BIT, ImageSpec
+from diptych.images.size import Size
+from diptych.images.spec import EIGHT_BIT
 from diptych.kinds import DataKind, Direction
 from diptych.losses import ADVERSARIAL
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
+from diptych.methods.optimizers import Adadelta
 from diptych.methods.roles import Mean
 from diptych.methods.settings import MOST_STEPS, MOST_WIDTH, MethodSettings, Shape, Uniform, Weight
 from diptych.networks import completion, context_discriminator
@@ -36,6 +38,11 @@ class GLCICSettings(MethodSettings):
     """The defaults are the paper's."""
 
     width: int = Field(64, ge=2, le=MOST_WIDTH, description="Channels of the first layer of C and D (tables 1 and 2).")
+    network: completion.Form = Field(
+        "paper",
+        description="C: the paper's (table 1), or that of otenim's program, for its weights: each ReLU before its norm, and "
+        "pictures in [0, 1].",
+    )
     t_c: Length = Field(
         0.18,
         description="How long C learns alone: a number of steps, or a share of the run such as 0.18 "
@@ -62,14 +69,15 @@ class GLCICSettings(MethodSettings):
         0,
         ge=0,
         le=2**16,
-        description="Smallest height and width of a hole in pixels; 0 is 3/8 of --size (section 3.4: 96 of 256).",
+        description="Smallest height and width of a hole in pixels; 0 is 3/8 of the shorter side of --size (section 3.4: 96 "
+        "of 256).",
     )
     hole_max: int = Field(
         0,
         ge=0,
         le=2**16,
-        description="Largest height and width of a hole in pixels; 0 is 1/2 of --size (section 3.4: 128 of 256), which is "
-        "what D's window sees.",
+        description="Largest height and width of a hole in pixels; 0 is 1/2 of the shorter side of --size (section 3.4: 128 "
+        "of 256), which is what D's window sees.",
     )
 
     @field_validator("t_c", "t_d", mode="before")
@@ -85,7 +93,7 @@ class GLCICSettings(MethodSettings):
         """No decay, and images are cropped, not stretched (section 3.4); the paper's batch size of 96 needs a large GPU."""
         return {"lr": 2e-4 if self.optimizer == "adam" else 1.0, "decay-start": 1.0, "batch-size": 16, "fit": "crop"}
 
-    def resolved(self, steps: int, size: int) -> Self:
+    def resolved(self, steps: int, size: Size) -> Self:
         """The phases in steps, the holes in pixels. A `ValueError` for phases that are longer than the run."""
         # Rounded down, so that shares with a sum of 1 never exceed the run; 0.29 * 100 is 28.999999999999996
         t_c, t_d = (int(t * steps + 1e-9) if isinstance(t, float) else t for t in (self.t_c, self.t_d))
@@ -97,14 +105,15 @@ class GLCICSettings(MethodSettings):
         holes = self.mask_spec(size)
         return self.model_copy(update={"t_c": t_c, "t_d": t_d, "hole_min": holes.smallest, "hole_max": holes.largest})
 
-    def mask_spec(self, size: int) -> MaskSpec:
-        """The holes in images of `size` x `size`; a `ValueError` for holes that do not fit."""
-        smallest = self.hole_min or round(size * 3 / 8)
-        largest = self.hole_max or max(size // 2, smallest)
-        if not smallest <= largest < size:
+    def mask_spec(self, size: Size) -> MaskSpec:
+        """The holes in images of this size; a `ValueError` for holes that do not fit."""
+        shorter = min(size)
+        smallest = self.hole_min or round(shorter * 3 / 8)
+        largest = self.hole_max or max(shorter // 2, smallest)
+        if not smallest <= largest < shorter:
             raise ValueError(
                 f"--method.hole-min {smallest} --method.hole-max {largest}: sides of holes in pixels, the smaller first "
-                f"and both below --size {size}, are expected"
+                f"and both below --size {size} on its shorter side, are expected"
             )
         return MaskSpec(self.holes, smallest, largest)
 
@@ -125,15 +134,15 @@ class GLCIC(Method):
         super().__init__(settings, shape)
         self.settings, self.shape = settings, shape
         smallest = 2 * context_discriminator.SMALLEST
-        if shape.size < smallest or shape.size % completion.STRIDE:
+        if min(shape.size) < smallest or any(side % completion.STRIDE for side in shape.size):
             raise ValueError(
                 f"--size {shape.size}: the networks take multiples of {completion.STRIDE} from {smallest} on, such as "
-                "64, 128, 160 or 256"
+                "64, 128, 160, 256 or 512x256"
             )
         self.mask_spec = settings.mask_spec(shape.size)
         self.T_C, self.T_D = int(settings.t_c), int(settings.t_d)  # steps, once the settings are `resolved`
-        self.window = shape.size // 2  # 128 of 256 (section 3.3)
-        self.C = CompletionNetwork(shape.x_channels, width=settings.width)
+        self.window = min(shape.size) // 2  # 128 of 256 (section 3.3)
+        self.C = CompletionNetwork(shape.x_channels, width=settings.width, form=settings.network)
         self.D = ContextDiscriminator(shape.x_channels, size=shape.size, window=self.window, width=settings.width)
         self.register_buffer("balanced_alpha", torch.tensor(settings.alpha))
         self.register_buffer("discriminator_loss_sum", torch.zeros(()))
@@ -155,7 +164,7 @@ class GLCIC(Method):
         """Adadelta, which needs no learning rate (Zeiler 2012): `lr` scales its step, and is 1."""
         if self.settings.optimizer == "adam":
             return super().optimizer(player, lr, beta1)
-        return torch.optim.Adadelta(self._parameters_of(player), lr=lr)
+        return Adadelta(self._parameters_of(player), lr=lr)
 
     def fit_statistics(self, training: Iterable[Tensor]) -> None:
         """Computes the mean pixel of the training set, the initial content of holes (section 3.4)."""
@@ -251,5 +260,5 @@ class GLCIC(Method):
 
     def translators(self, direction: Direction = "AtoB") -> dict[Direction, Translator]:
         """C."""
-        spec = ImageSpec(self.shape.x_channels)
+        spec = self.shape.x_spec
         return {direction: Completer(self.C, completion.STRIDE, spec, self.mask_spec, completion.RECEPTIVE_RADIUS)}

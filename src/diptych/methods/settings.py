@@ -5,8 +5,22 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    field_validator,
+    model_validator,
+)
 
+from diptych.images.labels import Labels, require_labels
+from diptych.images.size import Size
+from diptych.images.spec import Bits, ImageSpec, Kind
+from diptych.images.spec import Range as FileRange
 from diptych.losses import ADVERSARIAL
 from diptych.networks import DISCRIMINATORS, GENERATORS
 from diptych.networks.layers import ImageNetwork
@@ -54,13 +68,19 @@ Patch = Annotated[int, AfterValidator(Choices(DISCRIMINATORS))]
 MOST_STEPS = 10**9
 MOST_WIDTH = 2**14
 MOST_CLASSES = 2**16
+MOST_NUMBER = 1e30  # in a file
 MOST_BYTES_IN_A_NAME = 255  # of a file, on all common file systems
 
 Count = Annotated[int, Field(ge=0, le=10**6)]
 """Of pictures, patches or looks."""
-Pixels = Annotated[int, Field(ge=1, le=2**16)]
+ImageSize = Annotated[Size, PlainValidator(Size.parse), PlainSerializer(lambda size: size.plain)]
+"""One number or "512x256" (width x height) in settings.toml and config.json, as on the command line."""
 Channels = Annotated[int, Field(ge=1, le=2**12)]
 """Of a picture."""
+Range = Annotated[FileRange, BeforeValidator(lambda value: require_range(value))]
+"""LOW and HIGH: the numbers in files that are -1 and 1 for a network; empty where levels of 8 or 16 bits are."""
+LabelLines = Annotated[tuple[str, ...], BeforeValidator(require_labels)]
+"""Labels as their file has them, a line each."""
 Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 """Channels of a layer, or numbers in a vector."""
 Steps = Annotated[int, Field(ge=0, le=MOST_STEPS)]
@@ -108,17 +128,32 @@ class MethodSettings(StrictModel):
         """
         return {}
 
-    def resolved(self, steps: int, size: int) -> Self:
+    def resolved(self, steps: int, size: Size) -> Self:
         """The same settings, with values that depend on the run's length and the image size filled in."""
         return self
 
 
-class Shape(StrictModel):
-    """Training images of `size` x `size`, channels of input and output, and classes."""
+def require_range(value: Any) -> FileRange:
+    """LOW and HIGH as floats, or nothing; a `ValueError` for anything else."""
+    is_pair = isinstance(value, list | tuple) and len(value) in (0, 2) and all(type(n) in (int, float) for n in value)
+    numbers = tuple(map(float, value)) if is_pair else ()
+    if not is_pair or (numbers and not -MOST_NUMBER <= numbers[0] < numbers[1] <= MOST_NUMBER):
+        raise ValueError(f"two numbers, LOW and a higher HIGH, at most {MOST_NUMBER:g} either way, are expected")
+    return numbers
 
-    size: Pixels
+
+class Shape(StrictModel):
+    """The size of training images, what input and output are, and classes."""
+
+    size: ImageSize
     x_channels: Channels = 3
     y_channels: Channels = 3
+    x_range: Range = ()
+    y_range: Range = ()
+    x_kind: Kind = "image"
+    y_kind: Kind = "image"
+    labels: LabelLines = ()
+    """Of the sides whose kind is "labels"."""
     classes: tuple[str, ...] = Field((), max_length=MOST_CLASSES)
     """Names of the classes; a label is an index into them."""
 
@@ -126,6 +161,31 @@ class Shape(StrictModel):
     @classmethod
     def _are_names(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
         return require_classes(classes)
+
+    @model_validator(mode="after")
+    def _has_a_channel_for_each_label(self) -> Self:
+        for spec, channels in ((self.x_spec, self.x_channels), (self.y_spec, self.y_channels)):
+            if spec.channels != channels:
+                raise ValueError(f"labels: {spec.channels} are given, and the networks have {channels} channels")
+        return self
+
+    @property
+    def x_spec(self) -> ImageSpec:
+        """What the input is."""
+        return spec_of(self.x_channels, self.x_range, self.x_kind, self.labels)
+
+    @property
+    def y_spec(self) -> ImageSpec:
+        """What the output is."""
+        return spec_of(self.y_channels, self.y_range, self.y_kind, self.labels)
+
+
+def spec_of(channels: int, within: FileRange, kind: Kind, labels: Sequence[str], bits: Bits = 8) -> ImageSpec:
+    """How a side is read; with labels it has a channel for each class."""
+    if kind == "labels" and labels:
+        parsed = Labels.parse(labels)
+        return ImageSpec(len(parsed.names), kind=kind, labels=parsed)
+    return ImageSpec(channels, bits, kind, within)
 
 
 def require_classes(names: Sequence[str]) -> tuple[str, ...]:
@@ -150,7 +210,7 @@ def _is_name(name: str) -> bool:
     return is_plain and size <= MOST_BYTES_IN_A_NAME
 
 
-def build_generator(settings: MethodSettings, in_channels: int, out_channels: int, size: int) -> ImageNetwork:
+def build_generator(settings: MethodSettings, in_channels: int, out_channels: int, size: Size) -> ImageNetwork:
     """The generator that the settings name, built with the settings that every generator has."""
-    values = settings.model_dump(include={"generator", "width", "norm", "upsampling", "dropout"})
+    values = settings.model_dump(include={"generator", "width", "norm", "upsampling", "dropout", "statistics"})
     return GENERATORS[values.pop("generator")].build(in_channels, out_channels, size=size, **values)

@@ -10,11 +10,11 @@ from typing import Generic, TypeVar
 
 from torch import nn
 
+from diptych.images.size import Size
 from diptych.networks import patchgan, resnet, unet
 from diptych.networks.layers import ImageNetwork
 from diptych.networks.patchgan import PatchGAN
 from diptych.networks.resnet import ResNet
-from diptych.networks.unet import UNet
 
 Network = TypeVar("Network", bound=nn.Module, covariant=True)
 
@@ -26,12 +26,12 @@ class Architecture(Generic[Network]):
     build: Callable[..., Network]
     """Generators: `(in_channels, out_channels, *, size, width, norm, upsampling, dropout)`; the height and width of inputs
     are multiples of their `stride`. Discriminators: `(in_channels, *, width, norm)`."""
-    require_size: Callable[[int], None]
+    require_size: Callable[[Size], None]
     """Raises a `ValueError` with a remedy for a training size that the network does not accept."""
 
 
 GENERATORS: dict[str, Architecture[ImageNetwork]] = {
-    "unet": Architecture(UNet, unet.require_size),
+    "unet": Architecture(unet.build, unet.require_size),
     "resnet6": Architecture(partial(ResNet, blocks=6), resnet.require_size),
     "resnet9": Architecture(partial(ResNet, blocks=9), resnet.require_size),
 }

@@ -13,13 +13,13 @@ TRANSLATION = 1 / 8  # of the side, at most
 CUTOUT = 1 / 2  # of the side
 
 
-def augment(images: Tensor) -> Tensor:
-    """Colour, translation and cutout, one after the other; the same shape.
+def augment(images: Tensor, recolour: bool = True) -> Tensor:
+    """Colour, translation and cutout, one after the other; the same shape. Label maps are not to be recoloured.
 
     >>> augment(torch.zeros(2, 3, 16, 16)).shape
     torch.Size([2, 3, 16, 16])
     """
-    return cutout(translation(colour(images)))
+    return cutout(translation(colour(images) if recolour else images))
 
 
 def colour(images: Tensor) -> Tensor:

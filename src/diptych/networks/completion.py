@@ -1,10 +1,14 @@
 """The completion network (Iizuka et al. 2017, table 1): 17 convolutions, four of them dilated, no skips."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from diptych.networks.layers import initialise
 
+Form = Literal["paper", "otenim"]
+"""The paper's, or that of otenim/GLCIC-PyTorch, whose weights can be imported: ReLU before norm, pictures in [0, 1]."""
 STRIDE = 4  # two strided convolutions, and two transposed ones back
 RECEPTIVE_RADIUS = 153
 """Pixels: the receptive field is 299 or 303 wide, depending on the position; the paper counts 307."""
@@ -26,29 +30,31 @@ class CompletionNetwork(nn.Module):
 
     mean_pixel: Tensor
 
-    def __init__(self, channels: int, *, width: int = 64) -> None:
+    def __init__(self, channels: int, *, width: int = 64, form: Form = "paper") -> None:
         super().__init__()
+        self.form = form
         self.register_buffer("mean_pixel", torch.zeros(1, channels, 1, 1))
         n = width
         self.layers = nn.Sequential(
-            *_convolution(channels + 1, n, kernel_size=5),
-            *_convolution(n, 2 * n, stride=2),
-            *_convolution(2 * n, 2 * n),
-            *_convolution(2 * n, 4 * n, stride=2),
-            *_convolution(4 * n, 4 * n),
-            *_convolution(4 * n, 4 * n),
-            *_convolution(4 * n, 4 * n, dilation=2),
-            *_convolution(4 * n, 4 * n, dilation=4),
-            *_convolution(4 * n, 4 * n, dilation=8),
-            *_convolution(4 * n, 4 * n, dilation=16),
-            *_convolution(4 * n, 4 * n),
-            *_convolution(4 * n, 4 * n),
-            *_doubled(4 * n, 2 * n),
-            *_convolution(2 * n, 2 * n),
-            *_doubled(2 * n, n),
-            *_convolution(n, n // 2),
+            *_convolution(form, channels + 1, n, kernel_size=5),
+            *_convolution(form, n, 2 * n, stride=2),
+            *_convolution(form, 2 * n, 2 * n),
+            *_convolution(form, 2 * n, 4 * n, stride=2),
+            *_convolution(form, 4 * n, 4 * n),
+            *_convolution(form, 4 * n, 4 * n),
+            *_convolution(form, 4 * n, 4 * n, dilation=2),
+            *_convolution(form, 4 * n, 4 * n, dilation=4),
+            *_convolution(form, 4 * n, 4 * n, dilation=8),
+            *_convolution(form, 4 * n, 4 * n, dilation=16),
+            *_convolution(form, 4 * n, 4 * n),
+            *_convolution(form, 4 * n, 4 * n),
+            *_doubled(form, 4 * n, 2 * n),
+            *_convolution(form, 2 * n, 2 * n),
+            *_doubled(form, 2 * n, n),
+            *_convolution(form, n, n // 2),
             nn.Conv2d(n // 2, channels, kernel_size=3, padding=1),
-            nn.Tanh(),  # the paper's sigmoid, for images in [-1, 1] instead of [0, 1]
+            # The paper's sigmoid, for images in [-1, 1] instead of [0, 1]
+            nn.Tanh() if form == "paper" else nn.Sigmoid(),
         )
         initialise(self)
 
@@ -58,24 +64,31 @@ class CompletionNetwork(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """`[B, C, H, W]` and `[B, 1, H, W]` -> the raw output `[B, C, H, W]`, also outside the holes."""
-        output: Tensor = self.layers(torch.cat([self.fill(x, mask), mask], dim=1))
+        filled = self.fill(x, mask)
+        if self.form == "otenim":
+            of_unit: Tensor = self.layers(torch.cat([(filled + 1) / 2, mask], dim=1))
+            return of_unit * 2 - 1
+        output: Tensor = self.layers(torch.cat([filled, mask], dim=1))
         return output
 
 
 def _convolution(
-    channels: int, out: int, *, kernel_size: int = 3, stride: int = 1, dilation: int = 1
+    form: Form, channels: int, out: int, *, kernel_size: int = 3, stride: int = 1, dilation: int = 1
 ) -> tuple[nn.Module, ...]:
     padding = dilation * (kernel_size // 2)
     return (
         nn.Conv2d(channels, out, kernel_size, stride=stride, dilation=dilation, padding=padding),
-        nn.BatchNorm2d(out),
-        nn.ReLU(),
+        *_after(form, out),
     )
 
 
-def _doubled(channels: int, out: int) -> tuple[nn.Module, ...]:
+def _doubled(form: Form, channels: int, out: int) -> tuple[nn.Module, ...]:
     return (
         nn.ConvTranspose2d(channels, out, kernel_size=4, stride=2, padding=1),
-        nn.BatchNorm2d(out),
-        nn.ReLU(),
+        *_after(form, out),
     )
+
+
+def _after(form: Form, channels: int) -> tuple[nn.Module, ...]:
+    norm, activation = nn.BatchNorm2d(channels), nn.ReLU()
+    return (norm, activation) if form == "paper" else (activation, norm)

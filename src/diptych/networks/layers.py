@@ -4,8 +4,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from diptych.kinds import Statistics
 
 Norm = Literal["batch", "instance", "affine-instance", "none"]
 Upsampling = Literal["transposed", "resize"]
@@ -24,27 +28,62 @@ class ImageNetwork(nn.Module):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that normalises each image by its own statistics in eval mode.
+    """Batch normalisation that in eval mode normalises each image by its own statistics, or by those of training images.
 
-    pix2pix, section 3.4: "we apply batch normalization using the statistics of the test batch, rather than aggregated
-    statistics of the training batch". Each image is its own test batch here, so that a translation does not depend on the
-    rest of its batch.
+    "picture": pix2pix, section 3.4, "we apply batch normalization using the statistics of the test batch, rather than
+    aggregated statistics of the training batch". Each image is its own test batch here, so that a translation does not
+    depend on the rest of its batch. "running": the average over batches of training images, measured with the weights that
+    are deployed, by `measured_statistics` (Ioffe and Szegedy 2015, algorithm 2). An average that follows the weights while
+    they learn, as torch's, does not fit the moving average of the weights.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, statistics: Statistics = "picture") -> None:
         super().__init__(channels, track_running_stats=False)
+        self.measured: list[tuple[Tensor, Tensor]] | None = None
+        """Variance and mean of each batch, while they are measured."""
+        if statistics == "running":
+            self.register_buffer("running_mean", torch.zeros(channels))
+            self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, H, W]` -> the same shape."""
-        if self.training:
+        if self.measured is not None:
+            self.measured.append(torch.var_mean(x, dim=(0, 2, 3)))
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        if self.training or self.running_mean is not None:
             return super().forward(x)
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
-def normalisation(norm: Norm, channels: int) -> list[nn.Module]:
+def has_statistics(network: nn.Module) -> bool:
+    """Whether a network has batch norms with the statistics of training images."""
+    return any(isinstance(layer, BatchNorm) and layer.running_mean is not None for layer in network.modules())
+
+
+@contextmanager
+def measured_statistics(network: nn.Module) -> Iterator[None]:
+    """The batches that go through the network inside give its batch norms the averages of their means and variances."""
+    layers = [layer for layer in network.modules() if isinstance(layer, BatchNorm) and layer.running_mean is not None]
+    for layer in layers:
+        layer.measured = []
+    try:
+        yield
+        for layer in layers:
+            assert layer.measured
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            variances, means = zip(*layer.measured, strict=True)
+            layer.running_var.copy_(torch.stack(variances).mean(0))
+            layer.running_mean.copy_(torch.stack(means).mean(0))
+    finally:
+        for layer in layers:
+            layer.measured = None
+
+
+def normalisation(norm: Norm, channels: int, statistics: Statistics = "picture") -> list[nn.Module]:
     """The normalisation layer in a list; empty for "none"."""
     if norm == "batch":
-        return [BatchNorm(channels)]
+        return [BatchNorm(channels, statistics)]
     if norm == "instance":
         return [nn.InstanceNorm2d(channels)]
     if norm == "affine-instance":
@@ -71,14 +110,28 @@ def upsample(channels: int, out: int, upsampling: Upsampling, bias: bool, kernel
     )
 
 
-def initialise(network: nn.Module) -> None:
-    """Convolution weights from N(0, 0.02), scales of norms from N(1, 0.02), biases 0 (pix2pix, section 6.2)."""
+InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
+GAIN = 0.02  # of weights that are not normal, as the code of pix2pix and CycleGAN has it
+
+
+def initialise(network: nn.Module, kind: InitType = "normal") -> None:
+    """Convolution weights from N(0, 0.02), scales of norms from N(1, 0.02), biases 0 (pix2pix, section 6.2).
+
+    Other kinds: Glorot and Bengio 2010 (xavier), He et al. 2015 (kaiming), or orthogonal (Saxe et al. 2014).
+    """
     # The meta device has no values to initialise, and torch would import its compiler: two seconds
     if next(network.parameters()).is_meta:
         return
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(layer.weight, 0.0, 0.02)
+            if kind == "normal":
+                nn.init.normal_(layer.weight, 0.0, 0.02)
+            elif kind == "xavier":
+                nn.init.xavier_normal_(layer.weight, GAIN)
+            elif kind == "kaiming":
+                nn.init.kaiming_normal_(layer.weight)
+            else:
+                nn.init.orthogonal_(layer.weight, GAIN)
         elif isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d) and layer.affine:
             nn.init.normal_(layer.weight, 1.0, 0.02)
         else:
@@ -94,6 +147,16 @@ class Embedding(nn.Embedding):
         """Weights from N(0, 1)."""
         if not self.weight.is_meta:
             super().reset_parameters()
+
+
+def normalise_spectrum(network: nn.Module) -> None:
+    """Divides each convolution's weight by its largest singular value (Miyato et al. 2018, sections 2.1 and 2.2).
+
+    Not on the meta device, where the first estimate of its vectors would import torch's compiler, as in `initialise`.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:
+            spectral_norm(layer)
 
 
 @contextmanager

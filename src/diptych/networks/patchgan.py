@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from diptych.images.size import Size
 from diptych.networks.layers import Norm, needs_bias, normalisation
 
 STRIDED_LAYERS = {16: 1, 70: 3, 286: 5}
@@ -75,9 +76,9 @@ def smallest_picture(patch: int) -> int:
     return 2 if patch == 1 else 2 ** (STRIDED_LAYERS[patch] + 2)
 
 
-def require_size(patch: int, size: int) -> None:
+def require_size(patch: int, size: Size) -> None:
     """Raises a `ValueError` for images that are too small for a discriminator of this patch."""
-    if size < smallest_picture(patch):
+    if min(size) < smallest_picture(patch):
         raise ValueError(
             f"--method.patch {patch}: a discriminator of that receptive field needs pictures of at least "
             f"{smallest_picture(patch)} pixels, --size is {size}; use a smaller patch or a larger size"

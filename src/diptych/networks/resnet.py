@@ -4,6 +4,8 @@ from itertools import accumulate
 
 from torch import Tensor, nn
 
+from diptych.images.size import Size
+from diptych.kinds import Statistics
 from diptych.networks.layers import ImageNetwork, Norm, Upsampling, needs_bias, normalisation, upsample
 
 STRIDE = 8  # two halvings, then at least 2 x 2 pixels, as reflection padding by one pixel needs
@@ -25,18 +27,19 @@ class ResNet(ImageNetwork):
         in_channels: int,
         out_channels: int,
         *,
-        size: int = 256,
+        size: tuple[int, int] = (256, 256),
         blocks: int = 9,
         width: int = 64,
         norm: Norm = "instance",
         upsampling: Upsampling = "transposed",
         dropout: bool = False,
+        statistics: Statistics = "picture",
     ) -> None:
         super().__init__()
         bias = needs_bias(norm)
 
         def block(layer: nn.Module, channels: int) -> list[nn.Module]:
-            return [layer, *normalisation(norm, channels), nn.ReLU()]
+            return [layer, *normalisation(norm, channels, statistics), nn.ReLU()]
 
         def down(channels: int) -> nn.Module:
             return nn.Conv2d(channels, 2 * channels, kernel_size=3, stride=2, padding=1, bias=bias)
@@ -50,7 +53,7 @@ class ResNet(ImageNetwork):
             "stem": block(first, width),
             "down1": block(down(width), 2 * width),
             "down2": block(down(2 * width), 4 * width),
-            **{f"block{i}": [ResidualBlock(4 * width, norm, dropout)] for i in range(1, blocks + 1)},
+            **{f"block{i}": [ResidualBlock(4 * width, norm, dropout, statistics)] for i in range(1, blocks + 1)},
             "up1": block(up(4 * width), 2 * width),
             "up2": block(up(2 * width), width),
             "out": [last, nn.Tanh()],
@@ -77,7 +80,7 @@ class ResNet(ImageNetwork):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a skip connection; no ReLU after the sum (Gross and Wilber 2016)."""
 
-    def __init__(self, channels: int, norm: Norm, dropout: bool) -> None:
+    def __init__(self, channels: int, norm: Norm, dropout: bool, statistics: Statistics) -> None:
         super().__init__()
 
         def conv() -> nn.Module:
@@ -87,11 +90,11 @@ class ResidualBlock(nn.Module):
 
         self.layers = nn.Sequential(
             conv(),
-            *normalisation(norm, channels),
+            *normalisation(norm, channels, statistics),
             nn.ReLU(),
             *([nn.Dropout(0.5)] if dropout else []),
             conv(),
-            *normalisation(norm, channels),
+            *normalisation(norm, channels, statistics),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,10 +103,8 @@ class ResidualBlock(nn.Module):
         return y
 
 
-def require_size(size: int) -> None:
+def require_size(size: Size) -> None:
     """Raises a `ValueError` with the nearest size if the residual generator does not accept this one."""
-    if size % STRIDE:
-        raise ValueError(
-            f"--size {size}: the residual generator takes multiples of {STRIDE}; the nearest is "
-            f"{max(round(size / STRIDE), 1) * STRIDE}"
-        )
+    nearest = Size(*(max(round(side / STRIDE), 1) * STRIDE for side in size))
+    if size != nearest:
+        raise ValueError(f"--size {size}: the residual generator takes multiples of {STRIDE}; the nearest is {nearest}")

@@ -10,8 +10,9 @@ import numpy as np
 from rich.console import Console
 
 from diptych.images.files import Pixels
+from diptych.images.geometry import middle
 from diptych.prepare.folders import convert
-from diptych.prepare.resize import in_kind, middle, parse_colour
+from diptych.prepare.resize import in_kind, parse_colour
 
 Hole = Literal["centre", "random"]
 Box = tuple[slice, slice]
@@ -27,6 +28,7 @@ def blank(
     count: int = 1,
     fill: str = "white",
     seed: int = 0,
+    strip_metadata: bool = False,
     workers: int | None = None,
     console: Console | None = None,
 ) -> list[str]:
@@ -45,6 +47,7 @@ def blank(
         count: Random holes a picture.
         fill: What a hole is filled with: a colour name or #rrggbb.
         seed: Seed of the random holes, which depend on the picture's name besides.
+        strip_metadata: Write no EXIF, XMP, IPTC, resolution, texts and tags; the colour profile stays.
         workers: Threads; by default one a core.
 
     >>> import tempfile
@@ -76,7 +79,17 @@ def blank(
         return Pixels(values, alpha)
 
     settings = {"hole": hole, "share": share, "min-share": min_share, "count": count, "fill": fill, "seed": seed}
-    return convert("blank", inputs, Path(out), change, settings, suffix=".png", workers=workers, console=console)
+    return convert(
+        "blank",
+        inputs,
+        Path(out),
+        change,
+        settings,
+        suffix=".png",
+        strip_metadata=strip_metadata,
+        workers=workers,
+        console=console,
+    )
 
 
 def centre(size: tuple[int, int], share: float) -> Box:

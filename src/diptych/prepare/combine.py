@@ -6,9 +6,12 @@ import torch
 from rich.console import Console
 
 from diptych.data.outputs import Job
-from diptych.data.sides import match_stems
+from diptych.data.pairs import in_two_folders
+from diptych.data.partners import SAME
+from diptych.data.paths import without_file_suffix
 from diptych.images.files import Pixels, decode, encode, from_tensor, to_tensor
-from diptych.prepare.folders import claim, each_missing
+from diptych.prepare.folders import claim, each_missing, say_left_out
+from diptych.progress import say
 
 
 def combine(
@@ -16,10 +19,14 @@ def combine(
     b: Path | str,
     *,
     out: Path | str,
+    suffix_a: str | None = None,
+    suffix_b: str | None = None,
     workers: int | None = None,
     console: Console | None = None,
 ) -> list[str]:
-    """Joins every picture in the folder `a` with the one of the same stem in `b`, as one PNG each in the folder `out`.
+    """Joins every picture in the folder `a` with its partner in `b`, as one PNG each in the folder `out`.
+
+    Partners have the same stem, or stems that differ by what they end in; `a` and `b` may be one folder, then.
 
     Folders such as train and val keep their place. Grey beside colour becomes colour, 8 beside 16 bits 16; transparent
     pictures are laid on white. Returns one line for each pair that was skipped, because a file cannot be read or the two
@@ -29,6 +36,9 @@ def combine(
         a: The folder of the left halves.
         b: The folder of the right halves.
         out: The folder to write.
+        suffix_a: What the names of A end in, where they differ from those of B, such as _A; found by itself where it is
+            plain.
+        suffix_b: What the names of B end in.
         workers: Threads; by default one a core.
 
     >>> import tempfile
@@ -43,8 +53,12 @@ def combine(
     (10, 40)
     """
     a, b, out = Path(a), Path(b), Path(out)
-    pairs = match_stems(a, b)
-    claim(out, "combine", {}, [a, b])
+    typed = without_file_suffix(suffix_a or ""), without_file_suffix(suffix_b or "")
+    pairs = in_two_folders(a, b, typed)
+    claim(out, "combine", {"suffixes": typed} if any(typed) else {}, [a, b])
+    say_left_out([a, b], console)
+    if pairs.affixes != SAME:
+        say(console or Console(stderr=True), f"{len(pairs)} pairs {pairs.where}")
     partner = dict(zip(pairs.a, pairs.b, strict=True))
     jobs = [(path, out / f"{pairs.name(number)}.png") for number, path in enumerate(pairs.a)]
 

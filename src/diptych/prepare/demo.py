@@ -7,7 +7,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from diptych.data.builtin import facades, shapes
+from diptych.data.builtin import facades, regions, shapes
 from diptych.data.paths import DataPaths
 from diptych.kinds import DataKind, Direction
 from diptych.prepare.folders import claim
@@ -30,11 +30,13 @@ class BuiltIn:
 SETS = {
     "facades": BuiltIn(facades.write, {"size": 128, "train": 200, "val": 24}, DataKind.PAIRED, "BtoA"),
     "shapes": BuiltIn(shapes.write, {"size": 64, "train": 500, "val": 50}, DataKind.IMAGES),
+    "fields": BuiltIn(regions.write_fields, {"size": 64, "train": 100, "val": 20}, DataKind.PAIRED, "AtoB"),
+    "scans": BuiltIn(regions.write_scans, {"size": 64, "train": 100, "val": 20}, DataKind.PAIRED, "AtoB"),
 }
 
 
 def demo(
-    name: Literal["facades", "shapes"],
+    name: Literal["facades", "shapes", "fields", "scans"],
     *,
     out: Path | str,
     size: int | None = None,
@@ -46,15 +48,16 @@ def demo(
     """Writes a built-in set into the new folder `out` and returns its path; prints the command that trains on it.
 
     "facades" are pairs, photograph left and labels right. "shapes" are single pictures in colour in five folders of their
-    kind. The same call goes on with what was stopped. Raises a `ValueError` for a number below what can be drawn, and when
-    `out` holds anything else.
+    kind. "fields" are pairs, RGB with near infrared beside kinds of fields; "scans" too, 12 bits in 16-bit files beside
+    tissues. The same call goes on with what was stopped. Raises a `ValueError` for a number below what can be drawn, and
+    when `out` holds anything else.
 
     Args:
         name: Which one.
         out: The folder to write.
-        size: Height and width in pixels; 128 for facades, 64 for shapes.
-        train: Number of files to train on; 200 or 500.
-        val: Number of files held out; 24 or 50.
+        size: Height and width in pixels; 128 for facades, 64 for the others.
+        train: Number of files to train on; 200 facades, 500 shapes, 100 of the others.
+        val: Number of files held out; 24, 50, 20.
         seed: Another seed draws another set.
 
     >>> import tempfile

@@ -23,6 +23,7 @@ def edges(
     sigma: float = 2.0,
     detail: float = 1.0,
     shortest: int = 10,
+    strip_metadata: bool = False,
     workers: int | None = None,
     console: Console | None = None,
 ) -> list[str]:
@@ -36,6 +37,7 @@ def edges(
         sigma: Pixels over which texture is smoothed away first.
         detail: Above 1 more lines, below 1 fewer.
         shortest: Lines of fewer pixels are left out.
+        strip_metadata: Write no EXIF, XMP, IPTC, resolution, texts and tags.
         workers: Threads; by default one a core.
 
     >>> import tempfile
@@ -58,7 +60,18 @@ def edges(
         return Pixels(draw(to_bytes(pixels, 3).permute(1, 2, 0).numpy(), sigma, detail, shortest)[..., None])
 
     settings = {"sigma": sigma, "detail": detail, "shortest": shortest}
-    return convert("edges", inputs, Path(out), change, settings, suffix=".png", workers=workers, console=console)
+    return convert(
+        "edges",
+        inputs,
+        Path(out),
+        change,
+        settings,
+        suffix=".png",
+        colours=False,
+        strip_metadata=strip_metadata,
+        workers=workers,
+        console=console,
+    )
 
 
 def draw(picture: Array, sigma: float, detail: float, shortest: int) -> Array:

@@ -4,17 +4,21 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
 
+from diptych.data import unread
 from diptych.data.outputs import Job, plan_folder
 from diptych.files import OwnedFolder, alone, lies_in
-from diptych.images.files import Pixels, decode, encode
+from diptych.images.files import Pixels, decode_to_rewrite, encode, in_srgb
 from diptych.images.formats import one_sample
-from diptych.progress import counting
+from diptych.images.metadata import not_kept
+from diptych.images.remarks import collected, lines
+from diptych.progress import counting, say
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,27 +35,47 @@ def convert(
     settings: Mapping[str, Any],
     *,
     suffix: str | None = None,
+    colours: bool = True,
+    strip_metadata: bool = False,
     workers: int | None = None,
     console: Console | None = None,
 ) -> list[str]:
     """Puts every picture of `inputs` (files and folders) through `change(pixels, name)` into the folder `out`.
 
-    A picture keeps its place and name below its folder, or gets another `suffix`. Returns one line for each picture
-    that could not be read or written; the others are written. The same call resumes an interrupted one. Raises a
-    `ValueError` before the first picture for a problem of all of them.
+    A picture keeps its place and name below its folder, or gets another `suffix`. Its colours are those of its file, which
+    also hands on what it knows of itself, unless that is stripped. A tool whose results have no `colours` sees sRGB.
+    Returns one line for each picture that could not be read or written; the others are written, and what is to be said of
+    them is. The same call resumes an interrupted one. Raises a `ValueError` before the first picture for a problem of all.
     """
     out = Path(out)
     sources = as_paths(inputs)
-    jobs = plan_folder(sources, out, suffix)
-    claim(out, tool, settings, sources)
+    with collected() as remarks:
+        jobs = plan_folder(sources, out, suffix)
+    claim(out, tool, {**settings, **({"strip-metadata": True} if strip_metadata else {})}, sources)
+    say_left_out(sources, console)
+    losses: list[tuple[Job, Sequence[str]]] = []
 
     def work(job: Job) -> None:
         source, target = job
-        changed = change(decode(source), target.relative_to(out).as_posix())
+        with collected() as of_it:
+            pixels, known = decode_to_rewrite(source)
+            if not colours:
+                pixels, known = in_srgb(pixels, known.profile), replace(known, profile=b"")
+            changed = change(pixels, target.relative_to(out).as_posix())
+        remarks.extend(of_it)
         target.parent.mkdir(parents=True, exist_ok=True)
-        encode(changed, target)
+        losses.append((job, encode(changed, target, known.without_all_but_colours() if strip_metadata else known)))
 
-    return each_missing(jobs, out, work, tool, workers, console)
+    problems = each_missing(jobs, out, work, tool, workers, console)
+    for line in (*lines(sorted(remarks)), *not_kept(losses)):
+        say(console or Console(stderr=True), line)
+    return problems
+
+
+def say_left_out(folders: Iterable[Path], console: Console | None) -> None:
+    """Says what in the folders is not read, if there is any."""
+    if unused := unread.describe(folders):
+        say(console or Console(stderr=True), unused)
 
 
 def as_paths(inputs: Path | str | Iterable[Path | str]) -> list[Path]:

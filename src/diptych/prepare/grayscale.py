@@ -13,6 +13,7 @@ def grayscale(
     inputs: Path | str | Iterable[Path | str],
     *,
     out: Path | str,
+    strip_metadata: bool = False,
     workers: int | None = None,
     console: Console | None = None,
 ) -> list[str]:
@@ -24,6 +25,7 @@ def grayscale(
     Args:
         inputs: Pictures, or folders of them.
         out: The folder to write.
+        strip_metadata: Write no EXIF, XMP, IPTC, resolution, texts and tags.
         workers: Threads; by default one a core.
 
     >>> import tempfile
@@ -39,4 +41,15 @@ def grayscale(
     def change(pixels: Pixels, _: str) -> Pixels:
         return Pixels(to_channels(Pixels(pixels.values), 1), pixels.alpha)
 
-    return convert("grayscale", inputs, Path(out), change, {}, suffix=".png", workers=workers, console=console)
+    return convert(
+        "grayscale",
+        inputs,
+        Path(out),
+        change,
+        {},
+        suffix=".png",
+        colours=False,
+        strip_metadata=strip_metadata,
+        workers=workers,
+        console=console,
+    )

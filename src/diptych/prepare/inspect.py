@@ -17,19 +17,32 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from diptych.data import layouts, tfrecords
-from diptych.data.datasets import ArrayDataset, FileDataset, RecordDataset, TwoFolders, classes_of, stem
+from diptych.data import layouts, notices, tfrecords, unread
+from diptych.data.datasets import (
+    ArrayDataset,
+    FileDataset,
+    FilePairs,
+    RecordDataset,
+    SideBySide,
+    are_halves,
+    classes_of,
+    stem,
+)
 from diptych.data.idx import IdxDataset, idx_files
+from diptych.data.pairs import ChoiceError
+from diptych.data.partners import SAME, canonical
 from diptych.data.paths import DataPaths, list_pictures
+from diptych.data.sides import no_images
 from diptych.files import atomic_file
-from diptych.images.files import SUFFIXES, encode, from_bytes, from_tensor, merge
+from diptych.images.files import encode, from_bytes, from_tensor, merge
+from diptych.images.size import Size
 from diptych.images.spec import ImageSpec
 from diptych.kinds import DataKind, Direction
 from diptych.methods import METHODS, sketch
 from diptych.methods.settings import Shape
 from diptych.prepare import scan
 from diptych.prepare.folders import claim
-from diptych.prepare.scan import ImageInfo, Sample, counted
+from diptych.prepare.scan import ImageInfo, counted
 from diptych.progress import say
 
 MONTAGE, COLUMNS = 64, 8  # pictures in all, pictures in a row
@@ -60,6 +73,8 @@ class Findings:
     """Pictures in TFRecord or idx files, which are counted but not decoded."""
     unreadable: list[str]
     """A line for each file that cannot be read, with the reason."""
+    remarks: list[str]
+    """A line for each picture that is not wholly read, such as the first frame of several."""
     duplicates: list[list[str]]
     """Groups of near-duplicates; in a group each is a near-duplicate of another."""
     leaks: list[list[str]]
@@ -80,7 +95,13 @@ class Findings:
 
 
 def inspect(
-    folder: Path | str, *, out: Path | str | None = None, workers: int | None = None, console: Console | None = None
+    folder: Path | str,
+    *,
+    out: Path | str | None = None,
+    suffix_a: str | None = None,
+    suffix_b: str | None = None,
+    workers: int | None = None,
+    console: Console | None = None,
 ) -> Findings:
     """Decodes every picture in `folder` and below, and reports on them.
 
@@ -90,6 +111,8 @@ def inspect(
     Args:
         folder: The folder of pictures; it is only read.
         out: A new folder for a montage and the findings as JSON.
+        suffix_a: What the names of A end in, where partners are told apart so.
+        suffix_b: What the names of B end in.
         workers: Threads; by default one a core.
 
     >>> import tempfile
@@ -101,21 +124,30 @@ def inspect(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: is not there, or no folder; a folder of pictures is expected")
+        expected = unread.remedy(folder) or "a folder of pictures is expected"
+        raise ValueError(f"{folder}: is not there, or no folder; {expected}")
+    given = DataPaths.from_flags(folder, None, None, suffix_a, suffix_b)
     contents = _contents(folder)
     if out is not None:
         claim(Path(out), "inspect", {}, [folder])
     infos, problems = scan.scan_all(contents.pictures, workers, console, _montage_of(contents.pictures))
     records, broken = _count_records(contents)
     problems += broken
-    paths, pairs = scan.partners(folder, contents.pictures)
-    groups = [group for group in scan.alike(scan.samples(contents.pictures, pairs), infos) if len(group) > 1]
+    paths, pairs = scan.partners(given, contents.pictures)
+    samples = scan.samples(contents.pictures, scan.as_tuples(pairs))
+    groups = [group for group in scan.alike(samples, infos) if len(group) > 1]
     leaks = [group for group in groups if len({scan.split_of(sample[0], folder) for sample in group} - {None}) > 1]
     same_stems = _same_stems(folder, contents.pictures)
     fit = _fit(paths, infos, pairs, contents, records)
     if same_stems:
         fit = _Fit(None, paths, "names that differ in their suffixes only are refused: rename one of each")
-    notes = [*fit.notes, *([] if contents.idx_files else _classes(fit, infos)), *_warnings(problems, leaks)]
+    notes = [
+        *fit.notes,
+        *_losses(infos, scan.as_tuples(pairs)),
+        *([] if contents.idx_files else _classes(fit, infos)),
+        *_warnings(problems, leaks),
+    ]
+    notes += [left_out] if (left_out := unread.describe([folder])) else []
     methods = [name for name in methods_for(fit.kind) if not _only_grey(infos) or _learns_from_grey(name)]
     findings = Findings(
         folder=str(folder),
@@ -123,9 +155,10 @@ def inspect(
         counts=dict(Counter(Path(*path.relative_to(folder).parts[:-1][:2]).as_posix() for path in infos)),
         **_sizes(infos.values()),
         modes=dict(Counter(info.mode for info in infos.values()).most_common()),
-        grey_in_colour=sum(info.channels >= 3 and not info.coloured for info in infos.values()),
+        grey_in_colour=sum(info.seen.channels in (3, 4) and not info.coloured for info in infos.values()),
         records=records,
         unreadable=problems,
+        remarks=[str(remark) for info in infos.values() for remark in info.remarks],
         duplicates=[_names(folder, (sample[0] for sample in group)) for group in groups],
         leaks=[_names(folder, (sample[0] for sample in group)) for group in leaks],
         same_stems=[_names(folder, files) for files in same_stems],
@@ -134,11 +167,19 @@ def inspect(
         reason=fit.reason,
         command=_command(methods[0], fit, infos) if methods else None,
         notes=notes,
-        layouts=layouts.explain(DataPaths(folder)),
+        layouts=layouts.explain(given),
     )
     if out is not None:
         _write(Path(out), findings, [info.cell for info in infos.values() if info.cell is not None])
     return findings
+
+
+def _losses(infos: Mapping[Path, ImageInfo], pairs: Sequence[tuple[Path, Path]]) -> list[str]:
+    """What a training with default settings would lose of the files: of A and B where they are pairs, else of all."""
+    if pairs:
+        sides = [[infos[path].seen for path in side if path in infos] for side in zip(*pairs, strict=True)]
+        return notices.of_sides((ImageSpec(), ImageSpec()), sides)
+    return notices.of_files("", ImageSpec(), [info.seen for info in infos.values()])
 
 
 def _warnings(problems: Sequence[str], leaks: Sequence[object]) -> list[str]:
@@ -178,8 +219,8 @@ def _contents(folder: Path) -> _Contents:
     records = [file for file in others if tfrecords.NAMES.fullmatch(file.name)]
     pairs = [] if pictures or records else list(idx_files(folder).values())
     if not pictures and not records and not pairs and not _custom(DataPaths(folder), DataKind):
-        raise ValueError(f"{folder}: no pictures found ({', '.join(SUFFIXES)}), and no TFRecord or idx files")
-    packed = {*records, *chain.from_iterable(pairs)}
+        raise no_images(folder, ", and no TFRecord or idx files")
+    packed = {*pictures, *records, *chain.from_iterable(pairs)}
     return _Contents(pictures, records, pairs, [file for file in others if file not in packed])
 
 
@@ -221,7 +262,7 @@ def _montage_of(paths: Sequence[Path]) -> set[Path]:
 def _same_stems(folder: Path, paths: Iterable[Path]) -> list[list[Path]]:
     by_stem = defaultdict[str, list[Path]](list)
     for path in paths:
-        by_stem[stem(path, folder)].append(path)
+        by_stem[canonical(stem(path, folder))].append(path)
     return [files for files in by_stem.values() if len(files) > 1]
 
 
@@ -236,27 +277,48 @@ class _Fit:
 
 
 def _fit(
-    paths: DataPaths, infos: Mapping[Path, ImageInfo], pairs: Sequence[Sample], contents: _Contents, records: int
+    paths: DataPaths, infos: Mapping[Path, ImageInfo], pairs: Sequence[FilePairs], contents: _Contents, records: int
 ) -> _Fit:
     if contents.idx_files:
         kind = DataKind.LABELLED if records else None
         return _Fit(kind, paths, f"{counted(records, 'picture')} with labels in idx files")
     if pairs:
         direction = "AtoB makes B from A, BtoA makes A from B: choose the --direction that you need"
-        reason = f"{counted(len(pairs), 'pair')} of two files with the same stem"
+        names = "with the same stem" if pairs[0].affixes == SAME else "whose names differ"
+        _, comma, sides = pairs[0].where.partition(", ")
+        reason = f"{counted(sum(map(len, pairs)), 'pair')} of two files {names}{comma}{sides}"
         return _Fit(DataKind.PAIRED, paths, reason, [direction])
+    try:
+        layouts.match(DataKind.PAIRED, paths, "train")
+    except ChoiceError as error:
+        return _Fit(None, paths, str(error))
+    except ValueError:
+        pass
     has_files = contents.pictures or contents.records
     if fit := _unpaired(paths, contents.records) or _custom(paths, SIDES if has_files else DataKind):
         return fit
-    if infos and all(info.width == 2 * info.height for info in infos.values()):
+    wide, others, known = _side_by_side(paths, infos)
+    if wide and not others:
         direction = "AtoB makes the right half from the left one, BtoA the left from the right: choose the --direction"
-        reason = f"{counted(len(infos), 'picture')}, all twice as wide as tall: side-by-side pairs"
-        return _Fit(DataKind.PAIRED, paths, reason, [direction])
+        why = "joined by `diptych data combine`" if known else "all twice as wide as tall"
+        return _Fit(DataKind.PAIRED, paths, f"{counted(wide, 'picture')}, {why}: side-by-side pairs", [direction])
     coloured = sum(info.coloured for info in infos.values())
     reason = f"{counted(len(infos), 'single picture')}, {coloured} of them in colour"
     if not infos:
         return _Fit(None, paths, f"{reason}, and no second set to learn from")
-    return _Fit(DataKind.IMAGES, paths, f"{reason}: too few to learn colours from" if _only_grey(infos) else reason)
+    reason = f"{reason}: too few to learn colours from" if _only_grey(infos) else reason
+    remark = f"{wide} are twice as wide as tall, as side-by-side pairs are; {others} are not, such as "
+    odd = next((path.name for path, info in infos.items() if not are_halves(info.height, info.width)), "")
+    return _Fit(DataKind.IMAGES, paths, reason, [remark + odd] if wide > others else [])
+
+
+def _side_by_side(paths: DataPaths, infos: Mapping[Path, ImageInfo]) -> tuple[int, int, bool]:
+    """How many pictures have the shape of side-by-side pairs, how many have not; and whether it is known that all are."""
+    datasets = [dataset for found in layouts.matches(DataKind.PAIRED, paths) for dataset in found.datasets]
+    if any(isinstance(pairs, SideBySide) and pairs.any_shape for pairs in datasets):
+        return len(infos), 0, True
+    wide = sum(are_halves(info.height, info.width) for info in infos.values())
+    return wide, len(infos) - wide, False
 
 
 def _only_grey(infos: Mapping[Path, ImageInfo]) -> bool:
@@ -267,13 +329,13 @@ def _only_grey(infos: Mapping[Path, ImageInfo]) -> bool:
 def _unpaired(paths: DataPaths, record_files: Sequence[Path]) -> _Fit | None:
     """A and B, where training without pairs finds them in the folder, or in its two folders of TFRecord files."""
     record_folders = sorted({file.parent for file in record_files})
-    for candidate in [paths, *([DataPaths(*record_folders)] if len(record_folders) == 2 else [])]:
+    for candidate in [paths, *([DataPaths(record_folders[0], record_folders[1])] if len(record_folders) == 2 else [])]:
         for found in layouts.matches(DataKind.UNPAIRED, candidate):
             a, b = found.datasets
             if not (isinstance(a, FileDataset | RecordDataset) and isinstance(b, FileDataset | RecordDataset)):
                 continue
             reason = f"two sets without partners: A is {a.folder.name} ({len(a)}), B is {b.folder.name} ({len(b)})"
-            shared = len({a.name(i) for i in range(len(a))} & {b.name(i) for i in range(len(b))})
+            shared = len({canonical(a.name(i)) for i in range(len(a))} & {canonical(b.name(i)) for i in range(len(b))})
             missing = f"{counted(shared, 'stem')} of A and B are the same: if they are pairs, add the missing partners"
             return _Fit(DataKind.UNPAIRED, candidate, reason, [missing] if shared else [])
     return None
@@ -283,7 +345,7 @@ def _custom(paths: DataPaths, kinds: Iterable[DataKind]) -> _Fit | None:
     """A layout that is recognised without its pictures, and has no case of its own here; arrays are not inspected."""
     for kind in kinds:
         for found in layouts.matches(kind, paths):
-            if not found.layout.fits_any_images and not isinstance(found.datasets[0], TwoFolders | ArrayDataset):
+            if not found.layout.fits_any_images and not isinstance(found.datasets[0], FilePairs | ArrayDataset):
                 count = " and ".join(str(len(dataset)) for dataset in found.datasets)
                 return _Fit(kind, paths, f"{found.layout.name}: {count} samples")
     return None
@@ -296,6 +358,8 @@ def _command(method: str, fit: _Fit, infos: Mapping[Path, ImageInfo]) -> str:
 
 def _classes(fit: _Fit, infos: Mapping[Path, ImageInfo]) -> list[str]:
     """A note on folders that may be classes: two or more, or three where two may be A and B."""
+    if fit.kind == DataKind.LABELLED:
+        return []
     least = 3 if fit.kind is None or fit.kind.has_sides else 2
     classes = {name for found in layouts.matches(DataKind.LABELLED, fit.paths) for name in classes_of(found.datasets)}
     if not classes or len(classes) < least:
@@ -306,7 +370,7 @@ def _classes(fit: _Fit, infos: Mapping[Path, ImageInfo]) -> list[str]:
 
 
 def _learns_from_grey(name: str) -> bool:
-    method = sketch(name, METHODS[name].Settings(), Shape(size=USUAL, classes=("a",)))
+    method = sketch(name, METHODS[name].Settings(), Shape(size=Size.square(USUAL), classes=("a",)))
     return all(translator.reject_reason(GREY) is None for translator in method.translators().values())
 
 
@@ -352,6 +416,7 @@ def show(findings: Findings, console: Console) -> None:
         lines.append(f"saved in colour, but grey: {findings.grey_in_colour}")
     for title, entries in (
         ("cannot be read", findings.unreadable),
+        ("read, with a remark", findings.remarks),
         ("near-duplicates", [", ".join(group) for group in findings.duplicates]),
         ("near-duplicates in more than one of train, val and test", [", ".join(group) for group in findings.leaks]),
         ("names that differ in their suffixes only", [", ".join(group) for group in findings.same_stems]),

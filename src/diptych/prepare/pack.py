@@ -14,13 +14,13 @@ from rich.console import Console
 
 from diptych.data.datasets import FileDataset, ImageDataset
 from diptych.data.layouts import find_one
-from diptych.data.paths import ARRAY, SPLIT_FOLDERS, DataPaths, Split, array_of
+from diptych.data.paths import SPLIT_FOLDERS, DataPaths, Split, array_of
 from diptych.files import LABEL, Label, differences, is_plain, require_plain
-from diptych.images.files import to_bytes
+from diptych.images.files import ARRAY, to_bytes
 from diptych.kinds import DataKind
 from diptych.prepare.catalogue import megabytes
-from diptych.prepare.folders import KEPT, each, locked, made_with, require_outside
-from diptych.prepare.resize import Size, fill, parse_size
+from diptych.prepare.folders import KEPT, each, locked, made_with, require_outside, say_left_out
+from diptych.prepare.resize import GivenSize, fill, parse_size
 from diptych.prepare.scan import alike, counted, samples, scan_all
 from diptych.prepare.split import divide, say_alike, undivided
 from diptych.progress import say
@@ -36,7 +36,7 @@ def pack(
     folder: Path | str,
     *,
     out: Path | str,
-    size: Size = "256",
+    size: GivenSize = "256",
     count: int = 0,
     val: float = 0.0,
     seed: int = 0,
@@ -74,6 +74,7 @@ def pack(
     if out.suffix.lower() != ARRAY:
         raise ValueError(f"{out}: the array is a {ARRAY} file; --out faces{ARRAY} is expected")
     require_outside(out, [folder])
+    say_left_out([folder], console)
     shares = _find(folder, count, val, seed)
     about = made_with("pack", {"size": sides, "count": count, "val": val, "seed": seed}, [folder])
     arrays = {split: _Array(array_of(out, split), sides, about) for split in SPLIT_FOLDERS}

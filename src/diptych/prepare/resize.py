@@ -1,6 +1,5 @@
 """Pictures of one size: fitted into it, filling it, or padded to it."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -9,14 +8,17 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
+from torch import Tensor
 
 from diptych.images import geometry
 from diptych.images.files import Array, Pixels, from_image, from_tensor, to_bytes, to_tensor
+from diptych.images.geometry import as_large_as_fits, middle
+from diptych.images.size import Size
+from diptych.images.spec import strips
 from diptych.prepare.folders import convert
 
 Fit = Literal["fit", "fill", "pad"]
-Sides = tuple[int, int]
-Size = int | str | Sides
+GivenSize = int | str | tuple[int, int]
 """256, "512x256" or (512, 256): width and height."""
 
 LARGEST = 10_000  # pixels: a picture of that size takes a gigabyte while it is scaled
@@ -26,9 +28,10 @@ def resize(
     inputs: Path | str | Iterable[Path | str],
     *,
     out: Path | str,
-    size: Size = "256",
+    size: GivenSize = "256",
     fit: Fit = "fill",
     background: str = "black",
+    strip_metadata: bool = False,
     workers: int | None = None,
     console: Console | None = None,
 ) -> list[str]:
@@ -43,6 +46,7 @@ def resize(
         size: In pixels: 256, or 512x256 (width x height).
         fit: "fill" cuts the middle out of what does not fit, "fit" makes a picture as large as fits, "pad" fills that up.
         background: What "pad" fills up with: a colour name or #rrggbb.
+        strip_metadata: Write no EXIF, XMP, IPTC, resolution, texts and tags; the colour profile stays.
         workers: Threads; by default one a core.
 
     >>> import tempfile
@@ -64,23 +68,22 @@ def resize(
         return fitted if fit == "fit" else _pad(fitted, height, width, colour)
 
     settings = {"size": [width, height], "fit": fit, "background": background}
-    return convert("resize", inputs, Path(out), change, settings, workers=workers, console=console)
+    return convert(
+        "resize", inputs, Path(out), change, settings, strip_metadata=strip_metadata, workers=workers, console=console
+    )
 
 
-def parse_size(size: Size) -> Sides:
+def parse_size(size: GivenSize) -> tuple[int, int]:
     """Width and height, from one number or two; a `ValueError` when no picture could be scaled to that.
 
     >>> parse_size(256), parse_size("512x256"), parse_size((16, 8))
     ((256, 256), (512, 256), (16, 8))
     """
-    if not isinstance(size, tuple):
-        sides = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", str(size))
-        if not sides:
-            raise ValueError(f"--size {size}: is no size in pixels; give one number, or WIDTHxHEIGHT as in 512x256")
-        size = int(sides[1]), int(sides[2] or sides[1])
-    width, height = size
-    if not (1 <= width <= LARGEST and 1 <= height <= LARGEST):
-        raise ValueError(f"--size {width}x{height}: 1 to {LARGEST} pixels in each direction are expected")
+    given = Size(size[1], size[0]) if isinstance(size, tuple) else size
+    try:
+        height, width = Size.parse(given, LARGEST)
+    except ValueError as error:
+        raise ValueError(f"--size {given}: {error}") from error
     return width, height
 
 
@@ -109,30 +112,28 @@ def scale(pixels: Pixels, height: int, width: int) -> Pixels:
     if pixels.size == (height, width):
         return pixels
     channels, bits = pixels.values.shape[-1], pixels.bits
-    values = Pixels(pixels.values)
     if pixels.alpha is None and bits == 8:
-        levels = geometry.resize(to_bytes(values, channels), height, width)
+        levels = geometry.resize(to_bytes(Pixels(pixels.values), channels), height, width)
         return Pixels(levels.permute(1, 2, 0).numpy())
-    x = to_tensor(values, channels)
+    # Across, then down, as torch does it: the floats of a whole large picture would take four times its memory.
+    parts = strips(pixels.size[0], channels * pixels.size[1])
+    narrow = torch.cat(
+        [geometry.resize(_weighed(pixels, rows), rows.stop - rows.start, width) for rows in parts], dim=1
+    )
+    weighed = geometry.resize(narrow, height, width)
     if pixels.alpha is None:
-        return from_tensor(geometry.resize(x, height, width), bits)
-    opacity = (to_tensor(Pixels(pixels.alpha[..., None]), 1) + 1) / 2
-    weighed = geometry.resize(torch.cat([x * opacity, opacity]), height, width)
+        return from_tensor(weighed, bits)
     alpha = from_tensor(weighed[-1:] * 2 - 1, bits).values[..., 0]
     return from_tensor(weighed[:-1] / weighed[-1:].clamp(min=1e-6), bits, alpha)
 
 
-def middle(inner: Sides, outer: Sides) -> tuple[slice, slice]:
-    """The rows and columns of `outer` (height, width) where `inner` lies in its middle."""
-    rows, columns = (slice((b - a) // 2, (b - a) // 2 + a) for a, b in zip(inner, outer, strict=True))
-    return rows, columns
-
-
-def as_large_as_fits(shape: Sides, box: Sides) -> Sides:
-    """The sides of what has the shape of `shape` and just fits into `box`."""
-    factor = min(there / side for side, there in zip(shape, box, strict=True))
-    height, width = (max(1, round(side * factor)) for side in shape)
-    return height, width
+def _weighed(pixels: Pixels, rows: slice) -> Tensor:
+    """Some rows as floats in [-1, 1]; where there is an alpha, weighed by it, with it as one more channel in [0, 1]."""
+    x = to_tensor(Pixels(pixels.values[rows]), pixels.values.shape[-1])
+    if pixels.alpha is None:
+        return x
+    opacity = (to_tensor(Pixels(pixels.alpha[rows, :, None]), 1) + 1) / 2
+    return torch.cat([x * opacity, opacity])
 
 
 def _cut(pixels: Pixels, height: int, width: int) -> Pixels:

@@ -1,8 +1,7 @@
 """Scans every picture of a folder: sizes, modes and thumbnails; pairs, splits and near-duplicates."""
 
-import os
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,17 +9,20 @@ from rich.console import Console
 from torch import Tensor
 
 from diptych.data import layouts
-from diptych.data.datasets import TwoFolders
-from diptych.data.paths import SPLIT_FOLDERS, DataPaths, Split
+from diptych.data.datasets import FilePairs
+from diptych.data.paths import SPLIT_FOLDERS, DataPaths, Split, list_files
+from diptych.data.walk import is_passed_over
 from diptych.images import geometry
 from diptych.images.color import is_grey
-from diptych.images.files import SUFFIXES, Array, Pixels, decode, to_bytes
-from diptych.images.formats import open_image
-from diptych.images.spec import EIGHT_BIT
+from diptych.images.files import SUFFIXES, Array, Pixels, to_bytes
+from diptych.images.geometry import as_large_as_fits, middle
+from diptych.images.numbers import as_shown, read_numbers
+from diptych.images.observed import Seen, seen
+from diptych.images.remarks import Remark, collected
+from diptych.images.spec import EIGHT_BIT, ImageSpec
 from diptych.kinds import DataKind
 from diptych.prepare import duplicates
 from diptych.prepare.folders import each
-from diptych.prepare.resize import as_large_as_fits, middle
 
 CELL = 128  # pixels of a picture in a montage
 SAMPLED = 256  # pixels in a row are enough to tell colour from grey
@@ -28,6 +30,7 @@ SPLITS: dict[str, Split] = {
     word + side: split for split, words in SPLIT_FOLDERS.items() for word in words for side in ("", "a", "b")
 }
 UNUSUAL = {"1": "black and white", "P": "palette", "PA": "palette", "CMYK": "CMYK"}
+DEPTHS = {"uint8": "", "uint16": "16-bit "}
 Sample = tuple[Path, ...]
 """One picture, or a pair of them."""
 
@@ -39,11 +42,12 @@ class ImageInfo:
     width: int
     height: int
     mode: str
-    channels: int
+    seen: Seen
     coloured: bool
     thumbnail: Array
     cell: Tensor | None
     """uint8 `[3, CELL, CELL]`, if it is shown in the montage."""
+    remarks: tuple[Remark, ...]
 
 
 def scan_all(
@@ -62,23 +66,33 @@ def scan_all(
 
 def _scan_one(path: Path, shown: bool) -> ImageInfo | str:
     try:
-        pixels = decode(path)
+        with collected() as remarks:
+            found = read_numbers(path)
     except ValueError as error:
         return str(error)
-    with open_image(path.read_bytes()) as header:
-        mode = UNUSUAL.get(header.mode, "RGB" if pixels.values.shape[-1] >= 3 else "grey")
+    pixels, facts = as_shown(found), seen(found, ImageSpec())
+    plain = "RGB" if facts.channels in (3, 4) else "grey" if facts.channels == 1 else f"{facts.channels} channels"
+    mode = UNUSUAL.get(found.stored, plain)
     stride = -(-max(pixels.size) // SAMPLED)
-    deep, alpha = "16-bit " if pixels.bits == 16 else "", " with alpha" if pixels.alpha is not None else ""
+    deep, alpha = DEPTHS.get(facts.type, f"{facts.type} "), " with alpha" if pixels.alpha is not None else ""
+    more = " and one more" if facts.channels == 4 else ""
     height, width = pixels.size
     return ImageInfo(
         width,
         height,
-        f"{deep}{mode}{alpha}",
-        channels=pixels.values.shape[-1],
+        f"{deep}{mode}{more}{alpha}",
+        seen=facts,
         coloured=not is_grey(to_bytes(_every(stride, pixels), 3)),
         thumbnail=duplicates.thumbnail(pixels),
         cell=_cell(pixels) if shown else None,
+        remarks=tuple(remarks),
     )
+
+
+def _as_shown(pixels: Pixels) -> Pixels:
+    """Of two channels the first, of more than four the first three."""
+    channels = pixels.values.shape[-1]
+    return pixels if channels in (1, 3, 4) else Pixels(pixels.values[..., : 3 if channels > 2 else 1])
 
 
 def _every(stride: int, pixels: Pixels) -> Pixels:
@@ -99,13 +113,8 @@ def _cell(pixels: Pixels) -> Tensor:
 
 
 def other_files(folder: Path) -> list[Path]:
-    """The files in a folder and below that are not named as pictures; hidden ones are skipped."""
-    others = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files = [name for name in files if not name.startswith(".") and not name.lower().endswith(SUFFIXES)]
-        others += [Path(parent, name) for name in files]
-    return sorted(others)
+    """The files in a folder and below that are not named as pictures, without hidden ones and other programs'."""
+    return list_files(folder, lambda name: not is_passed_over(name) and not name.lower().endswith(SUFFIXES))
 
 
 def split_of(path: Path, folder: Path) -> Split | None:
@@ -118,22 +127,23 @@ def split_of(path: Path, folder: Path) -> Split | None:
     return next((SPLITS[name.lower()] for name in parents[:2] if name.lower() in SPLITS), None)
 
 
-def partners(folder: Path, paths: Iterable[Path]) -> tuple[DataPaths, list[tuple[Path, Path]]]:
-    """The pairs by stem, of every split, if each A has its B; and the paths that training finds them by.
+def partners(paths: DataPaths, pictures: Iterable[Path]) -> tuple[DataPaths, list[FilePairs]]:
+    """The pairs of two files each, of every split, if each A has its B; and the paths that training finds them by.
 
     These are the folder itself, or the two folders of any names that it consists of.
     """
-    candidates, tops = [DataPaths(folder)], two_folders(folder, paths)
-    if tops and not any(top.name.lower() in SPLITS for top in tops):
-        candidates.append(DataPaths(*tops))
-    for candidate in candidates:
-        datasets = [
-            one for match in layouts.matches(DataKind.PAIRED, candidate, [*SPLIT_FOLDERS]) for one in match.datasets
-        ]
-        pairs = [pair for two in datasets if isinstance(two, TwoFolders) for pair in zip(two.a, two.b, strict=True)]
-        if pairs:
-            return candidate, pairs
-    return DataPaths(folder), []
+    matches = layouts.matches(DataKind.PAIRED, paths, [*SPLIT_FOLDERS])
+    found = [pairs for match in matches for pairs in match.datasets if isinstance(pairs, FilePairs)]
+    tops = two_folders(paths.folder, pictures)
+    of_any_names = found and isinstance(matches[0].layout, layouts.AnyTwoFolders)
+    if of_any_names and tops and not any(top.name.lower() in SPLITS for top in tops):
+        return replace(paths, folder=tops[0], folder_b=tops[1]), found
+    return paths, found
+
+
+def as_tuples(found: Iterable[FilePairs]) -> list[tuple[Path, Path]]:
+    """The two files of each pair."""
+    return [pair for pairs in found for pair in zip(pairs.a, pairs.b, strict=True)]
 
 
 def two_folders(folder: Path, paths: Iterable[Path]) -> list[Path]:

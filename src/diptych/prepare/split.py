@@ -18,8 +18,19 @@ from diptych.data.layouts import find_singles
 from diptych.data.outputs import Job
 from diptych.data.paths import DataPaths, Split
 from diptych.files import atomic_file
-from diptych.prepare.folders import claim, each_missing
-from diptych.prepare.scan import Sample, alike, counted, other_files, partners, samples, scan_all, split_of, two_folders
+from diptych.prepare.folders import claim, each_missing, say_left_out
+from diptych.prepare.scan import (
+    Sample,
+    alike,
+    as_tuples,
+    counted,
+    other_files,
+    partners,
+    samples,
+    scan_all,
+    split_of,
+    two_folders,
+)
 from diptych.progress import say
 
 Group = list[Sample]
@@ -66,7 +77,8 @@ def split(
     folder, out, console = Path(folder), Path(out), console or Console(stderr=True)
     shares = _shares(val, test)
     paths = undivided(folder)
-    data_paths, pairs = partners(folder, paths)
+    data_paths, of_each_split = partners(DataPaths(folder), paths)
+    pairs = as_tuples(of_each_split)
     found = samples(paths, pairs)
     sides, unit = ([], "pair") if pairs else (two_folders(folder, paths), "picture")
     for side in sides or [folder]:
@@ -77,6 +89,7 @@ def split(
     others = len(other_files(folder))
     behind = f"; left behind: {counted(others, 'file')} of other kinds" if others else ""
     say(console, f"{folder}: {counted(len(found), unit)}{' by stem' if pairs else ''}{each}{behind}")
+    say_left_out([folder], console)
 
     infos, problems = scan_all(paths, workers, console)
     problems += _left_behind(pairs, infos)

@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+from diptych.data.partners import canonical
 from diptych.files import OwnedFolder, atomic_file, is_plain, require_file, require_no_link
 from diptych.images.files import decode_bytes
 from diptych.report import contents, page
@@ -206,7 +207,7 @@ def _results(runs: Sequence[Run], pictures: _Pictures, notes: list[str]) -> Iter
     of_runs = [contents.measured_pictures(run.path, notes) for run in runs]
     for split in dict.fromkeys(split for of_run in of_runs for split in of_run):
         of_split = {
-            number: {entry["name"]: entry for entry in of_run[split]}
+            number: {canonical(entry["name"]): entry for entry in of_run[split]}
             for number, of_run in enumerate(of_runs)
             if split in of_run
         }
@@ -231,10 +232,10 @@ def _panels(
     runs: Sequence[Run], split: str, entries: dict[int, dict[str, Any]], pictures: _Pictures
 ) -> Iterator[tuple[str, str, int | None]]:
     """Name, address and run of every panel of a picture; no run where all have the same, such as the input."""
-    name = next(iter(entries.values()))["name"]
     for panel in contents.panels_of(entries.values()):
         having = [run for run, entry in entries.items() if panel in entry["panels"]]
-        copies = [pictures.take(runs[run].path / "results" / split / panel / f"{name}.png") for run in having]
+        folders = [(entries[run]["name"], runs[run].path / "results" / split / panel) for run in having]
+        copies = [pictures.take(folder / f"{name}.png") for name, folder in folders]
         if len(copies) == len(entries) and len(set(copies)) == 1:
             yield panel, copies[0], None
         else:

@@ -12,6 +12,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor
 from torch.utils.tensorboard import summary
 
+from diptych.files import make_folder, require_in_place
+
 
 class Board:
     """An events file in `folder`, for the steps after `start`: what an interrupted training wrote of them is hidden.
@@ -24,8 +26,9 @@ class Board:
         self.folder, self.complain, self.broken = folder, complain, False
         self.file = folder / f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}"
         try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
+            make_folder(folder)
+            self.file.touch()
+        except (OSError, ValueError) as error:
             self._give_up(error)
         begin = SessionLog(status=SessionLog.START)
         self._write(Event(file_version="brain.Event:2"), Event(step=start + 1, session_log=begin))
@@ -46,16 +49,19 @@ class Board:
         if self.broken:
             return
         try:
-            with self.file.open("ab") as file:
+            require_in_place(self.file)
+            with self.file.open(
+                "rb+"
+            ) as file:  # a file that is gone is not made again, in whatever folder there is now
+                file.seek(0, os.SEEK_END)
                 for event in events:
                     event.wall_time = time.time()
                     RecordWriter(file).write(event.SerializeToString())
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._give_up(error)
 
-    def _give_up(self, error: OSError) -> None:
+    def _give_up(self, error: OSError | ValueError) -> None:
         if not self.broken:
             self.broken = True
-            self.complain(
-                f"{self.folder}: cannot be written to ({error.strerror}); the training goes on without TensorBoard"
-            )
+            reason = getattr(error, "strerror", None) or error
+            self.complain(f"{self.folder}: cannot be written to ({reason}); the training goes on without TensorBoard")

@@ -20,9 +20,11 @@ from diptych.files import (
     atomic_file,
     atomic_folder,
     is_plain,
+    make_folder,
     open_tensors,
     read_text,
     remove_leftovers,
+    require_in_place,
     save_tensors,
 )
 from diptych.kinds import Direction
@@ -61,6 +63,7 @@ def save_training(
         target = folder / f"step-{step:08d}"
         if target.exists():
             return
+        require_in_place(folder)
         _remove(folder / f".partial-{target.name}")  # left by a process that was killed
         with atomic_folder(target) as partial:
             save_tensors(tensors, partial / STATE)
@@ -74,6 +77,7 @@ def save_training(
 
 def remove_old(folder: Path) -> None:
     """Removes all checkpoints but the newest `KEEP`."""
+    require_in_place(folder)
     for _, old in list_checkpoints(folder)[:-KEEP]:
         _remove(old)
 
@@ -133,18 +137,23 @@ def load_training(
     for name, value in _below("ema/", tensors).items():
         ema[name].copy_(value)
     for player, optimizer in optimizers.items():
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in _below(f"optimizer/{player}/", tensors).items():
-            index, name = key.split("/")
-            state.setdefault(int(index), {})[name] = value
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        load_optimizer(player, optimizer, tensors)
+
+
+def load_optimizer(player: str, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Restores the state of one player's optimiser from the tensors of a checkpoint."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in _below(f"optimizer/{player}/", tensors).items():
+        index, name = key.split("/")
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _training_like(
     names: Iterable[str], method: Method, optimizers: dict[str, torch.optim.Optimizer], ema: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Tensors with the names, shapes and types that a checkpoint of these `names` should have."""
-    states = {player: _state_like(optimizer) for player, optimizer in optimizers.items()}
+    states = {player: state_like(optimizer) for player, optimizer in optimizers.items()}
     players = {name.split("/")[1] for name in names if name.startswith("optimizer/")}
     if any(states.values()) and not players:
         raise ValueError("it has no state of an optimiser")
@@ -155,7 +164,7 @@ def _training_like(
     return like
 
 
-def _state_like(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def state_like(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Tensors with the names, shapes and types of an optimiser's state, which it has from its first step on."""
     probe = copy(optimizer)
     number = torch.nn.Parameter(torch.zeros(1))
@@ -189,14 +198,12 @@ class ModelConfig(StrictModel):
     diptych: str = Field(default_factory=lambda: version("diptych"))
 
 
-def save_model(folder: Path, config: ModelConfig, step: int, method: Method, ema: dict[str, Tensor]) -> None:
-    """Writes model.safetensors and config.json: the deployed networks alone, with the moving averages in `ema`."""
+def save_model(folder: Path, config: ModelConfig, step: int, method: Method) -> None:
+    """Writes model.safetensors and config.json: the deployed networks alone, with the weights that they have now."""
     networks = deployed(method)
-    weights = {
-        name: ema.get(name, value) for name, value in method.state_dict().items() if name.split(".")[0] in networks
-    }
+    weights = {name: value for name, value in method.state_dict().items() if name.split(".")[0] in networks}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with atomic_file(folder / "config.json") as partial:
             partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         with atomic_file(folder / "model.safetensors") as partial:
@@ -249,7 +256,8 @@ def load_model(folder: Path, device: torch.device) -> SavedModel:
         trained = (folder / "settings.toml").is_file()
         remedy = "wait for its first checkpoint" if trained else "give the folder that `diptych train` wrote"
         raise ValueError(f"{folder}: holds no trained model (model/model.safetensors); {remedy}")
-    config, method = _read_config(folder / "config.json")
+    config_file = folder / "config.json"
+    config, method = read_config(read_text(config_file), config_file)
     networks = deployed(method)
     with open_tensors(weights_file) as file:
         step = _step_of(file)
@@ -274,9 +282,8 @@ def load_model(folder: Path, device: torch.device) -> SavedModel:
     return SavedModel(translators, config, step)
 
 
-def _read_config(file: Path) -> tuple[ModelConfig, Method]:
-    """config.json, and its method without weights."""
-    text = read_text(file)
+def read_config(text: str, file: Path) -> tuple[ModelConfig, Method]:
+    """What config.json says, and its method without weights; a `ValueError` names the `file` that the text comes from."""
     try:
         config = ModelConfig.model_validate_json(text)
         require_method(config.method)

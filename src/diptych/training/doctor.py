@@ -218,7 +218,7 @@ def remedies(settings: Settings, names: Sequence[str]) -> list[str]:
     ['--precision fp32']
     """
     impossible = set() if settings.validate_every else {"patience"}
-    if settings.channels_a != settings.channels_b:
+    if len({spec.channels for spec in settings.specs}) > 1:
         impossible.add("lambda_identity")
     return [
         f"--{prefix}{kebab(name)} {REMEDIES[name][1]}"

@@ -6,8 +6,9 @@ The loop calls every hook after every step, in this order; each hook has its own
 import json
 import time
 
-from diptych.files import atomic_file
+from diptych.files import atomic_file, make_folder
 from diptych.images.files import encode, from_tensor, merge
+from diptych.images.spec import in_colours
 from diptych.kinds import DataKind
 from diptych.methods.base import Adversary, Batch, Scores, deployed
 from diptych.progress import TrainingProgress, say
@@ -15,7 +16,7 @@ from diptych.training import checkpoint, doctor
 from diptych.training.board import Board
 from diptych.training.state import Moment, Stop, Training
 from diptych.training.updater import learning_rate
-from diptych.training.validation import BestSoFar, Validation, best_so_far, out_of_patience, reversed_batch, updated
+from diptych.training.validation import BestSoFar, Validation, best_so_far, out_of_patience, outcomes, updated
 from diptych.translators.base import Outcome
 
 
@@ -66,11 +67,12 @@ class Previewer:
         training, batches = self.training, self.training.batches
         with training.as_deployed():
             columns = training.method.preview(training.on_device(batches.preview))
+            columns = {title: in_colours(column, *training.settings.specs) for title, column in columns.items()}
             self.findings = self._image_findings(batches.training, batches.held_out)
         rows = [image for row in zip(*columns.values(), strict=True) for image in row]
         grid = merge([image.float() for image in rows], columns=len(columns))
         folder = training.run.path / "samples"
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         encode(from_tensor(grid), folder / f"step-{now.done:08d}.png")
         with atomic_file(folder / "titles.json", durable=False) as partial:
             partial.write_text(json.dumps(list(columns)) + "\n", encoding="utf-8")
@@ -90,11 +92,8 @@ class Previewer:
         return findings
 
     def _outcomes(self, batch: Batch) -> dict[str, Outcome]:
-        forward = self.training.settings.direction
-        return {
-            self.names[direction]: translator.outcome(batch if direction == forward else reversed_batch(batch))
-            for direction, translator in self.training.translators.items()
-        }
+        found = outcomes(self.training.translators, self.training.settings.direction, batch)
+        return {self.names[direction]: outcome for direction, outcome in found.items()}
 
 
 def _scores(adversaries: list[Adversary], batch: Batch) -> dict[str, Scores]:
@@ -164,8 +163,4 @@ def save_checkpoint(training: Training, now: Moment) -> None:
     """Saves the training state and the model at its interval, and before every stop."""
     if now.due(training.settings.checkpoint_every):
         training.require_finite()
-        training.checkpoints.mkdir(exist_ok=True)
-        checkpoint.save_training(
-            training.checkpoints, now.done, training.method, training.updater.optimizers, training.updater.ema
-        )
-        training.save_model(now.done)
+        training.save_checkpoint(now.done)

@@ -10,7 +10,7 @@ from types import FrameType
 import torch
 
 from diptych import distributed
-from diptych.devices import autocast
+from diptych.devices import computing
 from diptych.progress import TrainingProgress, say
 from diptych.signals import heard
 from diptych.training import checkpoint
@@ -59,7 +59,7 @@ def _steps(training: Training, hooks: Sequence[Hook], stop: threading.Event, dis
     for step, batch in enumerate(stream, start=training.start):
         torch.manual_seed(seed_of(settings.seed, 3, step))
         updater.begin(step)
-        with autocast(training.precision, device):
+        with computing(training.precision, device):
             scalars = method.train_step(batch, updater, step)
         training.losses.add(scalars)
 

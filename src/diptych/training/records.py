@@ -5,7 +5,7 @@ Only what is read is asked for, so that lines of other versions of Diptych, whic
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
@@ -95,6 +95,13 @@ class About(Line):
     names: Text
     classes: list[Text] = []
     versions: dict[Text, Text] = {}
+    begun_from: dict[Text, Any] = Field({}, alias="begun-from")
+    """The run or model whose weights it began with: path, step and SHA-256."""
+    suffix_a: Text = Field("", alias="suffix-a")
+    suffix_b: Text = Field("", alias="suffix-b")
+    halves: bool = False
+    precision: Literal["fp32", "bf16"] | None = None
+    """What the run computes in; None in the runs of older versions."""
 
 
 def files_of(result: Mapping[str, Any]) -> list[PurePath]:

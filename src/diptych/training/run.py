@@ -23,20 +23,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tomli_w
 
 from diptych.data.datasets import Dataset
 from diptych.data.paths import DataPaths
-from diptych.files import atomic_file, differences, require_file, require_no_link
+from diptych.files import atomic_file, differences, lies_in, require_file, require_in_place, require_no_link
 from diptych.methods.settings import Shape, require_classes
 from diptych.training.records import About, Line, LogEntry
 from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, read_toml, require_method
 from diptych.wording import brief, printable
 
+SHOWN = 3  # settings with their values, in a line
 LARGEST_RECORDS = 2**30  # bytes of a file of lines: the log of the longest runs has a tenth
 LONGEST_LINE = 2**20  # characters
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class Run:
@@ -77,7 +80,8 @@ class Run:
                 raise ValueError("its table run is not as training writes it")
             classes = require_classes(about.get("classes", []))
             method = str(own.pop("name"))
-            data_paths = DataPaths.from_flags(about.get("data"), about.get("data-a"), about.get("data-b"))
+            flags = ("data", "data-a", "data-b", "suffix-a", "suffix-b", "halves")
+            data_paths = DataPaths.from_flags(*(about.get(flag) for flag in flags))
             require_method(method)
             settings = parse_settings(method, values, own)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -91,15 +95,26 @@ class Run:
         values["method"] = {"name": self.method, **values["method"]}
         return values
 
-    def write_settings(self, command: str, description: str, names: str, left_out: Sequence[str] = ()) -> None:
+    def write_settings(
+        self,
+        command: str,
+        description: str,
+        names: str,
+        left_out: Sequence[str] = (),
+        precision: str = "fp32",
+        begun_from: Mapping[str, Any] = EMPTY,
+    ) -> None:
         """Writes settings.toml: all resolved settings, the command, the data, the left-out images, the versions."""
         about = {
             "command": command,
             **{flag: str(folder.absolute()) for flag, folder in self.data_paths.flags.items()},
+            **self.data_paths.reading,
             "found": description,
             **({"classes": list(self.classes)} if self.classes else {}),
             "names": names,
+            "precision": precision,
             **({"left-out": list(left_out)} if left_out else {}),
+            **({"begun-from": dict(begun_from)} if begun_from else {}),
             "versions": {name: version(name) for name in ("diptych", "torch")} | {"python": platform.python_version()},
         }
         self.path.mkdir(parents=True, exist_ok=True)
@@ -109,16 +124,15 @@ class Run:
             partial.write_text("\n".join(map(printable, text.split("\n"))), encoding="utf-8")
 
     def require_same(self, other: "Run") -> None:
-        """Raises a `ValueError` with the first differences if `other` is not a continuation of this run."""
+        """Raises a `ValueError` with the differences if `other` is not a continuation of this run."""
         ours, theirs = _flat(self.values()), _flat(other.values())
         different = sorted({*differences(ours, theirs), *differences(theirs, ours)} - MAY_CHANGE)
         if different:
-            first = [
-                f"{key} {ours.get(key, 'unset')} there, {theirs.get(key, 'unset')} asked for" for key in different[:3]
-            ]
+            told = [f"{key} {ours.get(key, 'unset')} there, {theirs.get(key, 'unset')} asked for" for key in different]
+            more = [f"and {', '.join(different[SHOWN:])}"] if different[SHOWN:] else []
             raise ValueError(
-                f"{self.path}: holds another run ({'; '.join(first)}); choose another --out, repeat its settings to "
-                f"continue it (--{different[0]} {ours.get(different[0])}), or add --fresh to set it aside and start anew"
+                f"{self.path}: holds another run ({'; '.join([*told[:SHOWN], *more])}); leave them out to continue it, or "
+                f"branch off: diptych train --continue {shlex.quote(str(self.path))} --out NEW; or add --fresh to start anew"
             )
 
     def require_there(self) -> None:
@@ -132,14 +146,19 @@ class Run:
     def require_no_links(self) -> None:
         """Raises a `ValueError` for a link among what training writes, which would be written through.
 
-        The checkpoints may lie on another disk: of them nothing is deleted but what `save_training` wrote. Those of another
-        run may not.
+        The checkpoints may lie on another disk, in a folder of their own. Those of another run may not.
         """
         names = ("settings.toml", "log.jsonl", "tensorboard", "samples")
         require_no_link(*(self.path / name for name in names), *self.path.glob("model*"))
         checkpoints = self.path / "checkpoints"
         if (Path(os.path.realpath(checkpoints)).parent / "settings.toml").exists():
             require_no_link(checkpoints)
+        others = () if lies_in(self.path, checkpoints) else checkpoints.glob("*")
+        if other := next((path.name for path in others if not path.name.startswith(("step-", ".partial-"))), None):
+            raise ValueError(
+                f"{checkpoints}: is a link to a folder with other files than checkpoints ({other}); remove it, or let it "
+                "lead to a folder of their own"
+            )
 
     # ---- log.jsonl
 
@@ -148,6 +167,7 @@ class Run:
         log = self.path / "log.jsonl"
         try:
             with os.fdopen(_open_to_append(log), "a", encoding="utf-8") as file:
+                require_in_place(log)
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise ValueError(
@@ -166,6 +186,12 @@ class Run:
         kept = [line for line in lines if LogEntry.accepts(entry := _parse(line)) and entry["step"] <= step]
         with atomic_file(file) as partial:
             partial.write_text("".join(f"{line.rstrip()}\n" for line in kept), encoding="utf-8")
+
+
+def require_method_of(path: Path, method: str) -> None:
+    """Raises a `ValueError` for a run of another method."""
+    if (own := Run.open(path).method) != method:
+        raise ValueError(f"{path}: is a run of {own}, not of {method}; leave the method out")
 
 
 def read_json_lines(path: Path, shape: type[Line] = Line, notes: list[str] | None = None) -> list[dict[str, Any]]:
@@ -223,7 +249,9 @@ def command_line() -> str:
 
 def names_digest(datasets: Sequence[Dataset]) -> str:
     """A hash of the names of all samples: detects another dataset, and accepts the same one at another path."""
-    names = "\n\n".join("\n".join(dataset.name(index) for index in range(len(dataset))) for dataset in datasets)
+    lists = ([dataset.name(index) for index in range(len(dataset))] for dataset in datasets)
+    variants = [dataset.variant for dataset in datasets if dataset.variant]
+    names = "\n\n".join("\n".join(names) for names in (*lists, *filter(None, [variants])))
     return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
 
 

@@ -5,7 +5,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
 
@@ -13,22 +13,27 @@ from diptych import recipes
 from diptych.data.loaders import Fit
 from diptych.devices import Device, Precision
 from diptych.files import read_text
-from diptych.images.spec import Bits, ImageSpec
+from diptych.images.size import Size
+from diptych.images.spec import Bits, ImageSpec, Kind
 from diptych.kinds import Direction
 from diptych.methods import METHODS
 from diptych.methods.settings import (
     MOST_STEPS,
     Channels,
     Count,
+    ImageSize,
+    LabelLines,
     MethodSettings,
-    Pixels,
+    Range,
     Shape,
     Steps,
     StrictModel,
     Uniform,
     Weight,
     kebab,
+    spec_of,
 )
+from diptych.networks.layers import InitType
 from diptych.wording import brief, shown
 
 if TYPE_CHECKING:
@@ -42,7 +47,9 @@ PROBLEMS, LINE = 3, 160  # how many of them, and about how many characters, are 
 class Settings(StrictModel):
     """All settings of a training run, except those of its method, which are in the method's file."""
 
-    size: Pixels = Field(256, description="Height and width at training, in pixels.")
+    size: ImageSize = Field(
+        Size.square(256), description="Size of the pictures at training, in pixels: 256, or 512x256 (width x height)."
+    )
     steps: Steps = Field(0, description="Length of the run in steps; 0 leaves it to --epochs.")
     epochs: float = Field(
         200.0, ge=0, le=MOST_STEPS, description="Length of the run in passes over the data (pix2pix, section 6.2)."
@@ -60,8 +67,17 @@ class Settings(StrictModel):
         0.5,
         ge=0,
         le=1,
-        description="Share of the run after which the learning rate falls linearly to 0 (CycleGAN, "
+        description="Share of the run after which the learning rate falls, by default linearly to 0 (CycleGAN, "
         "section 4: 100 epochs + 100 epochs); 1 keeps it constant.",
+    )
+    lr_policy: Literal["linear", "cosine", "step", "constant"] = Field(
+        "linear",
+        description="How the learning rate falls after --decay-start: in a line to 0, as half a cosine to 0, to a tenth "
+        "there and again after each further stretch of that length, or not at all.",
+    )
+    init_type: InitType = Field(
+        "normal",
+        description="First weights of the convolutions: from N(0, 0.02) as in the papers, or by Glorot, He or orthogonal.",
     )
     load_scale: float = Field(
         286 / 256,
@@ -71,13 +87,27 @@ class Settings(StrictModel):
     )
     fit: Fit = Field(
         "stretch",
-        description="How a picture becomes square: stretched (the papers' code), or its middle cut out.",
+        description="How a picture gets the shape of --size: stretched (the papers' code), or its middle cut out.",
     )
     flip: bool = Field(True, description="Mirror half of the samples (pix2pix, section 6.2).")
     channels_a: Channels = Field(3, description="Channels of A: 3 for RGB, 1 for grey, or as many as its files have.")
     channels_b: Channels = Field(3, description="Channels of B: 3 for RGB, 1 for grey, or as many as its files have.")
     bits_a: Bits = Field(8, description="Bits a channel of A in training; 16 keeps those of 16-bit files.")
     bits_b: Bits = Field(8, description="Bits a channel of B in training; 16 keeps those of 16-bit files.")
+    range_a: Range = Field(
+        (),
+        description="The numbers in the files of A, of any type, that are black and white for the network: 0 4095 for 12 "
+        "bits in 16, -1000 3000 for a CT.",
+    )
+    range_b: Range = Field((), description="The same for B; translations are written in it.")
+    kind_a: Kind = Field(
+        "image", description="What A is: label maps are never interpolated, and their colours never augmented."
+    )
+    kind_b: Kind = Field("image", description="What B is.")
+    labels: LabelLines = Field(
+        (),
+        description="FILE with a class a line, `name, R, G, B` or `name, INDEX`: label maps are then one plane a class.",
+    )
     ema: float = Field(
         0.0,
         ge=0,
@@ -85,10 +115,20 @@ class Settings(StrictModel):
         description="Decay of the moving average of the generator's weights that is deployed, such as "
         "0.999; 0, the paper's way, is none.",
     )
+    freeze: str = Field(
+        "",
+        max_length=1000,
+        description="Stages of the generators that keep their weights, which --init gives them: encoder, or names with "
+        "commas between them, such as down1,down2; empty is none.",
+    )
     clip: Weight = Field(0.0, description="Largest norm of a player's gradient; 0 does not clip.")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of everything random.")
-    device: Device = Field("auto", description="auto takes the fastest one there is.")
-    precision: Precision = Field("auto", description="auto is bf16 on GPUs that have it, else fp32.")
+    device: Device = Field(
+        "auto", max_length=20, description="auto takes the fastest one there is; else cpu, cuda, cuda:1 or mps."
+    )
+    precision: Precision = Field(
+        "auto", description="auto is bf16 where the device computes it natively and faster; else fp32."
+    )
     workers: int = Field(2, ge=0, le=2**10, description="Threads that prepare pictures.")
     memory_gib: float = Field(
         4.0,
@@ -123,24 +163,43 @@ class Settings(StrictModel):
         for flag, value in (("patience", self.patience), ("validate-by", self.validate_by)):
             if value and not self.validate_every:
                 raise ValueError(f"--{flag} {value}: needs --validate-every, such as --validate-every 500")
+        if self.labels and "labels" not in (self.kind_a, self.kind_b):
+            raise ValueError("--labels: of which side? Add --kind-a labels or --kind-b labels")
+        for side, kind, within in (("a", self.kind_a, self.range_a), ("b", self.kind_b, self.range_b)):
+            if kind == "labels" and within:
+                raise ValueError(f"--range-{side}: label maps have no range; leave it out, or --kind-{side} labels")
         return self
 
     @property
     def shape(self) -> Shape:
         """The shape that the method is built for, without the classes."""
-        a, b = self.channels_a, self.channels_b
-        x, y = (a, b) if self.direction == "AtoB" else (b, a)
-        return Shape(size=self.size, x_channels=x, y_channels=y)
+        x, y = self.specs if self.direction == "AtoB" else self.specs[::-1]
+        return Shape(
+            size=self.size,
+            x_channels=x.channels,
+            y_channels=y.channels,
+            x_range=x.range,
+            y_range=y.range,
+            x_kind=x.kind,
+            y_kind=y.kind,
+            labels=self.labels,
+        )
 
     @property
     def specs(self) -> tuple[ImageSpec, ImageSpec]:
         """How A and B are read."""
-        return ImageSpec(self.channels_a, self.bits_a), ImageSpec(self.channels_b, self.bits_b)
+        a = spec_of(self.channels_a, self.range_a, self.kind_a, self.labels, self.bits_a)
+        return a, spec_of(self.channels_b, self.range_b, self.kind_b, self.labels, self.bits_b)
 
     @property
-    def load_size(self) -> int:
+    def frozen_stages(self) -> list[str]:
+        """The stages that do not learn."""
+        return [name.strip() for name in self.freeze.split(",") if name.strip()]
+
+    @property
+    def load_size(self) -> Size:
         """Images are resized to this before the random crop: 286 for 256."""
-        return round(self.size * self.load_scale)
+        return self.size.scaled(self.load_scale)
 
     def resolved(self, samples: int) -> Self:
         """The same settings, with the length of the run and its intervals computed for a number of samples."""
@@ -197,7 +256,7 @@ def settings_from(method: str, flags: Values, recipe: Path | None = None, unifor
 
 def _merged(method: str, flags: Values, values: Values, uniform: Uniform | None) -> Settings:
     """The settings of flags and, where these say nothing, of the values of a recipe."""
-    given = {kebab(key): value for key, value in flags.items()}
+    given, values = (_of_both_sides({kebab(key): value for key, value in one.items()}) for one in (flags, values))
     if "steps" in given or "epochs" in given:  # a flag overrides either form of the length in the recipe
         values = {key: value for key, value in values.items() if key not in ("steps", "epochs")}
     own = {kebab(key): value for key, value in dict(given.pop("method", {})).items()}
@@ -205,6 +264,12 @@ def _merged(method: str, flags: Values, values: Values, uniform: Uniform | None)
     if values.get("steps") and values.get("epochs"):
         raise ValueError("--steps and --epochs say the same thing twice; give one of them")
     return parse_settings(method, values, {**values.get("method", {}), **own}, uniform)
+
+
+def _of_both_sides(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, with a range that was given for A and B alike as that of each."""
+    both = values.pop("range", ())
+    return {**{f"range-{side}": both for side in "ab" if both}, **values}
 
 
 def _mistake(method: str, flags: Values, uniform: Uniform | None) -> str:

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -12,20 +14,27 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from diptych.cpu import FastOperators
 from diptych.data.loaders import CachedDataset, EvalLoader, TrainLoader
-from diptych.devices import autocast
+from diptych.devices import computing
+from diptych.files import make_folder
 from diptych.images.spec import to_eight_bit
 from diptych.methods import build
 from diptych.methods.roles import FitsData, Phased
-from diptych.progress import counting
+from diptych.networks.layers import has_statistics, initialise, measured_statistics
+from diptych.progress import counting, say
 from diptych.training import checkpoint
+from diptych.training.origin import Origin, begin_from, continue_optimizers
 from diptych.training.run import Run
 from diptych.training.updater import Updater
+from diptych.training.validation import outcomes
 from diptych.translators.base import Translator
 
 PREVIEW_ROWS = 4
 DOCTOR_PIXELS = 8 * 256 * 256  # per batch for the doctor, one of training and one of held-out images
 MAX_DOCTOR_IMAGES = 64
+STATISTICS_IMAGES = 64  # of the training, that batch norms are measured on
+AT_ONCE = 64  # samples that are decoded ahead
 
 
 class Stop(Enum):
@@ -66,7 +75,7 @@ class PreviewBatches:
         self, run: Run, training: list[CachedDataset], held_out: list[CachedDataset], translator: Translator
     ) -> None:
         settings = run.settings
-        doctor_images = min(DOCTOR_PIXELS // settings.size**2, MAX_DOCTOR_IMAGES)
+        doctor_images = min(DOCTOR_PIXELS // settings.size.area, MAX_DOCTOR_IMAGES)
 
         def batch(datasets: list[CachedDataset], most: int) -> dict[str, Tensor]:
             resized = [dataset.resized(settings.size) for dataset in datasets]
@@ -112,15 +121,29 @@ class Training:
         device: torch.device,
         precision: Literal["fp32", "bf16"],
         console: Console,
+        origin: Origin | None = None,
+        with_optimizers: bool = False,
     ) -> None:
+        """A run without a checkpoint begins with the weights of `origin`, and with its optimisers if so wished."""
         self.run, self.loader, self.batches, self.console = run, loader, batches, console
         self.settings = run.settings.model_copy(update={"precision": precision})
         self.device, self.precision = device, precision
         torch.manual_seed(seed_of(self.settings.seed, 2))
         self.method = build(run.method, self.settings.method, run.shape, device)
+        self.checkpoints = run.path / "checkpoints"
+        if self.settings.init_type != "normal":
+            initialise(self.method, self.settings.init_type)
+        begins_from = None if checkpoint.list_checkpoints(self.checkpoints) else origin
+        if begins_from:
+            say(console, begin_from(begins_from, self.method))
+        self.method.freeze(self.settings.frozen_stages)
         self.phased = self.method if isinstance(self.method, Phased) else None
         self.translators = self.method.translators(self.settings.direction)
         self.updater = Updater(self.method, self.settings, device)
+        if begins_from and with_optimizers:
+            say(console, continue_optimizers(begins_from, self.method, self.updater.optimizers))
+        self.measured_at = -1
+        """The step after which the statistics of batch norms were measured."""
         self.losses = LossMeans()
         self.config = checkpoint.ModelConfig(
             method=run.method,
@@ -128,11 +151,10 @@ class Training:
             shape=run.shape,
             settings=self.settings.method.model_dump(mode="json", by_alias=True),
         )
-        self.checkpoints = run.path / "checkpoints"
         self.start = self._resume()
         if not self.start and isinstance(self.method, FitsData):
             with counting(console, "what the method takes from every picture") as progress:
-                self.method.fit_statistics(_each(loader.datasets, progress))
+                self.method.fit_statistics(_each(loader.datasets, self.settings.workers, progress))
         run.cut_log(self.start)
         self.log = run.read_log()
 
@@ -146,13 +168,45 @@ class Training:
 
     @contextmanager
     def as_deployed(self) -> Iterator[None]:
-        """Inside, the method is in eval mode with the weights of the deployed model."""
+        """Inside, the method is in eval mode, as it is deployed: with the averaged weights and measured statistics."""
+        self.measure_statistics()
+        with self._with_deployed_weights():
+            yield
+
+    @contextmanager
+    def _with_deployed_weights(self) -> Iterator[None]:
         self.method.eval()
         try:
-            with torch.no_grad(), self.updater.deployed_weights(), autocast(self.precision, self.device):
+            with (
+                torch.no_grad(),
+                self.updater.deployed_weights(),
+                computing("fp32", self.device, FastOperators(frozen=True)),
+            ):
                 yield
         finally:
             self.method.train()
+
+    def measure_statistics(self) -> None:
+        """Gives batch norms the statistics of training images, unless they have those of the weights of this step.
+
+        The images are seen whole, in batches as large as those of the training.
+        """
+        if self.measured_at == self.updater.step or not has_statistics(self.method):
+            return
+        images, at_once = self.statistics_images, self.settings.batch_size
+        count = max(min(STATISTICS_IMAGES, len(images)) // at_once, 1) * at_once
+        with self._with_deployed_weights(), measured_statistics(self.method):
+            for _, batch in images.batches(count, at_once):
+                outcomes(self.translators, self.settings.direction, self.on_device(batch))
+        self.measured_at = self.updater.step
+
+    @cached_property
+    def statistics_images(self) -> EvalLoader:
+        """Training images as a translation sees them; decoded once."""
+        resized = [dataset.resized(self.settings.size) for dataset in self.loader.datasets]
+        for dataset in resized:
+            dataset.cache = {}
+        return EvalLoader(resized, self.settings.direction, self.loader.mask_spec, self.run.classes)
 
     def on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A batch on the device of the training."""
@@ -167,7 +221,15 @@ class Training:
     def save_model(self, done: int, name: str = "") -> None:
         """Saves the current model as the last one, or as a named snapshot."""
         folder = checkpoint.model_folder(self.run.path, name)
-        checkpoint.save_model(folder, self.config, done, self.method, self.updater.ema)
+        with self.as_deployed():
+            checkpoint.save_model(folder, self.config, done, self.method)
+
+    def save_checkpoint(self, done: int) -> None:
+        """Saves the training state, and then the model."""
+        make_folder(self.checkpoints)
+        self.measure_statistics()  # a checkpoint has those of its own weights
+        checkpoint.save_training(self.checkpoints, done, self.method, self.updater.optimizers, self.updater.ema)
+        self.save_model(done)
 
 
 def seed_of(*key: int) -> int:
@@ -175,8 +237,11 @@ def seed_of(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
 
 
-def _each(datasets: Sequence[CachedDataset], progress: Callable[[int, int], None]) -> Iterator[Tensor]:
+def _each(datasets: Sequence[CachedDataset], threads: int, progress: Callable[[int, int], None]) -> Iterator[Tensor]:
     samples = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
-    for done, (dataset, index) in enumerate(samples, start=1):
-        yield from map(to_eight_bit, dataset.sides(index))
-        progress(done, len(samples))
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        for start in range(0, len(samples), AT_ONCE):
+            decoded = pool.map(lambda sample: sample[0].sides(sample[1]), samples[start : start + AT_ONCE])
+            for done, sides in enumerate(decoded, start=start + 1):
+                yield from map(to_eight_bit, sides)
+                progress(done, len(samples))

@@ -20,13 +20,19 @@ def read_tensors(file: TensorFile, expected: Mapping[str, Tensor]) -> dict[str, 
     for other names or shapes, and for a weight that is not finite. `expected` may be on the meta device.
     """
     names = set(file.keys())
-    for name, like in expected.items():
+    for name in expected:
         if name not in names:
             raise ValueError(f"{_named(name)} is missing")
-        _require_like(file, name, like)
     for name in names - expected.keys():
         raise ValueError(f"{_named(name)} is nothing that these networks have")
-    return {name: _read(file, name, like) for name, like in expected.items()}
+    for name, like in expected.items():  # all of them before any is read
+        _require_like(file, name, like)
+    return {name: read_tensor(file, name, like) for name, like in expected.items()}
+
+
+def shape_of(file: TensorFile, name: str) -> list[int]:
+    """The shape of a tensor, by the header of its file."""
+    return list(file.get_slice(name).get_shape())
 
 
 def _require_like(file: TensorFile, name: str, like: Tensor) -> None:
@@ -39,7 +45,9 @@ def _require_like(file: TensorFile, name: str, like: Tensor) -> None:
         raise ValueError(f"{_named(name)} is of the type {dtype}, and {kind} is expected")
 
 
-def _read(file: TensorFile, name: str, like: Tensor) -> Tensor:
+def read_tensor(file: TensorFile, name: str, like: Tensor) -> Tensor:
+    """The tensor with the shape and type of `like`, on the CPU; a `ValueError` as by `read_tensors`."""
+    _require_like(file, name, like)
     tensor = file.get_tensor(name)
     if not like.is_floating_point():
         return tensor.nan_to_num().to(like.dtype)  # a count of steps overflows a half-precision copy of a model

@@ -1,5 +1,6 @@
 """The optimiser step of all methods: learning rate, gradients, check for NaN, moving average."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,14 +13,22 @@ from diptych.training.settings import Settings
 
 
 def learning_rate(step: int, settings: Settings) -> float:
-    """Constant until `decay_start`, then linear to 0 at the end of the run (CycleGAN, section 4).
+    """Constant until `decay_start`; then, by default, linear to 0 at the end of the run (CycleGAN, section 4).
 
     >>> settings = Settings(steps=200, lr=1.0)
     >>> [learning_rate(step, settings) for step in (0, 99, 100, 150, 199)]
     [1.0, 1.0, 1.0, 0.5, 0.01]
+    >>> settings = Settings(steps=200, lr=1.0, decay_start=0.25, lr_policy="step")
+    >>> [round(learning_rate(step, settings), 3) for step in (0, 50, 100)]
+    [1.0, 0.1, 0.01]
     """
-    decay_steps = settings.steps * (1 - settings.decay_start)
-    return settings.lr * min(1.0, (settings.steps - step) / decay_steps) if decay_steps else settings.lr
+    constant = settings.steps * settings.decay_start
+    if settings.lr_policy == "constant" or step < constant or settings.decay_start == 1:
+        return settings.lr
+    if settings.lr_policy == "step":
+        return settings.lr * 0.1 ** int(step / constant) if constant else settings.lr
+    left = (settings.steps - step) / (settings.steps - constant)
+    return settings.lr * (left if settings.lr_policy == "linear" else (1 - math.cos(math.pi * left)) / 2)
 
 
 class Updater:

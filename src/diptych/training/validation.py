@@ -10,12 +10,13 @@ from torch import Tensor
 from diptych import metrics
 from diptych.data.loaders import CachedDataset, EvalLoader
 from diptych.images.files import as_bytes
+from diptych.images.size import Size
 from diptych.kinds import Direction
 from diptych.methods import METHODS
 from diptych.metrics import features
 from diptych.training import checkpoint
 from diptych.training.run import Run
-from diptych.translators.base import Translator
+from diptych.translators.base import Outcome, Translator
 
 MAX_IMAGES = 500  # held-out images, evenly spaced
 BATCH_SIZE = 16
@@ -24,7 +25,7 @@ SET_METRICS = ("swd", "fid")
 Translators = Mapping[Direction, Translator]
 
 
-def specification(translator: Translator, size: int, seeded: bool = False) -> str:
+def specification(translator: Translator, size: Size, seeded: bool = False) -> str:
     """The protocol in a metric's name: masks, seed, bits, image size.
 
     Images from noise have a seed, and so does a `seeded` metric.
@@ -44,14 +45,14 @@ class Validation:
         self.run, self.datasets, self.device = run, datasets, device
         has_targets = len(datasets) == 1 and bool(method.metrics)  # two sets are those of A and B, without pairs
         self.by = settings.validate_by or method.validation_metric
-        too_small = {"ssim"} if settings.size < metrics.SSIM_MIN_SIDE else set()
+        too_small = {"ssim"} if min(settings.size) < metrics.SSIM_MIN_SIDE else set()
         with_targets = dict.fromkeys((*metrics.PAIRED, *method.metrics))
         available = [name for name in with_targets if metrics.better(name) and name not in too_small]
-        if {settings.channels_a, settings.channels_b} != {3}:
+        if {spec.channels for spec in settings.specs} != {3}:
             available = [name for name in available if name not in metrics.COLOUR_METRICS]
         available = [
             *(available if has_targets else ()),
-            *(SET_METRICS if {settings.channels_a, settings.channels_b} <= {1, 3} else ["swd"]),
+            *(SET_METRICS if all(spec.is_seen_by_others for spec in settings.specs) else ["swd"]),
         ]
         if self.by not in available:
             raise ValueError(
@@ -80,10 +81,7 @@ class Validation:
         outputs, targets = dict[Direction, list[Tensor]](), dict[Direction, list[Tensor]]()
         for _, batch in loader.batches(self.count, BATCH_SIZE):
             on_device = {name: value.to(self.device) for name, value in batch.items()}
-            for direction, translator in translators.items():
-                outcome = translator.outcome(
-                    on_device if direction == settings.direction else reversed_batch(on_device)
-                )
+            for direction, outcome in outcomes(translators, settings.direction, on_device).items():
                 output, target = outcome.output.float().cpu(), outcome.target.float().cpu()
                 for name in self.per_image:
                     measured = metrics.compare(name, output, {**batch, "y": target})
@@ -119,9 +117,13 @@ class Validation:
         return metrics.frechet_distance(features.extract(self.reader, generated), self.real_features[direction])
 
 
-def reversed_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The batch for the translator of the reverse direction: x and y swapped."""
-    return {**batch, "x": batch["y"], "y": batch["x"]}
+def outcomes(translators: Translators, forward: Direction, batch: dict[str, Tensor]) -> dict[Direction, Outcome]:
+    """What each translator makes of a batch, whose x and y are swapped for the one that is not of `forward`."""
+    swapped = {**batch, "x": batch["y"], "y": batch["x"]} if len(translators) > 1 else {}
+    return {
+        direction: translator.outcome(batch if direction == forward else swapped)
+        for direction, translator in translators.items()
+    }
 
 
 class BestSoFar(NamedTuple):

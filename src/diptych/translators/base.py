@@ -4,7 +4,7 @@ Translation of files, evaluation, export and servers use translators and nothing
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -91,6 +91,19 @@ class Translator(nn.Module, ABC):
     def forward(self, *tensors: Tensor) -> Tensor:
         """Images `[B, C, H, W]` in [-1, 1]."""
 
+    @property
+    def network_specs(self) -> dict[str, InputSpec]:
+        """The inputs of `network`, in that order, and of sizes that are multiples of `stride`."""
+        return self.input_specs
+
+    def for_files(self, *tensors: Tensor, levels: int) -> Tensor:
+        """What files of any size get of these inputs: `forward`, and what a translator does after it.
+
+        `levels` is 255 or 65535: the result is rounded to them.
+        """
+        output: Tensor = self(*tensors)
+        return output
+
     @abstractmethod
     def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The tensors of `input_specs` for a batch of the data, with `y` and the other entries of this kind of data."""
@@ -101,7 +114,10 @@ class Translator(nn.Module, ABC):
         return Outcome(inputs.get("x"), self(*inputs.values()), batch["y"])
 
     def reject_reason(self, image: Tensor) -> str | None:
-        """Why an image (levels `[C, H, W]`) is of no use for training and evaluation, in one word; None if it is of use."""
+        """Why an image (levels `[C, H, W]`) is of no use for training and evaluation, in one word; None if it is of use.
+
+        A function of the image and the method alone: `data/looked_at.py` remembers it.
+        """
         return None
 
     def baselines(self, training: Iterable[Tensor]) -> dict[str, Predictor]:
@@ -120,6 +136,12 @@ class Translator(nn.Module, ABC):
         `run(*tensors)` is `forward` on the device of the model, with the result as floats on the CPU.
         """
         raise ValueError(f"{self.method} {self.refusal}")
+
+    def translate_all(
+        self, sources: Sequence[Pixels], requests: Sequence[Request], run: Callable[..., Tensor]
+    ) -> list[Pixels]:
+        """The same for several images of one size; a translator that can has them in one batch."""
+        return [self.translate(source, request, run) for source, request in zip(sources, requests, strict=True)]
 
     def translate_floats(self, values: Array, request: Request, run: Callable[..., Tensor]) -> Array:
         """The same for floats `[H, W, C]` in [0, 1]; pixels that translation does not change keep their exact values."""

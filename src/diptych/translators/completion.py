@@ -1,7 +1,7 @@
 """Image completion at any size: holes are filled one by one, each from the pixels in its receptive field alone."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -35,10 +35,17 @@ class Completer(Translator):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """`[B, C, H, W]` in [-1, 1] and `[B, 1, H, W]` -> `[B, C, H, W]`."""
+        return self._forward(tensors, evenly=True)
+
+    def for_files(self, *tensors: Tensor, levels: int) -> Tensor:
+        """The same in one pass, with the network's grid where `fill` has it: the same filling, up to the largest hole."""
+        return self._forward(tensors, evenly=False)
+
+    def _forward(self, tensors: Sequence[Tensor], evenly: bool) -> Tensor:
         x, mask = tensors
-        padded_x, padded_mask = (geometry.pad_to_stride(tensor, self.stride) for tensor in (x, mask))
+        padded_x, padded_mask = (geometry.pad_to_stride(tensor, self.stride, evenly) for tensor in (x, mask))
         y = composite(self.network(padded_x, padded_mask), padded_x, padded_mask)
-        return geometry.cut_back(y, x.shape[-2], x.shape[-1])
+        return geometry.cut_back(y, x.shape[-2], x.shape[-1], evenly)
 
     def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`x` is y with the mean pixel in its holes, to hide the target; and `mask`."""

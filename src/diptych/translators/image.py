@@ -13,7 +13,7 @@ from diptych.images.blend import Blend
 from diptych.images.files import Array, Pixels, from_tensor, to_tensor, with_alpha_as_channel
 from diptych.images.spec import ImageSpec, floats_to_channels
 from diptych.networks.layers import ImageNetwork
-from diptych.translators.base import Predictor, Request, Translator, require_working_size
+from diptych.translators.base import InputSpec, Predictor, Request, Translator, require_working_size
 
 ROWS = 256  # of a large image at a time, to limit the memory for its colours
 
@@ -37,7 +37,7 @@ class ImageTranslator(Translator):
         """Images with a shorter side above `working_size` are shrunk to it, and the result is scaled back."""
         super().__init__(network, network.stride)
         self.input_specs, self.output_spec, self.working_size = {"x": x_spec}, y_spec, working_size
-        self.x_channels = x_spec.channels
+        self.x_spec, self.x_channels = x_spec, x_spec.channels
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """`[B, C_x, H, W]` in [-1, 1] -> `[B, C_y, H, W]` in [-1, 1]."""
@@ -62,28 +62,37 @@ class ImageTranslator(Translator):
 
     def translate(self, source: Pixels, request: Request, run: Callable[..., Tensor]) -> Pixels:
         """An image of any size, bits and mode to an image of the same size, bits and alpha."""
-        self.require_request(request.mask is not None, request.blend)
-        source = with_alpha_as_channel(source, self.x_channels)
-        x = to_tensor(source, self.x_channels)
-        y = self._resized_through(x, request, run, levels=2**source.bits - 1)
-        return from_tensor(y, source.bits, source.alpha)
+        return self.translate_all([source], [request], run)[0]
+
+    def translate_all(
+        self, sources: Sequence[Pixels], requests: Sequence[Request], run: Callable[..., Tensor]
+    ) -> list[Pixels]:
+        """The same for several images of one size, in one batch."""
+        for request in requests:
+            self.require_request(request.mask is not None, request.blend)
+        sources = [with_alpha_as_channel(source, self.x_channels) for source in sources]
+        xs = [to_tensor(source, self.x_channels) for source in sources]
+        ys = self._resized_through(xs, requests[0], run, levels=2 ** sources[0].bits - 1)
+        return [from_tensor(y, source.bits, source.alpha) for y, source in zip(ys, sources, strict=True)]
 
     def translate_floats(self, values: Array, request: Request, run: Callable[..., Tensor]) -> Array:
         """The same for floats `[H, W, C]` in [0, 1], without rounding to levels."""
         x = torch.from_numpy(np.ascontiguousarray(values)).float().permute(2, 0, 1) * 2 - 1
-        y = self._resized_through(floats_to_channels(x, self.x_channels), request, run, levels=None)
+        [y] = self._resized_through([floats_to_channels(x, self.x_channels)], request, run, levels=None)
         result: Array = ((y.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).numpy().astype(values.dtype)
         return result
 
-    def _resized_through(self, x: Tensor, request: Request, run: Callable[..., Tensor], levels: int | None) -> Tensor:
-        height, width = x.shape[-2:]
+    def _resized_through(
+        self, xs: Sequence[Tensor], request: Request, run: Callable[..., Tensor], levels: int | None
+    ) -> list[Tensor]:
+        height, width = xs[0].shape[-2:]
         require_working_size(request.working_size)
         shorter = request.working_size or self.working_size or min(height, width)
-        scale = min(shorter / min(height, width), 1)
-        small = geometry.resize(x, round(height * scale), round(width * scale)).clamp(-1, 1)
-        y = run(small[None])[0]
+        size, kind = geometry.shrunk(height, width, shorter), self.x_spec.kind
+        small = [geometry.resize(x, *size, kind).clamp(-1, 1) for x in xs]
+        ys = run(torch.stack(small))
         with torch.inference_mode():
-            return self.upscale(x, y, levels)
+            return [self.upscale(x, y, levels) for x, y in zip(xs, ys, strict=True)]
 
     def upscale(self, x: Tensor, y: Tensor, levels: int | None) -> Tensor:
         """The result at the size of x `[C, H, W]`, from y, the output for the (possibly shrunk) x.
@@ -92,6 +101,8 @@ class ImageTranslator(Translator):
         """
         if y.shape[-2:] == x.shape[-2:]:
             return y
+        if self.output_spec.kind == "labels":
+            return geometry.resize(y, x.shape[-2], x.shape[-1], "labels")
         return F.interpolate(y[None], size=x.shape[-2:], mode="bicubic", antialias=True)[0].clamp(-1, 1)
 
 
@@ -101,10 +112,23 @@ class ColorTranslator(ImageTranslator):
     def __init__(self, network: ImageNetwork, working_size: int) -> None:
         super().__init__(network, ImageSpec(3), ImageSpec(3), working_size)
 
+    @property
+    def network_specs(self) -> dict[str, InputSpec]:
+        """L, from which the network predicts ab."""
+        return {"lightness": ImageSpec(1)}
+
     def through_network(self, x: Tensor) -> Tensor:
         """`[B, 3, H, W]`, used for its lightness alone -> the same in colour."""
         L, _ = color.to_lab(x)
         return color.from_lab(L, self.network(L))
+
+    def for_files(self, *tensors: Tensor, levels: int) -> Tensor:
+        """The colour of the pictures at the working size, with the lightness of the pictures themselves, rounded."""
+        (x,) = tensors
+        assert self.working_size is not None
+        size = geometry.shrunk(x.shape[-2], x.shape[-1], self.working_size)
+        small = F.interpolate(x, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
+        return self.upscale(x, self(small), levels)
 
     def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`x` is y without its colour, `[B, 3, H, W]`."""
@@ -147,4 +171,6 @@ def require_blend(blend: Blend) -> None:
 
 
 def _strips(images: Tensor) -> Sequence[Tensor]:
+    if torch.compiler.is_exporting():  # the graph would have as many strips at every size
+        return [images]
     return torch.split(images, ROWS, dim=-2)

@@ -28,9 +28,9 @@ class Sampler(Translator):
         self.output_spec = y_spec
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        """Noise `[B, noise]` and labels `[B]` -> `[B, C, size, size]`."""
-        z, label = tensors
-        output: Tensor = self.network(z, label if self.classes else None)
+        """Noise `[B, noise]` and labels `[B]`, which may be missing without classes -> `[B, C, size, size]`."""
+        z, *label = tensors
+        output: Tensor = self.network(z, *label) if self.classes else self.network(z)
         return output
 
     def draw(self, label: int, seed: int, numbers: Sequence[int]) -> dict[str, Tensor]:

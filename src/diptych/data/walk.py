@@ -1,0 +1,115 @@
+"""Walks through a user's folders: links are followed, no folder twice, and what other programs keep there is passed over."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+OTHER_PROGRAMS = frozenset(
+    {
+        "@eadir",  # Synology: thumbnails
+        "#recycle",
+        "#snapshot",
+        "@recycle",  # QNAP
+        "@recently-snapshot",
+        "$recycle.bin",  # Windows
+        "recycler",
+        "system volume information",
+        "found.000",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "lost+found",  # Linux
+        "__macosx",  # macOS, in archives and on network disks
+        "network trash folder",
+        "temporary items",
+    }
+)
+"""Names, in lower case, of what other programs keep among a user's files, besides hidden names (`._x.jpg`)."""
+
+Identity = tuple[int, int]
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or another program's.
+
+    >>> [name for name in ("cat", "@eaDir", ".AppleDouble", "Thumbs.db") if is_passed_over(name)]
+    ['@eaDir', '.AppleDouble', 'Thumbs.db']
+    """
+    return name.startswith(".") or name.lower() in OTHER_PROGRAMS
+
+
+def walk(folder: Path, wanted: Callable[[str], bool], left_out: list[str] | None = None) -> Iterator[str]:
+    """The files in `folder` and below whose name is `wanted`, unsorted, as they are found.
+
+    Links to folders are followed. A folder that several ways lead to is entered once: by its own place, else by the first
+    link in the order of names; a link to a folder that it lies in is not followed. `left_out` gets a few words for each
+    link that is not followed, and for each folder that cannot be opened. Runs are passed over, and what other programs keep.
+    """
+    entered = {_identity(parent): str(parent) for parent in Path(os.path.realpath(folder)).parents}
+    links = [os.fspath(folder)]
+    while links:
+        pending, links = sorted(links, reverse=True), []
+        while pending:
+            parent = pending.pop()
+            try:
+                if first := entered.get(own := _identity(parent)):
+                    _note(left_out, f"{parent} (another way to {first})")
+                    continue
+                entered[own] = parent
+                files, folders, linked = _list(parent)
+            except OSError as error:
+                _note(left_out, f"{parent} (cannot be opened: {error.strerror})")
+                continue
+            if "settings.toml" in files:  # a run inside the data: its previews and results are not data
+                continue
+            pending += folders
+            links += linked
+            for name in files:
+                if wanted(name):
+                    yield os.path.join(parent, name)  # noqa: PTH118 -- a Path for each of 100,000 files takes seconds
+
+
+def folders_below(folder: Path) -> list[Path]:
+    """The folders in a folder, by name; without other programs', and without links that lead back up."""
+    _, folders, links = _list(os.fspath(folder))
+    real = Path(os.path.realpath(folder))
+    down = [link for link in links if not real.is_relative_to(os.path.realpath(link))]
+    return [Path(path) for path in sorted([*folders, *down])]
+
+
+def distinct(folders: list[Path]) -> list[Path]:
+    """The folders without links to others of them."""
+    by_identity: dict[Identity, Path] = {}
+    for folder in sorted(folders, key=lambda folder: (folder.is_symlink(), folder)):
+        by_identity.setdefault(_identity(folder), folder)
+    return sorted(by_identity.values())
+
+
+def _list(parent: str) -> tuple[list[str], list[str], list[str]]:
+    """The names of the files in a folder, and the paths of its folders and of its links to folders."""
+    files, folders, links = list[str](), list[str](), list[str]()
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            if not _is_folder(entry):
+                files.append(entry.name)
+            elif not is_passed_over(entry.name):
+                (links if entry.is_symlink() else folders).append(entry.path)
+    return files, folders, links
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
+
+
+def _identity(folder: str | Path) -> Identity:
+    """The same for all paths of a folder."""
+    found = os.stat(folder)  # noqa: PTH116 -- as above
+    return found.st_dev, found.st_ino
+
+
+def _note(left_out: list[str] | None, words: str) -> None:
+    if left_out is not None:
+        left_out.append(words)

@@ -1,0 +1,179 @@
+"""The image file directory (IFD) of a TIFF file, and of EXIF data, which are one: tags byte for byte, whatever they mean.
+
+A directory is a count, an entry for each tag (tag, type, number of values, and the values or where they lie), and the
+place of the next directory (TIFF 6.0, section 2). BigTIFF is the same with wider numbers.
+"""
+
+import struct
+from collections.abc import Container
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+HEADER = b"II*\x00\x08\x00\x00\x00"
+"""Of a little-endian file whose directory follows at once, as EXIF data have it."""
+
+ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 2, 3, 4, 5, 7
+UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of the numbers that each type is made of; a rational has two of them."""
+NOT_WRITTEN = (13, 16, 17, 18)
+"""A place in the file that was read, and numbers that only BigTIFF has."""
+BYTES = {kind: 2 * unit if kind in (5, 10) else unit for kind, unit in UNITS.items()}
+
+EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+"""Tags that hold the place of a directory below."""
+IPTC, PROFILE = 0x83BB, 0x8773
+MOST = 2**24
+"""Bytes of values that are read of one file. A hostile one lets thousands of entries share the same megabytes."""
+
+
+class Entry(NamedTuple):
+    """The values of a tag, with a type from TIFF 6.0: little-endian in `data`, whatever the file is."""
+
+    kind: int
+    data: bytes
+    place: int = 0
+    """Where the values, or their own place, are in the file that was read."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """The values of a SHORT or LONG; none of another type."""
+        return np.frombuffer(self.data, f"<u{UNITS[self.kind]}").tolist() if self.kind in (SHORT, LONG) else []
+
+
+@dataclass
+class Directory:
+    """Tags, and the directories below it."""
+
+    entries: dict[int, Entry] = field(default_factory=dict)
+    below: dict[int, "Directory"] = field(default_factory=dict)
+    following: int = 0
+    """Where the next directory lies; 0 where there is none."""
+    following_place: int = 0
+    """Where that number stands."""
+    damaged: bool = False
+    """Whether there were entries that could not be read, and are left out."""
+
+
+class _Reader:
+    """Numbers in the order and widths of one file."""
+
+    def __init__(self, data: bytes, without: Container[int]) -> None:
+        if data[:2] not in (b"II", b"MM"):
+            raise ValueError("no TIFF header")
+        self.data, self.without, self.left = data, without, MOST
+        self.order = "<" if data[:2] == b"II" else ">"
+        [version] = self.unpack("H", 2)
+        if version not in (42, 43):
+            raise ValueError(f"no version of TIFF: {version}")
+        self.count, self.place, self.first = ("H", "I", 4) if version == 42 else ("Q", "Q", 8)
+
+    def unpack(self, form: str, place: int) -> tuple[int, ...]:
+        try:
+            return struct.unpack_from(self.order + form, self.data, place)
+        except struct.error as error:
+            raise ValueError("a directory beyond the end") from error
+
+    def rows(self, place: int) -> range:
+        """Where each entry of a directory begins."""
+        [count] = self.unpack(self.count, place)
+        place += struct.calcsize("=" + self.count)
+        size = struct.calcsize("=HH" + 2 * self.place)
+        if place + count * size > len(self.data):
+            raise ValueError("a directory beyond the end")
+        return range(place, place + count * size, size)
+
+    def directory(self, place: int, below: tuple[int, ...]) -> Directory:
+        rows = self.rows(place)
+        found = Directory(following_place=rows.stop)
+        for start in rows:
+            try:
+                self.entry(found, start, below)
+            except ValueError:
+                found.damaged = True
+        if found.following_place + struct.calcsize("=" + self.place) <= len(self.data):
+            [found.following] = self.unpack(self.place, found.following_place)
+        return found
+
+    def entry(self, found: Directory, start: int, below: tuple[int, ...]) -> None:
+        width = struct.calcsize("=" + self.place)
+        tag, kind, count = self.unpack("HH" + self.place, start)
+        place = start + 4 + width
+        if tag in self.without:
+            return
+        if tag in below:
+            deeper = (INTEROPERABILITY,) if tag == EXIF else ()
+            found.below[tag] = self.directory(self.unpack(self.place, place)[0], deeper)
+            return
+        size = count * BYTES[kind] if kind in BYTES else -1
+        [values] = (place,) if size <= width else self.unpack(self.place, place)
+        if not 0 <= size <= self.left or values + size > len(self.data) or tag in found.entries:
+            raise ValueError("an entry that cannot be read")
+        self.left -= size
+        raw = self.data[values : values + size]
+        if tag == IPTC:  # bytes, which many writers call numbers
+            kind = UNDEFINED
+        if self.order == ">" and UNITS[kind] > 1:
+            raw = np.frombuffer(raw, f">u{UNITS[kind]}").byteswap().tobytes()
+        found.entries[tag] = Entry(kind, raw, place)
+
+
+def read(data: bytes, place: int | None = None, without: Container[int] = ()) -> Directory:
+    """The first directory of a file, or the one at `place`, with those of EXIF and GPS below it.
+
+    Tags in `without` are passed over. Raises a `ValueError` where there is none. What is damaged in it is left out.
+
+    >>> read(HEADER + struct.pack("<HHHIIi", 1, 270, ASCII, 4, int.from_bytes(b"cat", "little"), 0)).entries[270].data
+    b'cat\\x00'
+    """
+    reader = _Reader(data, without)
+    return reader.directory(reader.unpack(reader.place, reader.first)[0] if place is None else place, (EXIF, GPS))
+
+
+def tags(data: bytes) -> set[int]:
+    """The tags of the first directory, which costs nothing; empty where there is none."""
+    try:
+        reader = _Reader(data, ())
+        [place] = reader.unpack(reader.place, reader.first)
+        rows = reader.rows(place)
+    except ValueError:
+        return set()
+    return {tag for (tag,) in struct.iter_unpack(f"{reader.order}H{rows.step - 2}x", data[rows.start : rows.stop])}
+
+
+def pack(directory: Directory, place: int) -> bytes:
+    """A directory that is to lie at `place` of a little-endian file, the last one there."""
+    written = [tag for tag, entry in directory.entries.items() if entry.kind not in NOT_WRITTEN]
+    tags = sorted({*written, *directory.below})
+    values_place = place + 2 + 12 * len(tags) + 4
+    table, values = bytearray(struct.pack("<H", len(tags))), bytearray()
+    for tag in tags:
+        if tag in directory.below:
+            kind, count, data = LONG, 1, pack(directory.below[tag], values_place + len(values))
+        else:
+            kind, data, _ = directory.entries[tag]
+            count = len(data) // BYTES[kind]
+        table += struct.pack("<HHI", tag, kind, count)
+        if tag not in directory.below and len(data) <= 4:
+            table += data.ljust(4, b"\x00")
+        else:
+            table += struct.pack("<I", values_place + len(values))
+            values += data + bytes(len(data) % 2)
+    return bytes(table) + bytes(4) + bytes(values)
+
+
+def with_tags(data: bytes, more: Directory) -> bytes:
+    """A little-endian TIFF file of one picture, with more tags: a new directory stands behind the pixels."""
+    own = read(data)
+    merged = Directory(more.entries | own.entries, more.below | own.below)
+    data += bytes(len(data) % 2)
+    return data[:4] + struct.pack("<I", len(data)) + data[8:] + pack(merged, len(data))
+
+
+def set_number(data: bytearray, entry: Entry, number: int) -> None:
+    """Writes over the one SHORT or LONG of an entry, where it lies in `data`; a `ValueError` where it is something else."""
+    size = len(entry.data)
+    if entry.kind not in (SHORT, LONG) or size != UNITS[entry.kind] or number >= 1 << 8 * size:
+        raise ValueError("no place for a number")
+    data[entry.place : entry.place + size] = number.to_bytes(size, "little" if data[:2] == b"II" else "big")

@@ -1,0 +1,51 @@
+// A picture through the network. One that is too large, or has a hole that is too large, is shrunk for it.
+
+/** The result at the size of the picture, and the size that the network saw. `mask` has 255 in the holes, or is null. */
+async function translate(runtime, about, { image, alpha }, mask = null) {
+  const { width, height } = image;
+  const holes = mask ? about.largest_hole / thickness(mask, width) : 1;
+  const share = Math.min(1, Math.sqrt(about.most_pixels / (width * height)), holes);
+  const [seenWidth, seenHeight] = [width, height].map((side) => Math.max(1, Math.round(side * share)));
+  const isWhole = seenWidth === width && seenHeight === height;
+  const inputs = { picture: toTensor(isWhole ? image : resized(image, seenWidth, seenHeight), about.channels) };
+  if (mask) {
+    const data = isWhole ? mask : shrunkMask(mask, width, height, seenWidth, seenHeight);
+    inputs.mask = { type: "uint8", data, dims: [1, seenHeight, seenWidth, 1] };
+  }
+  let result = fromTensor(await runtime.run(inputs));
+  if (!isWhole) result = resized(result, width, height);
+  if (mask) keepOutside(result, image, mask, about.channels);
+  return { image: withAlpha(result, alpha), seen: [seenWidth, seenHeight], isShrunk: !isWhole };
+}
+
+/** Outside of the holes the picture itself. */
+function keepOutside(result, image, mask, channels) {
+  if (channels === 1) image = fromTensor(toTensor(image, 1));
+  for (let i = 0; i < mask.length; i++) {
+    if (!mask[i]) result.data.set(image.data.subarray(4 * i, 4 * i + 4), 4 * i);
+  }
+}
+
+/** The side of the largest square that fits into a hole. */
+function thickness(mask, width) {
+  const sides = new Uint16Array(mask.length);
+  let largest = 0;
+  for (let i = 0; i < mask.length; i++) {
+    if (!mask[i]) continue;
+    const isInner = i >= width && i % width;
+    sides[i] = 1 + (isInner ? Math.min(sides[i - 1], sides[i - width], sides[i - width - 1]) : 0);
+    largest = Math.max(largest, sides[i]);
+  }
+  return largest;
+}
+
+/** A pixel is in a hole where any of those that it stands for is. */
+function shrunkMask(mask, width, height, seenWidth, seenHeight) {
+  const shrunk = new Uint8Array(seenWidth * seenHeight);
+  for (let i = 0; i < mask.length; i++) {
+    if (!mask[i]) continue;
+    const x = i % width, y = Math.floor(i / width);
+    shrunk[Math.floor((y * seenHeight) / height) * seenWidth + Math.floor((x * seenWidth) / width)] = 255;
+  }
+  return shrunk;
+}
