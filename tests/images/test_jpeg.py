@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from diptych.images import files, formats, geometry, jpeg, remarks
 from diptych.images.files import ORIENTATION, Array, decode_bytes
@@ -81,6 +81,14 @@ def test_stray_bytes_do_not_make_a_camera_file_unreadable(reader: str, marker: b
     place = data.index(marker)
     stray = data[:place] + b"\x00\x07" + data[place:]
     np.testing.assert_array_equal(decode_bytes(stray, "x").values, upright(data))
+
+
+def test_a_profile_of_which_parts_are_missing_does_not_make_a_picture_unreadable(reader: str) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    whole = encoded(picture(40, 56), icc_profile=profile)
+    count = whole.index(jpeg.PROFILE) + len(jpeg.PROFILE) + 1
+    broken = whole[:count] + b"\3" + whole[count + 1 :]  # it is the first part of three
+    np.testing.assert_array_equal(decode_bytes(broken, "x.jpg").values, upright(whole))
 
 
 def test_the_turn_is_found_behind_padding(reader: str) -> None:

@@ -247,14 +247,18 @@ def _decode_jpeg_fast(data: bytes, most: int, at_least: tuple[int, int] | None) 
     """The same levels as Pillow's, faster; None where Pillow is needed (CMYK, no simplejpeg, not a JPEG)."""
     if simplejpeg is None:
         return None
-    if not jpeg.may_have_metadata(data):
-        return _decode_with_simplejpeg(data, 1, most, at_least)
-    with formats.open_image(data) as image:
-        orientation = _orientation(image)
+    orientation = 1
+    has_more = jpeg.may_have_metadata(data)
+    if has_more:
+        with formats.open_image(data) as image:
+            orientation = _orientation(image)
     try:
         return _decode_with_simplejpeg(data, orientation, most, at_least)
-    except ValueError:  # cameras leave stray bytes, for which Pillow knows better what is damage
-        return None
+    except ValueError:
+        # Cameras leave stray bytes, and editors parts of a profile: Pillow knows better what is damage
+        if has_more or jpeg.icc_profile(data):
+            return None
+        raise
 
 
 def _decode_with_simplejpeg(
