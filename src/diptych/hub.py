@@ -21,6 +21,11 @@ class Address(NamedTuple):
     revision: str | None
     """A branch, a tag or a commit; None is the main branch."""
 
+    @property
+    def name(self) -> str:
+        """The repository without its owner."""
+        return self.repository.partition("/")[2]
+
     @classmethod
     def parse(cls, text: str) -> "Address":
         """The address in `text`, with or without `hub:`; a `ValueError` for what is none.

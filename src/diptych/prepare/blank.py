@@ -66,17 +66,11 @@ def blank(
     colour = parse_colour(fill, "--fill")
 
     def change(pixels: Pixels, name: str) -> Pixels:
-        values = pixels.values.copy()
-        alpha = None if pixels.alpha is None else pixels.alpha.copy()
         boxes = [centre(pixels.size, share)]
         if hole == "random":
             generator = Random(os.fsencode(f"{seed} {name}"))
             boxes = [anywhere(pixels.size, min_share, share, generator) for _ in range(count)]
-        for box in boxes:
-            values[box] = in_kind(colour, pixels)
-            if alpha is not None:
-                alpha[box] = np.iinfo(alpha.dtype).max
-        return Pixels(values, alpha)
+        return _filled(pixels, boxes, colour)
 
     settings = {"hole": hole, "share": share, "min-share": min_share, "count": count, "fill": fill, "seed": seed}
     return convert(
@@ -90,6 +84,17 @@ def blank(
         workers=workers,
         console=console,
     )
+
+
+def _filled(pixels: Pixels, boxes: Iterable[Box], colour: Pixels) -> Pixels:
+    """A copy with opaque boxes of one colour."""
+    values = pixels.values.copy()
+    alpha = None if pixels.alpha is None else pixels.alpha.copy()
+    for box in boxes:
+        values[box] = in_kind(colour, pixels)
+        if alpha is not None:
+            alpha[box] = np.iinfo(alpha.dtype).max
+    return Pixels(values, alpha)
 
 
 def centre(size: tuple[int, int], share: float) -> Box:

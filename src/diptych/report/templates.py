@@ -27,7 +27,12 @@ def draw(template: str, path: Path, **values: Any) -> Path:
         lstrip_blocks=True,
     )
     pages.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    pages.globals |= {"shared_style": Markup(page.shared_style()), "verbatim": _verbatim, "better": better, "metrics_of": metrics_of}
+    pages.globals |= {
+        "shared_style": Markup(page.shared_style()),
+        "verbatim": _verbatim,
+        "better": better,
+        "metrics_of": metrics_of,
+    }
     pages.filters["whole"] = "{:,}".format
     drawn = pages.get_template(template).render(values)
     with atomic_file(path) as partial:
