@@ -109,7 +109,7 @@ def computes_bf16() -> bool:
 
 @cache
 def runs_transforms() -> bool:
-    """Whether NNPACK runs here. It must be asked before the first transform, for this initialises NNPACK.
+    """Whether NNPACK runs here. Must be called before the first transform, because it initialises NNPACK.
 
     With one thread: NNPACK's own threads wait by spinning, and gain little.
     """
@@ -157,11 +157,11 @@ def _one_thread() -> Iterator[None]:
 
 
 Packed = dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]]
-"""Weights, and the same as the CPU likes them to lie."""
+"""Weights, and the same in the memory layout in which the CPU computes fastest."""
 
 
 class FastOperators(TorchFunctionMode):
-    """Inside, networks on CPUs compute in the forms that this module's text names; in bf16 inside torch's autocast.
+    """Inside, networks on CPUs compute in the forms that the module's docstring lists; in bf16 inside torch's autocast.
 
     Weights of a `frozen` network, which no longer learns, are laid out for the CPU once, and not at every call. Convolutions
     take float32 `[B, C, H, W]`, B at least 1, and padding smaller than the kernel. Those that go through a transform cannot
@@ -411,7 +411,7 @@ def _transformed(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) 
 
 
 def _slices(length: int, count: int) -> list[slice]:
-    """So many parts of about one length.
+    """`length` items in `count` slices of about equal length.
 
     >>> _slices(10, 3)
     [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]

@@ -42,8 +42,8 @@ class Address(NamedTuple):
 def local_folder(path: Path) -> Path:
     """The folder of a model: `path` itself, or of a `hub:` address the copy on this machine, fetched when it is not there.
 
-    The folder's name is the commit, so that whatever notes it names the very weights. Without a network the copy that was
-    fetched last is used. A `ValueError` where there is none.
+    The folder's name is the commit, so that a note of the folder says exactly which weights were used. Without a network
+    the copy that was fetched last is used. A `ValueError` where there is none.
 
     >>> local_folder(Path("runs/facades"))
     PosixPath('runs/facades')

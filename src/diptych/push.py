@@ -1,4 +1,4 @@
-"""A model with its card as a repository on the Hugging Face Hub, or as the folder that would be one."""
+"""A model with its card as a repository on the Hugging Face Hub, or as a folder with the same files."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def push(
 
     Args:
         run: The folder of a run.
-        repository: OWNER/NAME on the hub; it is made when it is not there.
+        repository: OWNER/NAME on the hub; created if it does not exist.
         licence: Of the weights, by its name on the hub, such as mit, cc-by-4.0 or other: what you may choose depends on the
             pictures.
         private: A repository that only its owner sees.
@@ -146,7 +146,7 @@ def _as_result(line: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(values: dict[str, Any]) -> dict[str, Any]:
     """Those that say something about the model, with the method's own by their flags."""
     own = {f"method.{key}": value for key, value in values["method"].items() if key != "name"}
     return {key: value for key, value in (values | own).items() if key not in LEFT_OUT}

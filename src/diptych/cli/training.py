@@ -146,7 +146,7 @@ def _train(
         return
     if out is None:
         raise ValueError(f"train {name}: say where the run goes; add --out RUN")
-    begin = {"recipe": recipe, "fresh": fresh, "init": init, "init_optimizer": init_optimizer}
+    begin: dict[str, Any] = {"recipe": recipe, "fresh": fresh, "init": init, "init_optimizer": init_optimizer}
     train(name, out=out, dry_run=dry_run, **begin, **given)
 
 

@@ -25,7 +25,7 @@ from diptych.wording import brief
 Format = Literal["onnx", "pt2", "web", "junyanz"]
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt2": "pt2", ".html": "web", ".pth": "junyanz"}
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "pt2": ()}
-"""Packages beside torch; the extra of Diptych that brings them has the format's name."""
+"""Packages that a format needs beside torch; the extra of Diptych that installs them has the format's name."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _require_levels(run: Path | str, model: Model, io: Io) -> None:
 
 
 def _as_graph(model: Model, graph: Graph, weights: Weights, writer: ModuleType, target: Path) -> Exported:
-    """A file of the `writer`, which gets its name, and a JSON file beside it, when it gives what the model gives."""
+    """The file that `writer` makes; it gets its name, and a JSON file beside it, if its results are those of the model."""
     expected = _expected(model, graph, weights)
     notes = notes_of(model, graph, weights)
     writer.require_size(graph)

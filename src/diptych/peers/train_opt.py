@@ -54,7 +54,7 @@ def read_options(path: Path) -> dict[str, str]:
 
 
 def as_command(options: dict[str, str], data: str = "") -> Translated:
-    """The command of ours that trains what these options train; settings that are ours by default are left out.
+    """The command of Diptych for the same training; settings that have their default values are left out.
 
     >>> as_command({"model": "pix2pix", "name": "facades", "direction": "BtoA", "ngf": "32", "ndf": "32"}, "facades").command
     'diptych train pix2pix --data facades --out runs/facades --method.width 32 --direction BtoA'
