@@ -132,8 +132,7 @@ def inspect(
     records, broken = _count_records(contents)
     problems += broken
     paths, pairs = scan.partners(given, contents.pictures)
-    alike = scan.alike(scan.samples(contents.pictures, scan.as_tuples(pairs)), infos)
-    groups = [group for group in alike if len(group) > 1]
+    groups = _duplicates(contents.pictures, scan.as_tuples(pairs), infos)
     leaks = [group for group in groups if len({scan.split_of(sample[0], folder) for sample in group} - {None}) > 1]
     same_stems = _same_stems(folder, contents.pictures)
     fit = _Fit(None, paths, SAME_STEMS) if same_stems else _fit(paths, infos, pairs, contents, records)
@@ -163,6 +162,13 @@ def _require_folder(folder: Path) -> Path:
         expected = unread.remedy(folder) or "a folder of pictures is expected"
         raise ValueError(f"{folder}: is not there, or no folder; {expected}")
     return folder
+
+
+def _duplicates(
+    pictures: Sequence[Path], pairs: Sequence[tuple[Path, Path]], infos: Mapping[Path, ImageInfo]
+) -> list[list[scan.Sample]]:
+    """The groups of samples that are nearly the same."""
+    return [group for group in scan.alike(scan.samples(pictures, pairs), infos) if len(group) > 1]
 
 
 def _of_pictures(folder: Path, infos: Mapping[Path, ImageInfo]) -> dict[str, Any]:
