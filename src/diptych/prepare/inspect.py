@@ -165,7 +165,7 @@ def _require_folder(folder: Path) -> Path:
 
 
 def _duplicates(
-    pictures: Sequence[Path], pairs: Sequence[tuple[Path, Path]], infos: Mapping[Path, ImageInfo]
+    pictures: Sequence[Path], pairs: Sequence[tuple[Path, Path]], infos: dict[Path, ImageInfo]
 ) -> list[list[scan.Sample]]:
     """The groups of samples that are nearly the same."""
     return [group for group in scan.alike(scan.samples(pictures, pairs), infos) if len(group) > 1]
