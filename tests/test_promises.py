@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import diptych
-from diptych import cli
+from diptych import cli, cpu, devices
 from diptych.data.builtin import facades
 from diptych.data.loaders import MASKS
 from diptych.images.size import Size
@@ -116,6 +116,53 @@ def test_12_steps_are_5_and_7_bit_for_bit(train_tiny: Train, tmp_path: Path, var
     assert different == []
     for sheet in (tmp_path / "whole/samples").iterdir():
         assert sheet.read_bytes() == (tmp_path / "parts/samples" / sheet.name).read_bytes() or "00000005" in sheet.name
+
+
+def test_a_run_keeps_the_convolutions_it_began_with(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which of them go through a transform is measured, and kept in a cache that may be deleted; the run notes it."""
+    by_transforms = cpu.Speeds(dict.fromkeys(cpu.SPEEDS, 2.0) | {"transformed 3x3": 1.0})
+    by_torch = cpu.Speeds(dict.fromkeys(cpu.SPEEDS, 1.0))
+    taken = list[bool]()
+    pays = cpu._transform_pays
+
+    def counted(*convolution: Any) -> bool:
+        taken.append(pays(*convolution))
+        return taken[-1]
+
+    monkeypatch.setattr(cpu, "runs_transforms", lambda: True)
+    monkeypatch.setattr(cpu, "_transformed", lambda x, weight, bias, padding: torch.conv2d(x, weight, bias, 1, padding))
+    monkeypatch.setattr(cpu, "LEAST_WORK", {"fp32": 0, "bf16": 0})
+    monkeypatch.setattr(cpu, "_transform_pays", counted)
+    for first, then, noted in (
+        (by_transforms, by_torch, ["fp32 3x3", "bf16 3x3"]),
+        (by_torch, by_transforms, []),
+    ):
+        run = tmp_path / f"{len(noted)}"
+        monkeypatch.setattr(devices, "measured", lambda first=first: first)
+        stopped_after(5, train_tiny, run, method={"generator": "resnet6"})
+        assert Run.open(run).about.transforms == noted
+        assert any(taken) == bool(noted)
+        monkeypatch.setattr(devices, "measured", lambda then=then: then)
+        taken.clear()
+        train_tiny(run, method={"generator": "resnet6"})
+        assert taken
+        assert any(taken) == bool(noted)
+        assert Run.open(run).about.transforms == noted
+        taken.clear()
+
+
+def test_a_run_of_an_older_version_notes_its_convolutions_when_it_goes_on(train_tiny: Train, tmp_path: Path) -> None:
+    stopped_after(5, train_tiny, tmp_path / "run")
+    settings = tmp_path / "run/settings.toml"
+    lines = settings.read_text(encoding="utf-8")
+    older = re.sub(r"^transforms = \[[^\]]*\]\n", "", lines, flags=re.MULTILINE)
+    assert older != lines
+    settings.write_text(older, encoding="utf-8")
+    train_tiny(tmp_path / "run")
+    assert Run.open(tmp_path / "run").about.transforms == cpu.measured().transforms
+    assert checkpoint.list_checkpoints(tmp_path / "run/checkpoints")[-1][0] == 12
 
 
 def stopped_after(steps: int, train_tiny: Train, out: Path, **settings: Any) -> None:

@@ -8,13 +8,14 @@
 * Instance norm, and batch norm of a single picture, are group norms of one channel each, which torch computes faster.
 * Reflection padding stays in bf16; torch's autocast would convert it to float32.
 
-Where a transform is faster, and whether bf16 pays at all, differs between CPUs: `measured` tries it.
+Where a transform is faster, and whether bf16 pays at all, differs between CPUs: `measured` tries it. A training
+notes the choice that it began with, and keeps to it: the last bits depend on it.
 """
 
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,9 +71,15 @@ class Speeds:
 
     seconds: Mapping[str, float]
 
-    def transforms(self, precision: Precision, kernel: Kernel) -> bool:
-        """Whether a transform is faster than torch's own convolution in this precision."""
-        return self.seconds[f"transformed {kernel}"] < self.seconds[f"{precision} {kernel}"]
+    @property
+    def transforms(self) -> list[str]:
+        """The precisions and kernels in which a transform is faster than torch's own convolution.
+
+        >>> Speeds({**dict.fromkeys(SPEEDS, 1.0), "fp32 3x3": 2.0}).transforms
+        ['fp32 3x3']
+        """
+        ways = (f"{precision} {kernel}" for precision, kernel in product(DTYPES, MEASURED))
+        return [way for way in ways if self.seconds[f"transformed {way.split()[1]}"] < self.seconds[way]]
 
     @property
     def bf16_ratio(self) -> float:
@@ -102,7 +109,7 @@ def computes_bf16() -> bool:
 
 @cache
 def runs_transforms() -> bool:
-    """Whether NNPACK runs here. It must be asked before the first transform, for this initialises NNPACK.
+    """Whether NNPACK runs here. Must be called before the first transform, because it initialises NNPACK.
 
     With one thread: NNPACK's own threads wait by spinning, and gain little.
     """
@@ -150,15 +157,18 @@ def _one_thread() -> Iterator[None]:
 
 
 Packed = dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]]
-"""Weights, and the same as the CPU likes them to lie."""
+"""Weights, and the same in the memory layout in which the CPU computes fastest."""
 
 
 class FastOperators(TorchFunctionMode):
-    """Inside, networks on CPUs compute in the forms that this module's text names; in bf16 inside torch's autocast.
+    """Inside, networks on CPUs compute in the forms that the module's docstring lists; in bf16 inside torch's autocast.
 
     Weights of a `frozen` network, which no longer learns, are laid out for the CPU once, and not at every call. Convolutions
     take float32 `[B, C, H, W]`, B at least 1, and padding smaller than the kernel. Those that go through a transform cannot
     be differentiated twice, as a gradient penalty does. Kernels of 4x4 and 1x1, which discriminators have, never do.
+
+    `transforms` are the precisions and kernels for which a transform is taken, such as `["fp32 3x3"]`; by default those of
+    `measured`.
 
     >>> network = torch.nn.Conv2d(64, 64, 3, padding=1)
     >>> x = torch.randn(1, 64, 48, 64)
@@ -167,15 +177,16 @@ class FastOperators(TorchFunctionMode):
     True
     """
 
-    def __init__(self, *, frozen: bool = False) -> None:
+    def __init__(self, *, frozen: bool = False, transforms: Collection[str] | None = None) -> None:
         super().__init__()
         self.packed: Packed | None = {} if frozen and _has_onednn() else None
+        self.transforms = transforms
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if function is torch.conv2d:
-            return _convolve(self.packed, *args, **(kwargs or {}))
+            return _convolve(self.packed, self.transforms, *args, **(kwargs or {}))
         if function is torch.conv_transpose2d:
             return _convolve_transposed(self.packed, *args, **(kwargs or {}))
         return FASTER.get(function, function)(*args, **(kwargs or {}))
@@ -188,6 +199,7 @@ def _pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | N
 
 def _convolve(
     packed: Packed | None,
+    transforms: Collection[str] | None,
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -202,7 +214,7 @@ def _convolve(
             for side, pad, kernel, step in zip(x.shape[2:], padding, weight.shape[2:], stride, strict=True)
         )
         few_pixels = len(x) * height * width <= MOST_PIXELS and weight.numel() >= LEAST_WEIGHTS
-        if stride == (1, 1) and not few_pixels and _transform_pays(x, weight):
+        if stride == (1, 1) and not few_pixels and _transform_pays(x, weight, transforms):
             y: Tensor = _Transformed.apply(x, weight, bias, padding, DTYPES[_precision()])  # type: ignore[no-untyped-call]
             return y
         if packed is not None and _can_pack(weight):
@@ -333,14 +345,15 @@ def _transposed_product(
 # ---- transforms
 
 
-def _transform_pays(x: Tensor, weight: Tensor) -> bool:
-    """Whether a transform is faster for a convolution of stride 1."""
+def _transform_pays(x: Tensor, weight: Tensor, transforms: Collection[str] | None) -> bool:
+    """Whether a transform is faster for a convolution of stride 1: by `transforms`, or as measured."""
     side, precision = weight.shape[-1], _precision()
     if side not in TRANSFORMED_SIDES or x.shape[-2] * x.shape[-1] * weight.numel() < LEAST_WORK[precision]:
         return False
-    return torch.get_num_threads() <= MOST_THREADS and measured().transforms(
-        precision, "3x3" if side == 3 else "larger"
-    )
+    if torch.get_num_threads() > MOST_THREADS or not runs_transforms():
+        return False
+    kernel: Kernel = "3x3" if side == 3 else "larger"
+    return f"{precision} {kernel}" in (measured().transforms if transforms is None else transforms)
 
 
 class _Transformed(torch.autograd.Function):
@@ -398,7 +411,7 @@ def _transformed(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) 
 
 
 def _slices(length: int, count: int) -> list[slice]:
-    """So many parts of about one length.
+    """`length` items in `count` slices of about equal length.
 
     >>> _slices(10, 3)
     [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]

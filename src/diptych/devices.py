@@ -1,9 +1,9 @@
 """The choice of device, precision and memory layout, based on measurements; and how much memory is free."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import psutil
 import torch
@@ -74,6 +74,23 @@ def training_precision(
     ratio = measured().bf16_ratio
     why = f"because bf16 makes convolutions {ratio:.1f} times as fast on this CPU"
     return ("bf16", why) if ratio >= LEAST_BF16_RATIO else ("fp32", why)
+
+
+class Computation(NamedTuple):
+    """What a training computes on, and how. The last bits of what it learns depend on all of it."""
+
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+    transforms: Sequence[str] | None
+    """As in `cpu.FastOperators`."""
+
+
+def training_transforms(device: torch.device, begun: Sequence[str] | None = None) -> Sequence[str] | None:
+    """The convolutions of a training that go through a transform on CPUs: as it has `begun`, else as is faster on this CPU.
+
+    None on other devices, for a training that has not begun on a CPU.
+    """
+    return measured().transforms if begun is None and device.type == "cpu" else begun
 
 
 def _is_native(device: torch.device) -> bool:

@@ -72,7 +72,7 @@ class ExportedFile:
         return spec.to_float(self.through(levels)).permute(0, 3, 1, 2)
 
     def through(self, inputs: Sequence[Tensor]) -> Tensor:
-        """What the file makes of its own inputs."""
+        """The result of the file for its own inputs."""
         arrays = {name: tensor.contiguous().numpy() for name, tensor in zip(self.graph.inputs, inputs, strict=False)}
         try:
             [result] = self.session.run([RESULT], arrays)

@@ -1,7 +1,7 @@
 """One direction of a trained model as a single graph of tensors, for runtimes that know nothing of Diptych.
 
 A graph of "bytes" goes from the levels of pictures to the levels of pictures: what `translate` does with a file lies inside.
-A graph of "float" is the bare network. Either holds one network alone, with weights, and none of those of the training.
+A graph of "float" is the bare network. Neither holds the networks that only training needs.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class Levels(nn.Module):
 
 
 def used(specs: dict[str, InputSpec]) -> dict[str, InputSpec]:
-    """The inputs without labels of a model that learnt without them."""
+    """The inputs; without labels for a model that learnt without them."""
     return {name: spec for name, spec in specs.items() if not isinstance(spec, LabelSpec) or spec.classes}
 
 
@@ -84,7 +84,7 @@ class Graph:
 
     @property
     def multiple(self) -> int:
-        """Heights and widths of pictures are multiples of this; 1 where all of them will do."""
+        """Heights and widths of pictures must be multiples of this; 1 where any will do."""
         return self.translator.stride if self.io == "float" and self.has_pictures else 1
 
     @property

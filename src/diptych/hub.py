@@ -21,6 +21,11 @@ class Address(NamedTuple):
     revision: str | None
     """A branch, a tag or a commit; None is the main branch."""
 
+    @property
+    def name(self) -> str:
+        """The repository without its owner."""
+        return self.repository.partition("/")[2]
+
     @classmethod
     def parse(cls, text: str) -> "Address":
         """The address in `text`, with or without `hub:`; a `ValueError` for what is none.
@@ -37,8 +42,8 @@ class Address(NamedTuple):
 def local_folder(path: Path) -> Path:
     """The folder of a model: `path` itself, or of a `hub:` address the copy on this machine, fetched when it is not there.
 
-    The folder's name is the commit, so that whatever notes it names the very weights. Without a network the copy that was
-    fetched last is used. A `ValueError` where there is none.
+    The folder's name is the commit, so that a note of the folder says exactly which weights were used. Without a network
+    the copy that was fetched last is used. A `ValueError` where there is none.
 
     >>> local_folder(Path("runs/facades"))
     PosixPath('runs/facades')

@@ -1,9 +1,9 @@
-"""A model with its card as a repository on the Hugging Face Hub, or as the folder that would be one."""
+"""A model with its card as a repository on the Hugging Face Hub, or as a folder with the same files."""
 
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def push(
 
     Args:
         run: The folder of a run.
-        repository: OWNER/NAME on the hub; it is made when it is not there.
+        repository: OWNER/NAME on the hub; created if it does not exist.
         licence: Of the weights, by its name on the hub, such as mit, cc-by-4.0 or other: what you may choose depends on the
             pictures.
         private: A repository that only its owner sees.
@@ -82,48 +82,15 @@ def _write(folder: Path, run: Run, model: Path, step: int, address: Address, lic
 
 def card(run: Run, step: int, address: Address, licence: str, with_samples: bool = False) -> str:
     """The model card: what the hub reads, and what people read."""
-    about = METHODS[run.method]
-    scores = _scores(run, step)
-    draws = not about.metrics
-    front = {
-        "library_name": "diptych",
-        "pipeline_tag": "unconditional-image-generation" if draws else "image-to-image",
-        "license": licence,
-        "tags": ["diptych", run.method, "gan"],
-        "model-index": [
-            {
-                "name": address.repository.partition("/")[2],
-                "results": [
-                    {
-                        "task": {"type": "image-to-image"},
-                        "dataset": {"name": Path(line["data"].split()[-1]).name, "type": "own", "split": line["split"]},
-                        "metrics": [
-                            {"name": name, "type": name, "value": value} for name, value in line["metrics"].items()
-                        ],
-                    }
-                    for line in scores
-                ],
-            }
-        ],
-    }
-    if not scores:
-        del front["model-index"]
-    values = run.values()
-    own = {f"method.{key}": value for key, value in values["method"].items() if key != "name"}
-    settings = {key: value for key, value in (values | own).items() if key not in LEFT_OUT}
-    use = (
-        f'model = diptych.load("hub:{address.repository}")\npicture = model.sample({run.classes[:1] or ""!r})'
-        if draws
-        else f'model = diptych.load("hub:{address.repository}")\npicture = model(Image.open("photo.png"))'
-    )
-    command = "sample" if draws else "translate"
-    inputs = "--out picture.png" if draws else "photo.png --out picture.png"
+    about, values, scores = METHODS[run.method], run.values(), _scores(run, step)
     return "\n".join(
         [
             "---",
-            *(f"{key}: {json.dumps(value)}" for key, value in front.items()),  # JSON is YAML too
+            *(
+                f"{key}: {json.dumps(value)}" for key, value in _front(run, address, licence, scores).items()
+            ),  # JSON is YAML
             "---",
-            f"# {address.repository.partition('/')[2]}",
+            f"# {address.name}",
             "",
             f"{about.summary.capitalize()}: a model of {run.method} ({about.paper}), trained with Diptych "
             f"{version('diptych')} for {step:,} steps at {values['size']} px.",
@@ -131,17 +98,7 @@ def card(run: Run, step: int, address: Address, licence: str, with_samples: bool
             "",
             "## Use it",
             "",
-            "```sh",
-            "pip install 'diptych[hub]'",
-            f"diptych {command} hub:{address.repository} {inputs}",
-            "```",
-            "",
-            "```python",
-            "import diptych",
-            *([] if draws else ["from PIL import Image"]),
-            "",
-            use,
-            "```",
+            *_use(run, address),
             "",
             "## How good it is",
             "",
@@ -151,7 +108,7 @@ def card(run: Run, step: int, address: Address, licence: str, with_samples: bool
             "",
             f"Data: {run.about.found or 'not noted'}. Settings:",
             "",
-            *(f"* `{key}` {value}" for key, value in settings.items()),
+            *(f"* `{key}` {value}" for key, value in _settings(values).items()),
             "",
             "## What to expect",
             "",
@@ -160,6 +117,63 @@ def card(run: Run, step: int, address: Address, licence: str, with_samples: bool
             "",
         ]
     )
+
+
+def _draws(run: Run) -> bool:
+    """Whether the model makes pictures out of noise, and not out of pictures."""
+    return not METHODS[run.method].metrics
+
+
+def _front(run: Run, address: Address, licence: str, scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The front matter, by which the hub lists a model."""
+    front: dict[str, Any] = {
+        "library_name": "diptych",
+        "pipeline_tag": "unconditional-image-generation" if _draws(run) else "image-to-image",
+        "license": licence,
+        "tags": ["diptych", run.method, "gan"],
+    }
+    if scores:
+        front["model-index"] = [{"name": address.name, "results": [*map(_as_result, scores)]}]
+    return front
+
+
+def _as_result(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of metrics.jsonl in the form of the hub's index."""
+    return {
+        "task": {"type": "image-to-image"},
+        "dataset": {"name": Path(line["data"].split()[-1]).name, "type": "own", "split": line["split"]},
+        "metrics": [{"name": name, "type": name, "value": value} for name, value in line["metrics"].items()],
+    }
+
+
+def _settings(values: dict[str, Any]) -> dict[str, Any]:
+    """Those that say something about the model, with the method's own by their flags."""
+    own = {f"method.{key}": value for key, value in values["method"].items() if key != "name"}
+    return {key: value for key, value in (values | own).items() if key not in LEFT_OUT}
+
+
+def _use(run: Run, address: Address) -> list[str]:
+    """The command and the code that use the model."""
+    if _draws(run):
+        command, call, imports = "sample", f"model.sample({run.classes[:1] or ''!r})", []
+        arguments = "--out picture.png"
+    else:
+        command, call, imports = "translate", 'model(Image.open("photo.png"))', ["from PIL import Image"]
+        arguments = "photo.png --out picture.png"
+    return [
+        "```sh",
+        "pip install 'diptych[hub]'",
+        f"diptych {command} hub:{address.repository} {arguments}",
+        "```",
+        "",
+        "```python",
+        "import diptych",
+        *imports,
+        "",
+        f'model = diptych.load("hub:{address.repository}")',
+        f"picture = {call}",
+        "```",
+    ]
 
 
 def _scores(run: Run, step: int) -> list[dict[str, Any]]:

@@ -3,9 +3,9 @@
 import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import tomli_w
 import torch
@@ -16,9 +16,15 @@ from diptych.data.datasets import Dataset, classes_of
 from diptych.data.loaders import CachedDataset, TrainLoader, open_cached
 from diptych.data.looked_at import LookedAt
 from diptych.data.paths import DataPaths
-from diptych.devices import choose_device, layout_name, memory_or, training_precision
+from diptych.devices import (
+    Computation,
+    choose_device,
+    layout_name,
+    memory_or,
+    training_precision,
+    training_transforms,
+)
 from diptych.files import alone, anchored, is_vacant, remove_leftovers
-from diptych.kinds import DataKind
 from diptych.methods import METHODS, require_memory, sketch
 from diptych.progress import counting, say
 from diptych.training import checkpoint
@@ -67,72 +73,153 @@ def train(
     require_method(method)
     paths = DataPaths.from_flags(data, data_a, data_b, suffix_a, suffix_b, halves)
     out, console = Path(out), console or Console()
-    kind = METHODS[method].data
-    origin = find_origin(Path(init), out) if init else None
-    if init_optimizer and not origin:
-        raise ValueError("--init-optimizer: say of which run, with --init RUN")
-    trunk = find_trunk(Path(branch_from)) if branch_from else None
-    given = settings_from(method, settings, Path(recipe) if recipe else None, layouts.uniform(kind, paths))
+    start = _start(out, init, init_optimizer, branch_from)
+    uniform = layouts.uniform(METHODS[method].data, paths)
+    given = settings_from(method, settings, Path(recipe) if recipe else None, uniform)
     device = choose_device(given.device)
-    paths, datasets = _found(kind, paths, given)
-    run = Run(out, method, given.resolved(max(map(len, datasets))), paths, classes_of(datasets))
+    run, datasets = _found(out, method, paths, given)
     translator = _translator(run, device)
     aside = fresh and (out / "settings.toml").exists()
     if not aside:
-        _require_free_or_same(run, datasets)
-        _require_same_origin(out, origin)
+        _require_own(run, datasets, start.origin)
         if not dry_run and _is_finished(run):
             return _nothing_to_do(run, console)
+    pictures = _look_at_all(run, datasets, translator, console)
+    precision = _precision(given, device, None if aside else _begun_in(out, device), console)
+    resolved = given.resolved(max(map(len, pictures.cached)))  # without what is left out
+    run = Run(out, method, resolved, run.data_paths, run.classes)
+    if not (aside or dry_run) and _is_finished(run):
+        return _nothing_to_do(run, console)
+    held_out = _held_out(run, translator, pictures.cached, console)
+    batches = PreviewBatches(run, pictures.cached, held_out, translator)
+    validation = _validation(run, held_out, device)
+    _require_steps_left(run, start.trunk)
+    if dry_run:
+        return _show_settings(run, console)
+    checked = _Checked(run, start, pictures, held_out, batches, translator, validation, device, precision)
+    return _train(checked, console, fresh)
+
+
+class _Start(NamedTuple):
+    """What a new run begins with: weights of another, or its last checkpoint; or nothing."""
+
+    origin: Origin | None
+    with_optimizers: bool
+    trunk: Origin | None
+
+
+class _Pictures(NamedTuple):
+    """The training pictures, after a look at each of them."""
+
+    datasets: list[Dataset]
+    cached: list[CachedDataset]
+    left_out: list[str]
+    """Names of the pictures that are of no use."""
+    description: str
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """All that a training needs for its first step."""
+
+    run: Run
+    start: _Start
+    pictures: _Pictures
+    held_out: list[CachedDataset]
+    batches: PreviewBatches
+    translator: Translator
+    validation: Validation | None
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+
+
+def _train(checked: _Checked, console: Console, fresh: bool) -> Run:
+    """Trains in the run's folder, alone, to the last step."""
+    run, start, pictures, device = checked.run, checked.start, checked.pictures, checked.device
+    out, paths = run.path, run.data_paths
+    if fresh and (out / "settings.toml").exists():
+        _set_aside(out, console)
+    out.mkdir(parents=True, exist_ok=True)
+    with _locked(out), anchored(out, "checkpoints"):
+        _require_free_or_same(run, pictures.datasets)
+        _remove_remains(out)
+        computation = Computation(device, checked.precision, training_transforms(device, _begun_with(out)))
+        _write_settings(run, start, pictures, computation)
+        if start.trunk and not _steps_done(out):
+            branch_off(start.trunk, run)
+        loader = _loader(run.settings, pictures.cached, checked.translator)
+        with memory_or(f"{out}: a step does not fit in the memory of {device}; {LOWER}"):
+            training = Training(run, loader, checked.batches, computation, console, start.origin, start.with_optimizers)
+            last = _learn(training, checked.validation, fresh)
+    next_verb = "evaluate" if checked.held_out else "report"
+    arguments = f" {paths.arguments}" if checked.held_out else ""
+    say(console, f"{out}: finished at {last}; next: diptych {next_verb} {shlex.quote(str(out))}{arguments}")
+    return run
+
+
+def _start(out: Path, init: Path | str | None, init_optimizer: bool, branch_from: Path | str | None) -> _Start:
+    origin = find_origin(Path(init), out) if init else None
+    if init_optimizer and not origin:
+        raise ValueError("--init-optimizer: say of which run, with --init RUN")
+    return _Start(origin, init_optimizer, find_trunk(Path(branch_from)) if branch_from else None)
+
+
+def _look_at_all(run: Run, datasets: list[Dataset], translator: Translator, console: Console) -> _Pictures:
+    """Looks at every training picture, and says what there is and what would be lost of it."""
+    given = run.settings
     cached = open_cached(datasets, given.load_size, given.fit, given.memory_gib, exact=False)
     left_out = _check_all(cached, run, translator, console)
     description = _describe(cached)
-    say(console, f"{paths}: {description}")
+    say(console, f"{run.data_paths}: {description}")
     if unused := unread.describe(folder for dataset in datasets for folder in dataset.folders):
         say(console, unused)
     for line in notices.of_training(cached):
         say(console, line)
-    begun = None if aside else _begun_in(out, device)
+    return _Pictures(datasets, cached, left_out, description)
+
+
+def _precision(
+    given: Settings, device: torch.device, begun: Literal["fp32", "bf16"] | None, console: Console
+) -> Literal["fp32", "bf16"]:
+    """The precision to train in, and a line about it where it was not asked for."""
     precision, why = training_precision(given.precision, device, begun)
-    if given.precision == "auto" and precision == "bf16" and not begun and any(spec.bits == 16 for spec in given.specs):
-        precision, why = "fp32", "because bf16 has 8 bits of the 16 that are asked for"
     if given.precision == "auto":
+        if precision == "bf16" and not begun and any(spec.bits == 16 for spec in given.specs):
+            precision, why = "fp32", "because bf16 has 8 bits of the 16 that are asked for"
         say(console, f"--precision auto: {precision}, {why}; {layout_name(device)} tensors")
-    run = Run(out, method, given.resolved(max(map(len, cached))), paths, run.classes)  # without what is left out
-    if not (aside or dry_run) and _is_finished(run):
-        return _nothing_to_do(run, console)
-    held_out = _held_out(run, translator, cached, console)
-    batches = PreviewBatches(run, cached, held_out, translator)
-    validation = _validation(run, held_out, device)
-    if trunk and trunk.step >= run.settings.steps and not _steps_done(out):
+    return precision
+
+
+def _require_steps_left(run: Run, trunk: Origin | None) -> None:
+    """Raises a `ValueError` for a branch that would be at its end when it begins."""
+    if trunk and trunk.step >= run.settings.steps and not _steps_done(run.path):
         raise ValueError(
             f"{trunk.path}: has done all of its {trunk.step:,} steps; give more, such as --steps {2 * trunk.step}"
         )
-    if dry_run:
-        for line in tomli_w.dumps(run.values()).rstrip().split("\n"):
-            say(console, line)
-        return run
-    if aside:
-        _set_aside(out, console)
-    out.mkdir(parents=True, exist_ok=True)
-    with _locked(out), anchored(out, "checkpoints"):
-        _require_free_or_same(run, datasets)
-        _remove_remains(out)
-        begun_from = _begun_from(out) or next((one.about for one in (trunk, origin) if one), {})
-        run.write_settings(command_line(), description, names_digest(datasets), left_out, precision, begun_from)
-        if trunk and not _steps_done(out):
-            branch_off(trunk, run)
-        with memory_or(f"{out}: a step does not fit in the memory of {device}; {LOWER}"):
-            training = Training(
-                run, _loader(given, cached, translator), batches, device, precision, console, origin, init_optimizer
-            )
-            last = _learn(training, validation, fresh)
-    verb = f"evaluate {shlex.quote(str(out))} {paths.arguments}" if held_out else f"report {shlex.quote(str(out))}"
-    say(console, f"{out}: finished at {last}; next: diptych {verb}")
+
+
+def _show_settings(run: Run, console: Console) -> Run:
+    for line in tomli_w.dumps(run.values()).rstrip().split("\n"):
+        say(console, line)
     return run
 
 
-def _found(kind: DataKind, paths: DataPaths, settings: Settings) -> tuple[DataPaths, list[Dataset]]:
-    """The training data, and how they are read: a rectangular size tells halves of another shape than squares, too."""
+def _write_settings(run: Run, start: _Start, pictures: _Pictures, computation: Computation) -> None:
+    begun_from = _begun_from(run.path) or next((one.about for one in (start.trunk, start.origin) if one), {})
+    run.write_settings(
+        command_line(),
+        pictures.description,
+        names_digest(pictures.datasets),
+        pictures.left_out,
+        computation.precision,
+        begun_from,
+        computation.transforms,
+    )
+
+
+def _found(out: Path, method: str, paths: DataPaths, settings: Settings) -> tuple[Run, list[Dataset]]:
+    """The run on the training data that are found; a rectangular size tells halves of another shape than squares, too."""
+    kind = METHODS[method].data
     try:
         datasets = layouts.find(kind, paths, "train", settings.specs)
     except ValueError:
@@ -141,7 +228,7 @@ def _found(kind: DataKind, paths: DataPaths, settings: Settings) -> tuple[DataPa
         paths = replace(paths, halves=True)
         datasets = layouts.find(kind, paths, "train", settings.specs)
     assert datasets is not None
-    return paths, datasets
+    return Run(out, method, settings.resolved(max(map(len, datasets))), paths, classes_of(datasets)), datasets
 
 
 def continue_training(
@@ -282,6 +369,12 @@ def _describe(datasets: Sequence[CachedDataset]) -> str:
     return "; ".join(f"{side}: {dataset.describe()}" for side, dataset in zip("AB", datasets, strict=True))
 
 
+def _require_own(run: Run, datasets: Sequence[Dataset], origin: Origin | None) -> None:
+    """Raises a `ValueError` if `run.path` has any content other than this run, or this run began from another origin."""
+    _require_free_or_same(run, datasets)
+    _require_same_origin(run.path, origin)
+
+
 def _require_free_or_same(run: Run, datasets: Sequence[Dataset]) -> None:
     """Raises a `ValueError` if `run.path` has any content other than this run."""
     if (run.path / "settings.toml").exists():
@@ -323,6 +416,11 @@ def _begun_in(out: Path, device: torch.device) -> Literal["fp32", "bf16"] | None
     if not _steps_done(out):
         return None
     return Run.open(out).about.precision or ("fp32" if device.type == "cpu" else None)  # older versions did not note it
+
+
+def _begun_with(out: Path) -> list[str] | None:
+    """The convolutions that went through a transform when the run began; None where no run is, or it noted none."""
+    return Run.open(out).about.transforms if _steps_done(out) else None
 
 
 def _remove_remains(out: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from itertools import count, groupby, islice, zip_longest
+from itertools import groupby, islice, zip_longest
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,7 +18,7 @@ from diptych.files import remove_leftovers_beside
 from diptych.images.blend import Blend
 from diptych.images.files import Pixels, in_srgb
 from diptych.images.metadata import Metadata, not_kept
-from diptych.images.remarks import collected, lines
+from diptych.images.remarks import Remark, collected, lines
 from diptych.kinds import Direction
 from diptych.model import Model, load
 from diptych.progress import Notes, say
@@ -81,6 +81,7 @@ def translate(
     """
     model = load(run, direction=direction, device=device, precision=precision)
     paths = [Path(path) for path in ([inputs] if isinstance(inputs, Path | str) else inputs)]
+    console = console or Console(stderr=True)
     with collected() as remarks:
         jobs = plan(paths, Path(out), overwrite, model.suffix, format)
     model.translator.require_request(mask is not None, blend)
@@ -88,6 +89,32 @@ def translate(
     if mask is not None:
         masks = mask_files.match([_name(job, Path(out)) for job in jobs], Path(mask), [source for source, _ in jobs])
     require_no_input([(file, target) for file, (_, target) in zip(masks, jobs, strict=False)])
+    _require_numbers(working_size, batch_size, quality, seed)
+    torch.manual_seed(seed)
+    remove_leftovers_beside(target for _, target in jobs)
+    if mask is not None and any(target.suffix.lower() in LOSSY for _, target in jobs):
+        say(console, "JPEG and WebP change pixels outside the holes too, a little; PNG and TIFF keep them")
+    if unused := unread.describe(paths):
+        say(console, unused)
+    one_for_all = mask_files.read(masks[0]) if len(set(masks)) == 1 else None
+    reader = _Reader(model, one_for_all, blend, working_size, strip_metadata, Notes(console), remarks)
+    writer = _Writer(model, quality)
+    readings = [partial(reader.read, *job) for job in zip_longest(jobs, masks)]
+    problems = list[str]()
+    with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
+        outcomes = _outcomes(model, _read_ahead(readings, reading), 1 if stochastic else batch_size, stochastic)
+        for done, problem in enumerate(_written(outcomes, writer.write, writing), start=1):
+            problems += [problem] if problem else []
+            if progress:
+                progress(done, len(jobs))
+    reader.notes.end()
+    for line in (*lines(remarks), *not_kept(writer.losses)):
+        say(console, line)
+    return problems
+
+
+def _require_numbers(working_size: int | None, batch_size: int, quality: int | None, seed: int) -> None:
+    """Raises a `ValueError` for a number outside of its range."""
     require_working_size(working_size)
     if batch_size < 1:
         raise ValueError(f"--batch-size {batch_size}: a number of pictures, 1 or more, is expected")
@@ -95,60 +122,55 @@ def translate(
         raise ValueError(f"--quality {quality}: a number from 1 to 100 is expected")
     if not 0 <= seed < 2**63:
         raise ValueError(f"--seed {seed}: a number from 0 to 2^63 - 1 is expected")
-    torch.manual_seed(seed)
-    remove_leftovers_beside(target for _, target in jobs)
 
-    if mask is not None and any(target.suffix.lower() in LOSSY for _, target in jobs):
-        say(
-            console or Console(stderr=True),
-            "JPEG and WebP change pixels outside the holes too, a little; PNG and TIFF keep them",
-        )
-    if unused := unread.describe(paths):
-        say(console or Console(stderr=True), unused)
 
-    one_for_all = mask_files.read(masks[0]) if len(set(masks)) == 1 else None
-    notes = Notes(console or Console(stderr=True))
-    most = model.most_pixels()  # before pictures and the network take memory of their own
+class _Reader:
+    """Reads pictures, each with its mask, and collects what is to be said of them."""
 
-    def read(job: Job, holes: Path | None) -> Picture:
+    def __init__(
+        self,
+        model: Model,
+        mask: mask_files.UserMask | None,
+        blend: Blend,
+        working_size: int | None,
+        strip_metadata: bool,
+        notes: Notes,
+        remarks: list[Remark],
+    ) -> None:
+        self.model, self.mask, self.blend, self.working_size = model, mask, blend, working_size
+        self.strip_metadata, self.notes, self.remarks = strip_metadata, notes, remarks
+        self.most = model.most_pixels()  # before pictures and the network take memory of their own
+
+    def read(self, job: Job, holes: Path | None) -> "Picture":
+        """The picture of a job, and of its hole; a `ValueError` for what cannot be read."""
         with collected() as of_it:
-            pixels, known = model.read(job[0], most)
-            mask = one_for_all or (mask_files.read(holes) if holes else None)
-            hole = mask.fitted(pixels.size, notes) if mask else None
-        remarks.extend(of_it)
-        return Picture(
-            job,
-            pixels,
-            known.without_all_but_colours() if strip_metadata else known,
-            Request(hole, blend, working_size),
-        )
+            pixels, known = self.model.read(job[0], self.most)
+            mask = self.mask or (mask_files.read(holes) if holes else None)
+            hole = mask.fitted(pixels.size, self.notes) if mask else None
+        self.remarks.extend(of_it)
+        kept = known.without_all_but_colours() if self.strip_metadata else known
+        return Picture(job, pixels, kept, Request(hole, self.blend, self.working_size))
 
-    losses: list[tuple[Job, Sequence[str]]] = []
 
-    def write(picture: Picture, result: Pixels) -> str:
-        pixels, known = model.in_own_colours(result, picture.pixels, picture.known, picture.request)
+class _Writer:
+    """Writes translated pictures, and collects what their formats do not hold."""
+
+    def __init__(self, model: Model, quality: int | None) -> None:
+        self.model, self.quality = model, quality
+        self.losses: list[tuple[Job, Sequence[str]]] = []
+
+    def write(self, picture: "Picture", result: Pixels) -> str:
+        """Writes one; returns a line where that is not possible, else nothing."""
+        pixels, known = self.model.in_own_colours(result, picture.pixels, picture.known, picture.request)
         target = picture.job[1]
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            losses.append((picture.job, model.write(pixels, target, known, quality)))
+            self.losses.append((picture.job, self.model.write(pixels, target, known, self.quality)))
         except ValueError as error:
             return str(error)
         except (OSError, MemoryError) as error:
             return f"{target}: could not be written ({error})"
         return ""
-
-    problems, done = [], count(1)
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        pictures = _read_ahead([partial(read, *job) for job in zip_longest(jobs, masks)], reader)
-        outcomes = _outcomes(model, pictures, 1 if stochastic else batch_size, stochastic)
-        for outcome in _written(outcomes, write, writer):
-            problems += [outcome] if outcome else []
-            if progress:
-                progress(next(done), len(jobs))
-    notes.end()
-    for line in (*lines(remarks), *not_kept(losses)):
-        say(console or Console(stderr=True), line)
-    return problems
 
 
 class Picture(NamedTuple):

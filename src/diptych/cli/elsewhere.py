@@ -91,7 +91,7 @@ OPTIONS_OF_AFFINELAYER = {
 
 
 def remedy(option: str) -> str:
-    """What to type instead of an option of another program; empty for one that none of them has.
+    """What to type instead of an option of another program; empty for an option that none of these programs has.
 
     >>> remedy("--lambda_L1")
     'junyanz/pytorch-CycleGAN-and-pix2pix calls it so; here it is --method.lambda-l1'

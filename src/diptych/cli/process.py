@@ -1,4 +1,4 @@
-"""What the command asks of its process, before anything heavy is imported."""
+"""Memory and threads of the process, which are set up before anything heavy is imported."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ def keep_freed_memory(*, all_of_it: bool = False) -> None:
 
     glibc gives every large block back to the system at once, and the system zeroes the next one page by page: for the
     hundreds of blocks of a training step or a translation that took a tenth to a fifth of the time (measured). A training
-    asks for the same blocks in every step; of pictures of all sizes, large blocks that are kept would fit no other.
+    asks for the same blocks in every step; with pictures of many sizes, the large blocks of one would fit no other.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")

@@ -102,73 +102,68 @@ def _default(value: Any) -> Callable[[Any], str] | bool:
     return lambda _: shown.lower() if isinstance(value, bool) else shown
 
 
-def _train_command(name: str) -> Callable[..., None]:
-    def command(
-        *,
-        out: Annotated[Path | None, Parameter(help="The folder of the run; with --continue, of a new one.")] = None,
-        continue_: Annotated[
-            Path | None,
-            Parameter(
-                name="--continue",
-                help="A run to go on with: its settings and pictures are taken where nothing else is given. With another "
-                "--out, a new run branches off at its last checkpoint, and may have other settings and pictures.",
-                metavar="RUN",
-            ),
-        ] = None,
-        data: Annotated[Path | None, Parameter(help="The folder of pictures, or an array of them (npy).")] = None,
-        data_a: Annotated[
-            Path | None, Parameter(help="The folder of A, where A and B lie apart; with --data-b.")
-        ] = None,
-        data_b: Annotated[Path | None, Parameter(help="The folder of B.")] = None,
-        suffix_a: Annotated[str | None, Parameter(help=SUFFIX)] = None,
-        suffix_b: Annotated[str | None, Parameter(help="What the names of B end in, such as _B.")] = None,
-        halves: Annotated[bool, Parameter(help=HALVES)] = False,
-        range: Annotated[Any, Parameter(help=BOTH), RANGE] = None,
-        recipe: Annotated[Path | None, Parameter(help=RECIPE, metavar="NAME|FILE")] = None,
-        fresh: Annotated[bool, Parameter(help="Set an older run in --out aside and start anew.")] = False,
-        init: Annotated[
-            Path | None,
-            Parameter(
-                help="A run or model whose weights the new run begins with, as far as they fit.", metavar="RUN|MODEL"
-            ),
-        ] = None,
-        init_optimizer: Annotated[bool, Parameter(help="With --init RUN: its optimisers' moments too.")] = False,
-        dry_run: Annotated[bool, Parameter(help="Print the data found and every setting, and stop.")] = False,
-        **flags: Any,
-    ) -> None:
-        with importing():
-            from diptych.train import continue_training, train
-            from diptych.training.run import require_method_of
+CONTINUE = (
+    "A run to go on with: its settings and pictures are taken where nothing else is given. With another --out, a new run "
+    "branches off at its last checkpoint, and may have other settings and pictures."
+)
+INIT = "A run or model whose weights the new run begins with, as far as they fit."
 
-        keep_freed_memory(all_of_it=True)
-        given = {key: value for key, value in flags.items() if value is not None}
-        own = {key.removeprefix("method__"): given.pop(key) for key in list(given) if key.startswith("method__")}
-        given |= {"data": data, "data_a": data_a, "data_b": data_b}
-        given |= {"suffix_a": suffix_a, "suffix_b": suffix_b, "halves": halves}
-        if range:
-            given["range"] = range
-        if continue_:
-            beside = {"recipe": recipe, "fresh": fresh, "init": init, "init-optimizer": init_optimizer}
-            if unfit := next((flag for flag, value in beside.items() if value), None):
-                raise ValueError(f"--continue and --{unfit}: a run that goes on has begun; leave one of them out")
-            require_method_of(continue_, name)
-            continue_training(continue_, out=out, dry_run=dry_run, method=own, **given)
-            return
-        if out is None:
-            raise ValueError(f"train {name}: say where the run goes; add --out RUN")
-        train(
-            name,
-            out=out,
-            recipe=recipe,
-            fresh=fresh,
-            init=init,
-            init_optimizer=init_optimizer,
-            dry_run=dry_run,
-            method=own,
-            **given,
-        )
+
+def _train(
+    name: str,
+    *,
+    out: Annotated[Path | None, Parameter(help="The folder of the run; with --continue, of a new one.")] = None,
+    continue_: Annotated[Path | None, Parameter(name="--continue", help=CONTINUE, metavar="RUN")] = None,
+    data: Annotated[Path | None, Parameter(help="The folder of pictures, or an array of them (npy).")] = None,
+    data_a: Annotated[Path | None, Parameter(help="The folder of A, where A and B lie apart; with --data-b.")] = None,
+    data_b: Annotated[Path | None, Parameter(help="The folder of B.")] = None,
+    suffix_a: Annotated[str | None, Parameter(help=SUFFIX)] = None,
+    suffix_b: Annotated[str | None, Parameter(help="What the names of B end in, such as _B.")] = None,
+    halves: Annotated[bool, Parameter(help=HALVES)] = False,
+    range: Annotated[Any, Parameter(help=BOTH), RANGE] = None,
+    recipe: Annotated[Path | None, Parameter(help=RECIPE, metavar="NAME|FILE")] = None,
+    fresh: Annotated[bool, Parameter(help="Set an older run in --out aside and start anew.")] = False,
+    init: Annotated[Path | None, Parameter(help=INIT, metavar="RUN|MODEL")] = None,
+    init_optimizer: Annotated[bool, Parameter(help="With --init RUN: its optimisers' moments too.")] = False,
+    dry_run: Annotated[bool, Parameter(help="Print the data found and every setting, and stop.")] = False,
+    **flags: Any,
+) -> None:
+    """Trains the method `name`. The parameters are the flags that every method has; `flags` are settings."""
+    with importing():
+        from diptych.train import continue_training, train
+        from diptych.training.run import require_method_of
+
+    keep_freed_memory(all_of_it=True)
+    given = _settings({**flags, "range": range or None})
+    given |= {"data": data, "data_a": data_a, "data_b": data_b}
+    given |= {"suffix_a": suffix_a, "suffix_b": suffix_b, "halves": halves}
+    if continue_:
+        beside = {"recipe": recipe, "fresh": fresh, "init": init, "init-optimizer": init_optimizer}
+        if unfit := next((flag for flag, value in beside.items() if value), None):
+            raise ValueError(f"--continue and --{unfit}: a run that goes on has begun; leave one of them out")
+        require_method_of(continue_, name)
+        continue_training(continue_, out=out, dry_run=dry_run, **given)
+        return
+    if out is None:
+        raise ValueError(f"train {name}: say where the run goes; add --out RUN")
+    begin: dict[str, Any] = {"recipe": recipe, "fresh": fresh, "init": init, "init_optimizer": init_optimizer}
+    train(name, out=out, dry_run=dry_run, **begin, **given)
+
+
+def _command(name: str) -> Callable[..., None]:
+    """The function of one method's command, which gets its signature and its docstring from `add_commands`."""
+
+    def command(**flags: Any) -> None:
+        _train(name, **flags)
 
     return command
+
+
+def _settings(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were given, as `train` takes them: those of the method's own in a dict of theirs."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    own = {key.removeprefix("method__"): given.pop(key) for key in list(given) if key.startswith("method__")}
+    return {**given, "method": own}
 
 
 def command_of_junyanz(arguments: Sequence[str]) -> list[str]:
@@ -215,8 +210,8 @@ def add_commands() -> None:
         from diptych.training.settings import Settings
 
     for name, method in METHODS.items():
-        command = _train_command(name)
-        fixed = [p for p in inspect.signature(command).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+        command = _command(name)
+        fixed = [p for p in inspect.signature(_train).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
         flags = [
             *_flags(Settings, "", Group("Settings", sort_key=1), method.Settings().defaults()),
             *_flags(method.Settings, "method.", Group(f"Settings of {name}", sort_key=2)),

@@ -106,7 +106,7 @@ def split_up(names: Iterable[str], affixes: Collection[Affix]) -> tuple[dict[Aff
 def kinds(*sides: Collection[str], maybe_classes: bool = False) -> Kinds | None:
     """How partners differ: on two sides, or among the names of one; None where most names have no partner.
 
-    Words before what is shared, as in cat_1 + dog_1, are rather classes and none, unless `maybe_classes`; mask_1 + 1 and
+    Words before the shared part, as in cat_1 + dog_1, are taken for classes, unless `maybe_classes`; mask_1 + 1 and
     A_1 + B_1 are partners.
 
     >>> found = kinds(["1_real", "1_label", "2_real", "2_label"])

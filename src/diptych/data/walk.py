@@ -78,7 +78,7 @@ def folders_below(folder: Path) -> list[Path]:
 
 
 def distinct(folders: list[Path]) -> list[Path]:
-    """The folders without links to others of them."""
+    """The folders, without those that are links to others of them."""
     by_identity: dict[Identity, Path] = {}
     for folder in sorted(folders, key=lambda folder: (folder.is_symlink(), folder)):
         by_identity.setdefault(_identity(folder), folder)
@@ -105,7 +105,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _identity(folder: str | Path) -> Identity:
-    """The same for all paths of a folder."""
+    """A value that all paths of one folder have in common."""
     found = os.stat(folder)  # noqa: PTH116 -- as above
     return found.st_dev, found.st_ino
 

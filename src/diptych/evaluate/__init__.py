@@ -81,11 +81,7 @@ def evaluate(
     if real is not None or fake is not None:
         if run is not None or real is None or fake is None or (data, data_a, data_b) != (None, None, None):
             raise ValueError("--real DIR and --fake DIR are measured beside each other, without a run and its --data")
-        if out and (Path(out) / "settings.toml").exists():
-            raise ValueError(f"--out {out}: is a run, whose metrics.jsonl is of its own model; give another folder")
-        if out:
-            require_scores(Path(out))
-        return _keep(folders.measure(Path(real), Path(fake), options), {}, out, options)
+        return _of_folders(Path(real), Path(fake), Path(out) if out else None, options)
     if run is None or out is not None:
         raise ValueError(
             "give the folder of a run with its --data, or --real DIR and --fake DIR (with --out DIR to keep the numbers)"
@@ -93,6 +89,15 @@ def evaluate(
     opened = Run.open(Path(run))
     paths = DataPaths.from_flags(data, data_a, data_b, suffix_a, suffix_b, halves)
     return _of_run(opened, paths if paths.reading else opened.data_paths.reads(paths), options)
+
+
+def _of_folders(real: Path, fake: Path, out: Path | None, options: EvalOptions) -> list[dict[str, Any]]:
+    """The line of the pictures in `fake`, written to `out` if there is one."""
+    if out and (out / "settings.toml").exists():
+        raise ValueError(f"--out {out}: is a run, whose metrics.jsonl is of its own model; give another folder")
+    if out:
+        require_scores(out)
+    return _keep(folders.measure(real, fake, options), {}, out, options)
 
 
 def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> list[dict[str, Any]]:
@@ -109,7 +114,7 @@ def _of_run(run: Run, paths: DataPaths, options: EvalOptions) -> list[dict[str, 
 
 
 def _keep(
-    measured: list[dict[str, Any]], about: dict[str, Any], folder: Path | str | None, options: EvalOptions
+    measured: list[dict[str, Any]], about: dict[str, Any], folder: Path | None, options: EvalOptions
 ) -> list[dict[str, Any]]:
     """The lines with time, command, `about` and what was not measured; appended to `metrics.jsonl` in a folder."""
     time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
@@ -117,7 +122,7 @@ def _keep(
     not_measured = {"not-measured": options.missing} if options.missing else {}
     lines = [{**about, **line, **not_measured} for line in measured]
     if folder:
-        _append(Path(folder) / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        _append(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     return lines
 
 

@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
+
+from torch import Tensor
 
 from diptych.data.outputs import require_free
 from diptych.export import check, onnx_file, program, pth, web
@@ -17,13 +19,13 @@ from diptych.files import atomic_file
 from diptych.graph import Graph, Io, Weights
 from diptych.images.spec import Bits, ImageSpec
 from diptych.kinds import Direction
-from diptych.model import load
+from diptych.model import Model, load
 from diptych.wording import brief
 
 Format = Literal["onnx", "pt2", "web", "junyanz"]
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt2": "pt2", ".html": "web", ".pth": "junyanz"}
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "pt2": ()}
-"""Packages beside torch; the extra of Diptych that brings them has the format's name."""
+"""Packages that a format needs beside torch; the extra of Diptych that installs them has the format's name."""
 
 
 @dataclass(frozen=True)
@@ -76,45 +78,35 @@ def export(
     if kind == "web":
         if io != "bytes" or bits != 8:
             raise ValueError(f"--io {io} --bits {bits}: a web page goes from 8-bit pictures to such; leave both out")
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / "model.onnx"
-            require_free(web.files_of(target), overwrite)
-            exported = export(run, out=file, weights=weights or "fp16", direction=direction)
-            if exported.is_right:
-                model = load(run, direction=direction, device="cpu")
-                page_lines = web.write(
-                    Path(run), model, file, target, Path(palette) if palette else None, not no_examples
-                )
-                return Exported(target, True, [*exported.lines, *page_lines])
-            kept = target.with_name(f"{target.name}.onnx.rejected")
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            return replace(exported, file=Path(shutil.move(exported.file, kept)))
+        drawn_with = Path(palette) if palette else None
+        return _as_page(run, target, weights or "fp16", direction, drawn_with, not no_examples, overwrite)
     if palette or no_examples:
         raise ValueError("--palette and --no-examples: are of a web page; add --format web, or leave them out")
     if kind == "junyanz":
         if io != "bytes" or bits != 8 or weights:
             raise ValueError("--io, --bits and --weights: a .pth file holds the weights as they are; leave them out")
         return _as_pth(run, target, direction, overwrite)
-    weights = weights or "fp32"
     writer = _writer(kind)
     if io == "float" and bits != 8:
         raise ValueError(f"--bits {bits}: the bare network of --io float has no levels; leave one of the two out")
-    described = target.with_suffix(".json")
-    require_free([target, described], overwrite)
+    require_free([target, target.with_suffix(".json")], overwrite)
     model = load(run, direction=direction, device="cpu")
+    _require_levels(run, model, io)
+    return _as_graph(model, Graph(model.translator, io, bits), weights or "fp32", writer, target)
+
+
+def _require_levels(run: Path | str, model: Model, io: Io) -> None:
     specs = (*model.translator.input_specs.values(), model.translator.output_spec)
     if io == "bytes" and any(isinstance(spec, ImageSpec) and spec.is_of_numbers for spec in specs):
         raise ValueError(
             f"{run}: reads or draws numbers of a range or labels, which a graph of --io bytes has not; export it as .onnx "
             "with --io float, and map them as config.json says"
         )
-    graph = Graph(model.translator, io, bits)
-    cases = check.cases(graph, model.config.shape.size)
-    inputs = check.inputs_of(graph, cases)
-    ours = check.answers(model, graph, inputs)
-    compact(graph.translator.network, weights)
-    rounded = check.answers(model, graph, inputs) if weights != "fp32" else ours
 
+
+def _as_graph(model: Model, graph: Graph, weights: Weights, writer: ModuleType, target: Path) -> Exported:
+    """The file that `writer` makes; it gets its name, and a JSON file beside it, if its results are those of the model."""
+    expected = _expected(model, graph, weights)
     notes = notes_of(model, graph, weights)
     writer.require_size(graph)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,24 +116,67 @@ def export(
     lines = [f"{model.config.method} at step {model.step:,}, {rejected.stat().st_size / 1e6:.1f} MB"]
     try:
         run_file = writer.opened(rejected)
-        theirs = [run_file(one) for one in inputs]
+        theirs = [run_file(one) for one in expected.inputs]
     except Exception as error:  # of a wrong graph a runtime may raise anything
         lines.append(f"cannot be run ({brief(error)}), so it keeps this name; please report it")
         return Exported(rejected, False, lines)
 
-    difference = check.difference(graph, theirs, rounded)
-    tried = ", ".join(map(str, cases)) + " pixels" if graph.has_pictures else "1 and 3 pictures"
+    difference = check.difference(graph, theirs, expected.rounded)
+    tried = ", ".join(map(str, expected.cases)) + " pixels" if graph.has_pictures else "1 and 3 pictures"
     lines.append(f"beside the model: {difference} ({tried})")
     if weights != "fp32":
-        lines.append(f"{weights} beside fp32: {check.difference(graph, theirs, ours)}")
+        lines.append(f"{weights} beside fp32: {check.difference(graph, theirs, expected.whole)}")
     if not difference.is_small:
         lines.append("this is not what the model makes, so the file keeps this name; please report it")
         return Exported(rejected, False, lines)
-    notes["parity"] = {"cases": [list(case) for case in cases], "largest": difference.largest, "mean": difference.mean}
-    with atomic_file(described) as beside:
+    cases = [list(case) for case in expected.cases]
+    notes["parity"] = {"cases": cases, "largest": difference.largest, "mean": difference.mean}
+    with atomic_file(target.with_suffix(".json")) as beside:
         beside.write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
     rejected.replace(target)
     return Exported(target, True, lines)
+
+
+class _Expected(NamedTuple):
+    """What the file must give: the model's own results."""
+
+    cases: list[check.Case]
+    inputs: list[check.Inputs]
+    whole: list[Tensor]
+    """With the weights of the model."""
+    rounded: list[Tensor]
+    """With the weights as they are stored."""
+
+
+def _expected(model: Model, graph: Graph, weights: Weights) -> _Expected:
+    """The results to compare with. Afterwards the graph has the weights as they are stored."""
+    cases = check.cases(graph, model.config.shape.size)
+    inputs = check.inputs_of(graph, cases)
+    whole = check.answers(model, graph, inputs)
+    compact(graph.translator.network, weights)
+    return _Expected(cases, inputs, whole, whole if weights == "fp32" else check.answers(model, graph, inputs))
+
+
+def _as_page(
+    run: Path | str,
+    target: Path,
+    weights: Weights,
+    direction: Direction | None,
+    palette: Path | None,
+    examples: bool,
+    overwrite: bool,
+) -> Exported:
+    """A web page with an ONNX file in it; a wrong one is kept beside it."""
+    with TemporaryDirectory() as folder:
+        require_free(web.files_of(target), overwrite)
+        exported = export(run, out=Path(folder) / "model.onnx", weights=weights, direction=direction)
+        if exported.is_right:
+            model = load(run, direction=direction, device="cpu")
+            lines = web.write(Path(run), model, exported.file, target, palette, examples)
+            return Exported(target, True, [*exported.lines, *lines])
+        kept = target.with_name(f"{target.name}.onnx.rejected")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        return replace(exported, file=Path(shutil.move(exported.file, kept)))
 
 
 def _as_pth(run: Path | str, target: Path, direction: Direction | None, overwrite: bool) -> Exported:

@@ -17,7 +17,7 @@ Notes = dict[str, Any]
 
 
 def notes_of(model: Model, graph: Graph, weights: Weights) -> Notes:
-    """By name; what does not apply to the method is left out."""
+    """The notes by name; what does not apply to the method is left out."""
     config, translator = model.config, graph.translator
     specs = graph.inputs.values()
     pictures = {name: spec for name, spec in graph.inputs.items() if isinstance(spec, ImageSpec) and name != MASK}
@@ -61,5 +61,5 @@ def channels_out(graph: Graph) -> int:
 
 
 def as_strings(notes: Mapping[str, Any]) -> dict[str, str]:
-    """The same for formats whose notes are strings: lists and the like as JSON."""
+    """The notes for formats that hold only strings: numbers and lists as JSON."""
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in notes.items()}

@@ -43,7 +43,7 @@ def traced(graph: Graph) -> "ExportedProgram":
 
 
 class _Exportable(TorchFunctionMode):
-    """Inside, the matrices of kornia's colour spaces are convolutions: torch's einsum asks whether the batch is of one."""
+    """Inside, kornia's colour matrices are convolutions: torch's einsum depends on whether the batch has size 1."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -56,7 +56,7 @@ class _Exportable(TorchFunctionMode):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Inside, torch tells nothing: neither what it warns of while it exports, nor the whole graph when it fails."""
+    """Inside, torch prints nothing: no warnings while it exports, and not the whole graph when it fails."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

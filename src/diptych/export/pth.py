@@ -20,7 +20,7 @@ EQUAL = 1e-5  # largest difference of outputs in [-1, 1]
 
 
 def write(model: Model, file: Path) -> float:
-    """Writes the generator, reads it back, and returns the largest difference of its output; a `ValueError` names others."""
+    """Writes the generator, reads it back, and returns the largest difference of its output; a `ValueError` for others."""
     network = model.translator.network
     torch.save(_state(network, _layers(model, network)), file)
     size = model.config.shape.size

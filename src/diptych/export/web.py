@@ -121,13 +121,13 @@ class _Inputs:
         self.run, self.model, self.lines = run, model, lines
 
     def training(self) -> list[Tensor]:
-        """Some that were trained on."""
+        """Some pictures of the training."""
         return self._read(
             "palette", PROBED, lambda run, kind: layouts.find(kind, run.data_paths, "train", run.settings.specs)
         )
 
     def held_out(self) -> list[Tensor]:
-        """Some that were not."""
+        """Some held-out pictures."""
 
         def find(run: Run, kind: DataKind) -> Sequence[Dataset] | None:
             found = layouts.held_out(kind, run.data_paths, run.settings.specs)
@@ -159,7 +159,7 @@ class _Inputs:
 
 
 def colours_of(pictures: Sequence[Tensor]) -> tuple[tuple[Colour, ...], float]:
-    """What a visitor draws pictures like these with, and how thick, as a share of the board; no colours for photographs.
+    """The colours to draw such pictures in, and the width of the brush as a share of the board; no colours for photographs.
 
     Takes uint8 `[C, H, W]`, all of one size. Label maps have their colours, outline drawings paper and pen.
 
@@ -185,7 +185,7 @@ def colours_of(pictures: Sequence[Tensor]) -> tuple[tuple[Colour, ...], float]:
 
 
 def _colour(red: int, green: int | None = None, blue: int | None = None) -> Colour:
-    """One of RGB, or of grey."""
+    """A colour of three levels, or of one grey level."""
     return Colour(f"#{red:02x}{red if green is None else green:02x}{red if blue is None else blue:02x}")
 
 
@@ -217,7 +217,7 @@ def _as_example(levels: Tensor) -> str:
 
 
 def _facts(run: Run | None, model: Model) -> dict[str, str]:
-    """Names of folders and no more: a page goes to strangers."""
+    """What the page says of the training: names of folders but no paths, because a page goes to strangers."""
     facts = {"Method": METHODS[model.config.method].paper}
     if run:
         facts["Trained on"] = " and ".join(folder.name for folder in run.data_paths.flags.values())
@@ -231,7 +231,7 @@ def _facts(run: Run | None, model: Model) -> dict[str, str]:
 
 
 def _numbers(run: Run | None, model: Model) -> dict[str, str]:
-    """The newest ones of `diptych evaluate`, of this very model."""
+    """The newest scores that `diptych evaluate` measured of this step of the model."""
     if run is None:
         return {}
     lines = [

@@ -1,6 +1,6 @@
-"""What stands in the header of a JPEG, for a few microseconds: whether it has metadata, and whether one scan is all.
+"""What the header of a JPEG tells in a few microseconds: whether it has metadata, and whether one scan is all.
 
-And of one that was cut off: whether it is whole but for its end.
+And whether a JPEG that was cut off lacks nothing but its end.
 
 Every part is 0xFF, a marker, and with most markers a length and a content (ITU-T T.81, annex B).
 """

@@ -1,7 +1,7 @@
 """The labels of label maps: names with colours or indices, read from a file, and the classes of pixels by them.
 
 A file of labels is text with one class a line: its name, then its colour or its index, divided by commas. Lines that begin
-with # say nothing.
+with # are comments.
 
     sky, 0, 0, 170
     wall, 0, 85, 255

@@ -86,7 +86,7 @@ class Layout(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether Pillow reads all there is in it, and right."""
+        """Whether Pillow reads all of it, and correctly."""
         if self.format != UNSIGNED or len(set(self.bits)) > 1 or (self.in_planes and self.samples > 1):
             return False
         if self.is_big and self.order == ">":

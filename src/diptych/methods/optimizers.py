@@ -1,4 +1,4 @@
-"""torch's optimisers without its compiler, which they import when they are made: a second of every training's start."""
+"""torch's optimisers, without torch's compiler: it would be imported when they are made, which takes a second."""
 
 import inspect
 

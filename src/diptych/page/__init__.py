@@ -81,7 +81,7 @@ def runtime_parts() -> dict[str, bytes]:
 
 def render(about: About, parts: Mapping[str, bytes], *, inside: bool) -> str:
     """The page: with its parts, packed ones by name, `inside`, or in files `NAME.gz` beside it."""
-    script, style = "\n".join(map(_text, SCRIPTS)), _text("style.css")
+    script, style = "\n".join(map(_text, SCRIPTS)), shared_style() + _text("style.css")
     connect = "'none'" if inside else "'self'"
     policy = (
         f"default-src 'none'; script-src {_digest(script)} 'wasm-unsafe-eval' blob:; style-src {_digest(style)}; "
@@ -102,6 +102,11 @@ def render(about: About, parts: Mapping[str, bytes], *, inside: bool) -> str:
         style=Markup(style),
         inside={name: base64.b64encode(part).decode() for name, part in parts.items()} if inside else {},
     )
+
+
+def shared_style() -> str:
+    """The CSS that the pages of `diptych report` share with this one: colours, brand."""
+    return _text("shared.css")
 
 
 def _text(name: str) -> str:

@@ -1,7 +1,7 @@
 """Networks as junyanz/pytorch-CycleGAN-and-pix2pix names their weights, from 2017 to today.
 
-Its modules stand in the same order as ours, so a network is known by the names of its layers alone, and one list of names
-serves both ways.
+Its modules have the same order as ours, so the names of the layers are all that is needed, and one list of names serves both
+import and export.
 """
 
 import re
@@ -218,7 +218,7 @@ def _weight(weights: Weights, layer: Layer) -> Tensor:
 
 
 def _norm(weights: Weights, layers: Sequence[Layer]) -> Norm:
-    """Instance norms there have no weights, so that they and none at all look the same; none is hardly ever trained."""
+    """The norm; without weights instance norm is assumed: there it has none, and a network without any norm is rare."""
     first = next(layer for layer in layers if layer.kind == "norm")
     if f"{first.name}.weight" in weights:
         return "batch"

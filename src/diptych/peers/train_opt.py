@@ -14,6 +14,17 @@ METHODS_THERE = {"cycle_gan": "cyclegan", "pix2pix": "pix2pix", "colorization": 
 GENERATORS_THERE = {"resnet_9blocks": "resnet9", "resnet_6blocks": "resnet6"}
 PATCHES_THERE = {"basic": 70, "pixel": 1}
 PATCHES_OF_LAYERS = {"1": 16, "3": 70, "5": 286}
+NUMBERS_THERE = {
+    "batch_size": "batch-size",
+    "lr": "lr",
+    "beta1": "beta1",
+    "crop_size": "size",
+    "ngf": "method.width",
+    "pool_size": "method.pool-size",
+    "lambda_A": "method.lambda-cycle",
+    "lambda_identity": "method.lambda-identity",
+    "lambda_L1": "method.lambda-l1",
+}
 LINE = re.compile(r" *(\w+): ?(.*?)[ \t]*(?:\[default: .*\])?[ \t]*$")
 
 
@@ -43,7 +54,7 @@ def read_options(path: Path) -> dict[str, str]:
 
 
 def as_command(options: dict[str, str], data: str = "") -> Translated:
-    """The command of ours that trains what these options train; settings that are ours by default are left out.
+    """The command of Diptych for the same training; settings that have their default values are left out.
 
     >>> as_command({"model": "pix2pix", "name": "facades", "direction": "BtoA", "ngf": "32", "ndf": "32"}, "facades").command
     'diptych train pix2pix --data facades --out runs/facades --method.width 32 --direction BtoA'
@@ -68,68 +79,88 @@ def as_command(options: dict[str, str], data: str = "") -> Translated:
 
 def _flags(options: dict[str, str], method: str) -> tuple[dict[str, Any], list[str]]:
     """Our flags with their values, and a note on whatever has none."""
-    flags, notes = dict[str, Any](), list[str]()
-
-    def number(name: str) -> Any:
-        text = options[name]
-        try:
-            return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
-        except ValueError:
-            raise ValueError(f"{name}: a number is expected, found {shown(text)}") from None
-
-    numbers = {
-        "batch_size": "batch-size",
-        "lr": "lr",
-        "beta1": "beta1",
-        "crop_size": "size",
-        "ngf": "method.width",
-        "pool_size": "method.pool-size",
-        "lambda_A": "method.lambda-cycle",
-        "lambda_identity": "method.lambda-identity",
-        "lambda_L1": "method.lambda-l1",
-    }
-    flags |= {ours: number(theirs) for theirs, ours in numbers.items() if theirs in options}
-    flags["direction"] = options.get("direction", "AtoB")
-    if {"load_size", "crop_size"} <= options.keys():
-        flags["load-scale"] = number("load_size") / number("crop_size")
-    constant, decay = (number(name) if name in options else 100 for name in ("n_epochs", "n_epochs_decay"))
-    flags |= {
-        "epochs": float(constant + decay),
-        "decay-start": constant / (constant + decay) if constant + decay else 1.0,
-    }
+    direction = options.get("direction", "AtoB")
+    flags = {ours: _number(options, theirs) for theirs, ours in NUMBERS_THERE.items() if theirs in options}
+    flags |= {"direction": direction, **_sizes(options), **_length(options)}
     if options.get("no_flip") == "True":
         flags["flip"] = False
     if method != "colorize":
-        channels = [number(name) if name in options else 3 for name in ("input_nc", "output_nc")]
-        flags |= dict(
-            zip(("channels-a", "channels-b"), channels[:: 1 if flags["direction"] == "AtoB" else -1], strict=True)
-        )
+        x, y = (_number(options, name, 3) for name in ("input_nc", "output_nc"))
+        a, b = (x, y) if direction == "AtoB" else (y, x)
+        flags |= {"channels-a": a, "channels-b": b}
     if generator := options.get("netG"):
         flags["method.generator"] = GENERATORS_THERE.get(generator, "unet")
     if (norm := options.get("norm")) and not (norm == "instance" and method == "cyclegan"):
         flags["method.norm"] = {"syncbatch": "batch"}.get(norm, norm)
     if "no_dropout" in options:
         flags["method.dropout"] = options["no_dropout"] != "True"
-    judge = options.get("netD", "basic")
-    patch = PATCHES_OF_LAYERS.get(options.get("n_layers_D", "3")) if judge == "n_layers" else PATCHES_THERE.get(judge)
-    if patch:
+    if patch := _patch(options):
         flags["method.patch"] = patch
-    else:
-        notes.append(f"netD {judge} of {options.get('n_layers_D')} layers is not here; --method.patch is 16, 70 or 286")
-    policy, start = options.get("lr_policy", "linear"), options.get("init_type", "normal")
-    if policy == "step" and "lr_decay_iters" in options:
-        flags |= {"lr-policy": policy, "decay-start": number("lr_decay_iters") / (constant + decay)}
-    elif policy == "cosine":
-        flags |= {"lr-policy": policy, "decay-start": 0.0}
-    elif policy != "linear":
-        notes.append(f"lr_policy {brief(policy, 30)} is not here, and is linear")
-    if start in get_args(InitType):
+    flags |= _policy(options)
+    if (start := options.get("init_type", "normal")) in get_args(InitType):
         flags["init-type"] = start
-    else:
-        notes.append(f"init_type {brief(start, 30)} is not here, and is normal")
     if mode := options.get("gan_mode"):
         flags["method.adversarial"] = mode if mode != "wgangp" else "hinge"
-        notes += ["gan_mode wgangp is not here; hinge stands for it"] * (mode == "wgangp")
+    return flags, _not_here(options)
+
+
+def _number(options: dict[str, str], name: str, default: int | None = None) -> Any:
+    """The number of an option; a `ValueError` for text, and a `KeyError` without option and default."""
+    if name not in options and default is not None:
+        return default
+    text = options[name]
+    try:
+        return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+    except ValueError:
+        raise ValueError(f"{name}: a number is expected, found {shown(text)}") from None
+
+
+def _sizes(options: dict[str, str]) -> dict[str, Any]:
+    if not {"load_size", "crop_size"} <= options.keys():
+        return {}
+    return {"load-scale": _number(options, "load_size") / _number(options, "crop_size")}
+
+
+def _epochs(options: dict[str, str]) -> tuple[Any, Any]:
+    """The epochs of a constant learning rate, and those in which it falls to 0."""
+    return _number(options, "n_epochs", 100), _number(options, "n_epochs_decay", 100)
+
+
+def _length(options: dict[str, str]) -> dict[str, Any]:
+    constant, decay = _epochs(options)
+    epochs = constant + decay
+    return {"epochs": float(epochs), "decay-start": constant / epochs if epochs else 1.0}
+
+
+def _policy(options: dict[str, str]) -> dict[str, Any]:
+    """How the learning rate falls, if not linearly."""
+    policy = options.get("lr_policy")
+    if policy == "step" and "lr_decay_iters" in options:
+        return {"lr-policy": policy, "decay-start": _number(options, "lr_decay_iters") / (sum(_epochs(options)) or 1)}
+    return {"lr-policy": policy, "decay-start": 0.0} if policy == "cosine" else {}
+
+
+def _patch(options: dict[str, str]) -> int | None:
+    """The receptive field of the discriminator in pixels; None for one that is not here."""
+    judge = options.get("netD", "basic")
+    if judge == "n_layers":
+        return PATCHES_OF_LAYERS.get(options.get("n_layers_D", "3"))
+    return PATCHES_THERE.get(judge)
+
+
+def _not_here(options: dict[str, str]) -> list[str]:
+    """A note on each option that no flag of ours says."""
+    notes = list[str]()
+    if not _patch(options):
+        layers = f"netD {options.get('netD')} of {options.get('n_layers_D')} layers"
+        notes.append(f"{layers} is not here; --method.patch is 16, 70 or 286")
+    policy, start = options.get("lr_policy", "linear"), options.get("init_type", "normal")
+    if not (policy in ("linear", "cosine") or (policy == "step" and "lr_decay_iters" in options)):
+        notes.append(f"lr_policy {brief(policy, 30)} is not here, and is linear")
+    if start not in get_args(InitType):
+        notes.append(f"init_type {brief(start, 30)} is not here, and is normal")
+    if options.get("gan_mode") == "wgangp":
+        notes.append("gan_mode wgangp is not here; hinge stands for it")
     for theirs, usual in (
         ("preprocess", "resize_and_crop"),
         ("lambda_B", options.get("lambda_A")),
@@ -137,4 +168,4 @@ def _flags(options: dict[str, str], method: str) -> tuple[dict[str, Any], list[s
     ):
         if theirs in options and options[theirs] != usual:
             notes.append(f"{theirs} {brief(options[theirs], 30)} is not here, and is {usual}")
-    return flags, notes
+    return notes

@@ -59,24 +59,14 @@ def blank(
     >>> np.asarray(Image.open(folder / "blanked/dark.png")).tolist()
     [[0, 0, 0, 0], [0, 255, 255, 0], [0, 255, 255, 0], [0, 0, 0, 0]]
     """
-    if not 0 < min_share <= 1 or not 0 < share <= 1 or (hole == "random" and min_share > share):
-        raise ValueError(f"--min-share {min_share} --share {share}: are parts of a side, 0 < min-share <= share <= 1")
-    if count < 1:
-        raise ValueError(f"--count {count}: at least one hole is cut")
+    _require_numbers(hole, share, min_share, count)
     colour = parse_colour(fill, "--fill")
 
     def change(pixels: Pixels, name: str) -> Pixels:
-        values = pixels.values.copy()
-        alpha = None if pixels.alpha is None else pixels.alpha.copy()
-        boxes = [centre(pixels.size, share)]
-        if hole == "random":
-            generator = Random(os.fsencode(f"{seed} {name}"))
-            boxes = [anywhere(pixels.size, min_share, share, generator) for _ in range(count)]
-        for box in boxes:
-            values[box] = in_kind(colour, pixels)
-            if alpha is not None:
-                alpha[box] = np.iinfo(alpha.dtype).max
-        return Pixels(values, alpha)
+        if hole != "random":
+            return _filled(pixels, [centre(pixels.size, share)], colour)
+        generator = Random(os.fsencode(f"{seed} {name}"))
+        return _filled(pixels, [anywhere(pixels.size, min_share, share, generator) for _ in range(count)], colour)
 
     settings = {"hole": hole, "share": share, "min-share": min_share, "count": count, "fill": fill, "seed": seed}
     return convert(
@@ -90,6 +80,25 @@ def blank(
         workers=workers,
         console=console,
     )
+
+
+def _require_numbers(hole: Hole, share: float, min_share: float, count: int) -> None:
+    """Raises a `ValueError` for a share or a count outside of its range."""
+    if not 0 < min_share <= 1 or not 0 < share <= 1 or (hole == "random" and min_share > share):
+        raise ValueError(f"--min-share {min_share} --share {share}: are parts of a side, 0 < min-share <= share <= 1")
+    if count < 1:
+        raise ValueError(f"--count {count}: at least one hole is cut")
+
+
+def _filled(pixels: Pixels, boxes: Iterable[Box], colour: Pixels) -> Pixels:
+    """A copy with opaque boxes of one colour."""
+    values = pixels.values.copy()
+    alpha = None if pixels.alpha is None else pixels.alpha.copy()
+    for box in boxes:
+        values[box] = in_kind(colour, pixels)
+        if alpha is not None:
+            alpha[box] = np.iinfo(alpha.dtype).max
+    return Pixels(values, alpha)
 
 
 def centre(size: tuple[int, int], share: float) -> Box:

@@ -49,6 +49,7 @@ MONTAGE, COLUMNS = 64, 8  # pictures in all, pictures in a row
 USUAL, SMALLEST = 256, 32  # pixels: the default size of a training, and the least for a PatchGAN of 70 pixels
 SHOWN = 10  # names of a kind, in the terminal
 SIDES = (DataKind.PAIRED, DataKind.UNPAIRED)
+SAME_STEMS = "names that differ in their suffixes only are refused: rename one of each"
 GREY = torch.zeros(3, 1, 1, dtype=torch.uint8)  # a picture without colour
 
 
@@ -122,10 +123,7 @@ def inspect(
     >>> inspect(folder).reason
     '1 picture, all twice as wide as tall: side-by-side pairs'
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        expected = unread.remedy(folder) or "a folder of pictures is expected"
-        raise ValueError(f"{folder}: is not there, or no folder; {expected}")
+    folder = _require_folder(Path(folder))
     given = DataPaths.from_flags(folder, None, None, suffix_a, suffix_b)
     contents = _contents(folder)
     if out is not None:
@@ -134,31 +132,16 @@ def inspect(
     records, broken = _count_records(contents)
     problems += broken
     paths, pairs = scan.partners(given, contents.pictures)
-    samples = scan.samples(contents.pictures, scan.as_tuples(pairs))
-    groups = [group for group in scan.alike(samples, infos) if len(group) > 1]
+    groups = _duplicates(contents.pictures, scan.as_tuples(pairs), infos)
     leaks = [group for group in groups if len({scan.split_of(sample[0], folder) for sample in group} - {None}) > 1]
     same_stems = _same_stems(folder, contents.pictures)
-    fit = _fit(paths, infos, pairs, contents, records)
-    if same_stems:
-        fit = _Fit(None, paths, "names that differ in their suffixes only are refused: rename one of each")
-    notes = [
-        *fit.notes,
-        *_losses(infos, scan.as_tuples(pairs)),
-        *([] if contents.idx_files else _classes(fit, infos)),
-        *_warnings(problems, leaks),
-    ]
-    notes += [left_out] if (left_out := unread.describe([folder])) else []
+    fit = _Fit(None, paths, SAME_STEMS) if same_stems else _fit(paths, infos, pairs, contents, records)
     methods = [name for name in methods_for(fit.kind) if not _only_grey(infos) or _learns_from_grey(name)]
     findings = Findings(
         folder=str(folder),
-        pictures=len(infos),
-        counts=dict(Counter(Path(*path.relative_to(folder).parts[:-1][:2]).as_posix() for path in infos)),
-        **_sizes(infos.values()),
-        modes=dict(Counter(info.mode for info in infos.values()).most_common()),
-        grey_in_colour=sum(info.seen.channels in (3, 4) and not info.coloured for info in infos.values()),
+        **_of_pictures(folder, infos),
         records=records,
         unreadable=problems,
-        remarks=[str(remark) for info in infos.values() for remark in info.remarks],
         duplicates=[_names(folder, (sample[0] for sample in group)) for group in groups],
         leaks=[_names(folder, (sample[0] for sample in group)) for group in leaks],
         same_stems=[_names(folder, files) for files in same_stems],
@@ -166,12 +149,52 @@ def inspect(
         methods=methods,
         reason=fit.reason,
         command=_command(methods[0], fit, infos) if methods else None,
-        notes=notes,
+        notes=_notes(folder, fit, infos, scan.as_tuples(pairs), contents, _warnings(problems, leaks)),
         layouts=layouts.explain(given),
     )
     if out is not None:
         _write(Path(out), findings, [info.cell for info in infos.values() if info.cell is not None])
     return findings
+
+
+def _require_folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        expected = unread.remedy(folder) or "a folder of pictures is expected"
+        raise ValueError(f"{folder}: is not there, or no folder; {expected}")
+    return folder
+
+
+def _duplicates(
+    pictures: Sequence[Path], pairs: Sequence[tuple[Path, Path]], infos: dict[Path, ImageInfo]
+) -> list[list[scan.Sample]]:
+    """The groups of samples that are nearly the same."""
+    return [group for group in scan.alike(scan.samples(pictures, pairs), infos) if len(group) > 1]
+
+
+def _of_pictures(folder: Path, infos: Mapping[Path, ImageInfo]) -> dict[str, Any]:
+    """The entries of the findings about the pictures that can be read."""
+    return {
+        "pictures": len(infos),
+        "counts": dict(Counter(Path(*path.relative_to(folder).parts[:-1][:2]).as_posix() for path in infos)),
+        **_sizes(infos.values()),
+        "modes": dict(Counter(info.mode for info in infos.values()).most_common()),
+        "grey_in_colour": sum(info.seen.channels in (3, 4) and not info.coloured for info in infos.values()),
+        "remarks": [str(remark) for info in infos.values() for remark in info.remarks],
+    }
+
+
+def _notes(
+    folder: Path,
+    fit: "_Fit",
+    infos: Mapping[Path, ImageInfo],
+    pairs: Sequence[tuple[Path, Path]],
+    contents: "_Contents",
+    warnings: Sequence[str],
+) -> list[str]:
+    """What to repair or to choose first."""
+    classes = [] if contents.idx_files else _classes(fit, infos)
+    left_out = unread.describe([folder])
+    return [*fit.notes, *_losses(infos, pairs), *classes, *warnings, *filter(None, [left_out])]
 
 
 def _losses(infos: Mapping[Path, ImageInfo], pairs: Sequence[tuple[Path, Path]]) -> list[str]:

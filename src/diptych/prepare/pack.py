@@ -71,9 +71,7 @@ def pack(
     """
     folder, out, console = Path(folder), Path(out), console or Console(stderr=True)
     sides = parse_size(size)
-    if out.suffix.lower() != ARRAY:
-        raise ValueError(f"{out}: the array is a {ARRAY} file; --out faces{ARRAY} is expected")
-    require_outside(out, [folder])
+    _require_array_path(out, folder)
     say_left_out([folder], console)
     shares = _find(folder, count, val, seed)
     about = made_with("pack", {"size": sides, "count": count, "val": val, "seed": seed}, [folder])
@@ -93,6 +91,12 @@ def pack(
         raise ValueError(
             f"{out}: cannot be written ({error.strerror or error}); mend that, and the same command goes on"
         ) from error
+
+
+def _require_array_path(out: Path, folder: Path) -> None:
+    if out.suffix.lower() != ARRAY:
+        raise ValueError(f"{out}: the array is a {ARRAY} file; --out faces{ARRAY} is expected")
+    require_outside(out, [folder])
 
 
 def _require_own(arrays: "list[_Array]", wanted: "list[_Array]") -> None:

@@ -81,9 +81,7 @@ def split(
     pairs = as_tuples(of_each_split)
     found = samples(paths, pairs)
     sides, unit = ([], "pair") if pairs else (two_folders(folder, paths), "picture")
-    for side in sides or [folder]:
-        if (count := sum(sample[0].is_relative_to(side) for sample in found)) < len(shares):
-            raise ValueError(f"{side}: {counted(count, unit)}, too few for {' and '.join(shares)}; add pictures")
+    _require_enough(found, sides or [folder], unit, shares)
     claim(out, "split", {"val": val, "test": test, "seed": seed, "by": by}, [folder])
     each = f", {sides[0].name} and {sides[1].name} each by itself" if sides else ""
     others = len(other_files(folder))
@@ -98,6 +96,13 @@ def split(
     division = divide(groups, shares, seed, sides or [folder])
     jobs = _plan(division, folder, out, data_paths, console)
     return problems + each_missing(jobs, out, partial(_place, by), "split", workers, console)
+
+
+def _require_enough(found: Sequence[Sample], sides: Sequence[Path], unit: str, shares: Collection[Split]) -> None:
+    """Raises a `ValueError` for a side that has fewer samples than there are splits."""
+    for side in sides:
+        if (count := sum(sample[0].is_relative_to(side) for sample in found)) < len(shares):
+            raise ValueError(f"{side}: {counted(count, unit)}, too few for {' and '.join(shares)}; add pictures")
 
 
 def _plan(

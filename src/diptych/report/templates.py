@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from diptych import page
 from diptych.files import atomic_file, is_plain
 from diptych.metrics import better
 from diptych.report.contents import metrics_of
@@ -26,12 +27,17 @@ def draw(template: str, path: Path, **values: Any) -> Path:
         lstrip_blocks=True,
     )
     pages.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    pages.globals |= {"verbatim": _verbatim, "better": better, "metrics_of": metrics_of}
+    pages.globals |= {
+        "shared_style": Markup(page.shared_style()),
+        "verbatim": _verbatim,
+        "better": better,
+        "metrics_of": metrics_of,
+    }
     pages.filters["whole"] = "{:,}".format
-    page = pages.get_template(template).render(values)
+    drawn = pages.get_template(template).render(values)
     with atomic_file(path) as partial:
         # A file name with invalid Unicode cannot be displayed; its percent-encoded address still works.
-        partial.write_text(page, encoding="utf-8", errors="replace")
+        partial.write_text(drawn, encoding="utf-8", errors="replace")
     return path
 
 

@@ -59,7 +59,7 @@ def _steps(training: Training, hooks: Sequence[Hook], stop: threading.Event, dis
     for step, batch in enumerate(stream, start=training.start):
         torch.manual_seed(seed_of(settings.seed, 3, step))
         updater.begin(step)
-        with computing(training.precision, device):
+        with computing(training.precision, device, training.operators):
             scalars = method.train_step(batch, updater, step)
         training.losses.add(scalars)
 

@@ -158,7 +158,7 @@ def continue_optimizers(origin: Origin, method: Method, optimizers: Mapping[str,
 
 @contextmanager
 def _opened(origin: Origin) -> Iterator[dict[str, tuple[TensorFile, str]]]:
-    """By its name in a method: each tensor, as an open file and its name there."""
+    """The tensors by their names in a method: each as an open file, and its name in that file."""
     with ExitStack() as stack:
         found = dict[str, tuple[TensorFile, str]]()
         for file in origin.files:

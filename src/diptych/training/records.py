@@ -102,6 +102,8 @@ class About(Line):
     halves: bool = False
     precision: Literal["fp32", "bf16"] | None = None
     """What the run computes in; None in the runs of older versions."""
+    transforms: list[Text] | None = None
+    """Whose convolutions go through a transform on CPUs, such as "fp32 3x3"; None in older runs, and those of GPUs alone."""
 
 
 def files_of(result: Mapping[str, Any]) -> list[PurePath]:

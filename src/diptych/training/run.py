@@ -103,6 +103,7 @@ class Run:
         left_out: Sequence[str] = (),
         precision: str = "fp32",
         begun_from: Mapping[str, Any] = EMPTY,
+        transforms: Sequence[str] | None = None,
     ) -> None:
         """Writes settings.toml: all resolved settings, the command, the data, the left-out images, the versions."""
         about = {
@@ -113,6 +114,7 @@ class Run:
             **({"classes": list(self.classes)} if self.classes else {}),
             "names": names,
             "precision": precision,
+            **({"transforms": list(transforms)} if transforms is not None else {}),
             **({"left-out": list(left_out)} if left_out else {}),
             **({"begun-from": dict(begun_from)} if begun_from else {}),
             "versions": {name: version(name) for name in ("diptych", "torch")} | {"python": platform.python_version()},

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from diptych.cpu import FastOperators
 from diptych.data.loaders import CachedDataset, EvalLoader, TrainLoader
-from diptych.devices import computing
+from diptych.devices import Computation, computing
 from diptych.files import make_folder
 from diptych.images.spec import to_eight_bit
 from diptych.methods import build
@@ -118,16 +117,16 @@ class Training:
         run: Run,
         loader: TrainLoader,
         batches: PreviewBatches,
-        device: torch.device,
-        precision: Literal["fp32", "bf16"],
+        computation: Computation,
         console: Console,
         origin: Origin | None = None,
         with_optimizers: bool = False,
     ) -> None:
         """A run without a checkpoint begins with the weights of `origin`, and with its optimisers if so wished."""
         self.run, self.loader, self.batches, self.console = run, loader, batches, console
-        self.settings = run.settings.model_copy(update={"precision": precision})
-        self.device, self.precision = device, precision
+        device, self.precision, self.transforms = computation
+        self.device, self.operators = device, FastOperators(transforms=self.transforms)
+        self.settings = run.settings.model_copy(update={"precision": self.precision})
         torch.manual_seed(seed_of(self.settings.seed, 2))
         self.method = build(run.method, self.settings.method, run.shape, device)
         self.checkpoints = run.path / "checkpoints"
@@ -180,7 +179,7 @@ class Training:
             with (
                 torch.no_grad(),
                 self.updater.deployed_weights(),
-                computing("fp32", self.device, FastOperators(frozen=True)),
+                computing("fp32", self.device, FastOperators(frozen=True, transforms=self.transforms)),
             ):
                 yield
         finally:
