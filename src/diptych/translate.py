@@ -91,8 +91,8 @@ def translate(
     require_working_size(working_size)
     if batch_size < 1:
         raise ValueError(f"--batch-size {batch_size}: a number of pictures, 1 or more, is expected")
-    if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"--quality {quality}: a number from 1 to 100 is expected")
+    if quality is not None:
+        _require_quality(quality, jobs)
     if not 0 <= seed < 2**63:
         raise ValueError(f"--seed {seed}: a number from 0 to 2^63 - 1 is expected")
     torch.manual_seed(seed)
@@ -149,6 +149,15 @@ def translate(
     for line in (*lines(remarks), *not_kept(losses)):
         say(console or Console(stderr=True), line)
     return problems
+
+
+def _require_quality(quality: int, jobs: Sequence[Job]) -> None:
+    if not 1 <= quality <= 100:
+        raise ValueError(f"--quality {quality}: a number from 1 to 100 is expected")
+    if not any(target.suffix.lower() in LOSSY for _, target in jobs):
+        raise ValueError(
+            f"--quality {quality}: is for JPEG and WebP, and {jobs[0][1]} is neither; leave it out, or write one of them"
+        )
 
 
 class Picture(NamedTuple):
