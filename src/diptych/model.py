@@ -31,7 +31,7 @@ from diptych.devices import (
 )
 from diptych.exported import ONNX, ExportedFile
 from diptych.hub import local_folder
-from diptych.images import metadata, numbers, objects, profiles
+from diptych.images import metadata, numbers, objects, profiles, remarks
 from diptych.images.blend import Blend
 from diptych.images.files import (
     Array,
@@ -46,7 +46,7 @@ from diptych.images.files import (
 )
 from diptych.images.formats import TooLargeError
 from diptych.images.metadata import Metadata
-from diptych.images.spec import EIGHT_BIT, ImageSpec
+from diptych.images.spec import EIGHT_BIT, RGB, RGBX, ImageSpec
 from diptych.kinds import Direction
 from diptych.progress import Notes
 from diptych.training import checkpoint
@@ -268,7 +268,15 @@ class Model:
 
         `most` is by default what there is memory for.
         """
-        return numbers.read_to_rewrite(file, self.x_spec, self.most_pixels() if most is None else most)
+        pixels, known = numbers.read_to_rewrite(file, self.x_spec, self.most_pixels() if most is None else most)
+        if self.x_spec.channels in (1, RGB) and not self.x_spec.labels and pixels.values.shape[-1] == RGBX:
+            remarks.note(str(file), remarks.FOURTH_KEPT if self.translator.mask_spec else self._fourth_left_out)
+        return pixels, known
+
+    @property
+    def _fourth_left_out(self) -> str:
+        read = "grey" if self.x_spec.channels == 1 else "RGB"
+        return f"{remarks.FOURTH_LEFT_OUT}: the model reads {read}; one trained with --channels-a 4 (or -b) reads all"
 
     def write(self, pixels: Pixels, file: Path, known: Metadata | None = None, quality: int | None = None) -> list[str]:
         """Writes what `pixels` gave, in the format of the file's suffix; returns in words what that cannot hold."""
@@ -281,6 +289,8 @@ class Model:
 
         What a mask keeps has the levels of the source, untouched by the way to sRGB and back.
         """
+        if request.mask is not None and source.above_alpha is not None:
+            result = replace(result, above_alpha=np.where(request.mask[..., None], 0, source.above_alpha))
         profile, channels = known.profile, result.values.shape[-1]
         if not profile:
             return result, known

@@ -118,8 +118,8 @@ def _require_numbers(working_size: int | None, batch_size: int, quality: int | N
     require_working_size(working_size)
     if batch_size < 1:
         raise ValueError(f"--batch-size {batch_size}: a number of pictures, 1 or more, is expected")
-    if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"--quality {quality}: a number from 1 to 100 is expected")
+    if quality is not None:
+        _require_quality(quality, jobs)
     if not 0 <= seed < 2**63:
         raise ValueError(f"--seed {seed}: a number from 0 to 2^63 - 1 is expected")
 
@@ -171,6 +171,15 @@ class _Writer:
         except (OSError, MemoryError) as error:
             return f"{target}: could not be written ({error})"
         return ""
+
+
+def _require_quality(quality: int, jobs: Sequence[Job]) -> None:
+    if not 1 <= quality <= 100:
+        raise ValueError(f"--quality {quality}: a number from 1 to 100 is expected")
+    if not any(target.suffix.lower() in LOSSY for _, target in jobs):
+        raise ValueError(
+            f"--quality {quality}: is for JPEG and WebP, and {jobs[0][1]} is neither; leave it out, or write one of them"
+        )
 
 
 class Picture(NamedTuple):

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from diptych.data.datasets import PairSide
 from diptych.data.loaders import CachedDataset
 from diptych.images.observed import Seen
-from diptych.images.spec import EIGHT_BIT, SIXTEEN_BIT, ImageSpec
+from diptych.images.spec import EIGHT_BIT, RGB, RGBX, SIXTEEN_BIT, ImageSpec
 
 LARGEST_SHARE = 1 / 2  # of the levels of 16 bits: files that use fewer have 15 bits or less
 FEWEST = 64  # levels of 8 bits: fewer are class numbers, or nearly black
-RGB, RGBX = 3, 4  # channels
 LEVELS = {"uint8": EIGHT_BIT, "uint16": SIXTEEN_BIT}
 
 

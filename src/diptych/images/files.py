@@ -60,12 +60,14 @@ NOT_SUPPORTED = re.compile(
     "unsupported|not supported|not implemented|cannot handle|unknown|unrecognized", re.IGNORECASE
 )
 """In the messages of decoders about files that need not be damaged."""
+TRUNCATED = re.compile("truncat|not enough image data|requires a buffer|beyond the end|no more images", re.IGNORECASE)
+"""In those about files whose end is missing."""
+HALF_WRITTEN = "damaged or only half written ({}); remove it or copy it again"
 
 JPEG_2000 = (b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
 END_OF_JPEG_2000 = b"\xff\xd9"
-UNASSOCIATED_ALPHA = ifd.Entry(ifd.SHORT, (2).to_bytes(2, "little"))
-"""What the fourth channel of a TIFF is (TIFF 6.0, section 18); OpenCV leaves it open."""
 ORIENTATION = 0x0112  # the EXIF tag
+PREMULTIPLIED = ("La", "RGBa")  # modes of Pillow
 ON_THEIR_SIDE = (5, 6, 7, 8)
 """Values of it: height and width change places."""
 
@@ -83,6 +85,8 @@ class Pixels:
     """How many times smaller than in the file each side was decoded; the sides in the file are multiples of it."""
     stored: str = ""
     """Pillow's name of the form in which the file has it (`P`, `CMYK`, ...); empty where that is the form of `values`."""
+    above_alpha: Array | None = None
+    """`[H, W, C]`: how far the file's colours, multiplied by alpha there, are above it; None where none is."""
 
     @property
     def bits(self) -> Bits:
@@ -128,7 +132,7 @@ def decode_to_rewrite(path: Path, most: int = MAX_PIXELS) -> tuple[Pixels, Metad
 
 def decode_bytes_to_rewrite(data: bytes, name: str, most: int = MAX_PIXELS) -> tuple[Pixels, Metadata]:
     """The same of the bytes of a picture file; `name` is what messages and remarks call it."""
-    pixels = _named(name, lambda: _decode(data, name, most, None))
+    pixels = _named(name, data, lambda: _decode(data, name, most, None))
     return pixels, metadata.read(data, pixels.size, name)
 
 
@@ -148,7 +152,7 @@ def _read(path: Path, most: int) -> bytes:
 
 def decode_bytes(data: bytes, name: str, most: int = MAX_PIXELS, at_least: tuple[int, int] | None = None) -> Pixels:
     """Reads the bytes of a picture file as `decode` does; `name` is what messages and remarks call it."""
-    pixels = _named(name, lambda: _decode(data, name, most, at_least))
+    pixels = _named(name, data, lambda: _decode(data, name, most, at_least))
     return in_srgb(pixels, profiles.embedded(data))
 
 
@@ -157,11 +161,13 @@ def in_srgb(pixels: Pixels, profile: bytes) -> Pixels:
     return replace(pixels, values=profiles.to_srgb(pixels.values, profile)) if profile else pixels
 
 
-def _named(name: str, read: Callable[[], T]) -> T:
-    """What `read` gives; whatever a decoder raises becomes a `ValueError` that names the file."""
+def _named(name: str, data: bytes, read: Callable[[], T]) -> T:
+    """What `read` gives of `data`; whatever a decoder raises becomes a `ValueError` that names the file."""
     try:
         return read()
     except formats.UnknownFormatError as error:
+        if cut := formats.cut_off(data):
+            raise ValueError(f"{name}: {HALF_WRITTEN.format(cut)}") from error
         raise ValueError(f"{name}: {error}, whatever its name says; convert or remove it") from error
     except (formats.TooLargeError, formats.MissingExtraError, formats.UnreadableError) as error:
         raise ValueError(f"{name}: {error}") from error
@@ -173,24 +179,22 @@ def _named(name: str, read: Callable[[], T]) -> T:
         if isinstance(error, MemoryError) or "insufficient memory" in str(error).lower():
             raise ValueError(f"{name}: does not fit in the memory that is free; scale it down or cut it up") from error
         reason = brief(error) or type(error).__name__
-        if reason.isdigit() and int(reason) > 1:  # Pillow's word for a compression of TIFF that it does not know
-            raise ValueError(
-                f"{name}: compressed in a way that is not read (TIFF compression {reason}); save it with LZW or Deflate"
-            ) from error
-        if NOT_SUPPORTED.search(reason):
+        cut = formats.cut_off(data) or (formats.CUT_OFF if TRUNCATED.search(reason) else "")
+        if not cut and NOT_SUPPORTED.search(reason):
             raise ValueError(
                 f"{name}: stored in a way that is not read, or damaged ({reason}); save it anew as PNG, or copy it again"
             ) from error
-        raise ValueError(f"{name}: damaged or only half written ({reason}); remove it or copy it again") from error
+        raise ValueError(f"{name}: {HALF_WRITTEN.format(cut or reason)}") from error
 
 
 def _decode(data: bytes, name: str, most: int, at_least: tuple[int, int] | None) -> Pixels:
     if data.startswith(jpeg.SIGNATURE):
         return _decode_jpeg(data, name, most, at_least)
-    if data.startswith(tiff.SIGNATURES):
+    if data.startswith(ifd.SIGNATURES):
         found = tiff.layout(data)
         if found.has_more:
             note(name, remarks.FIRST_FRAME)
+        tiff.require_known_compression(found, found.is_plain)
         if not found.is_plain:
             return _decode_tiff(data, found, most)
     if data.startswith(JPEG_2000) and END_OF_JPEG_2000 not in data[-64:]:  # OpenJPEG draws what is there
@@ -200,6 +204,11 @@ def _decode(data: bytes, name: str, most: int, at_least: tuple[int, int] | None)
         with formats.room_for(*size):
             return Pixels(pnm.deep(data))
     return _decode_with_pillow(data, name, most, None)
+
+
+def _premultiplied(values: Array, alpha: Array, stored: str = "") -> Pixels:
+    """Pixels of colours that are multiplied by their alpha, which are divided by it in place."""
+    return Pixels(values, alpha, stored=stored, above_alpha=spec.divided_by_alpha(values, alpha))
 
 
 def _decode_jpeg(data: bytes, name: str, most: int, at_least: tuple[int, int] | None) -> Pixels:
@@ -307,6 +316,11 @@ def _decode_with_pillow(data: bytes, name: str, most: int, at_least: tuple[int, 
                 image.draft(None, (width // reduced, height // reduced))
         with formats.room_for(width, height), formats.within_pillows_limit(width, height):
             is_deep = _has_deep_colour(image)
+            clear = image.info.get("transparency")
+            if (
+                image.format == "PNG" and image.mode == "L" and isinstance(clear, int)
+            ):  # Pillow spreads the levels alone
+                image.info["transparency"] = clear * png.step(data)
             image.load()  # also before OpenCV: Pillow rejects damaged files silently, OpenCV's libraries print lines
             if not is_deep:
                 return replace(from_image(image), reduced=reduced)
@@ -320,8 +334,11 @@ def _decode_tiff(data: bytes, found: tiff.Layout, most: int) -> Pixels:
         raise NoFixedRangeError(found.dtype)
     with _room_for_tiff(data, found, most):
         values, alpha = tiff.levels(data, found)
-    turned = None if alpha is None else turn_upright(alpha, found.orientation)
-    return Pixels(turn_upright(values, found.orientation), turned)
+    values = turn_upright(values, found.orientation)
+    if alpha is None:
+        return Pixels(values)
+    alpha = turn_upright(alpha, found.orientation)
+    return _premultiplied(values, alpha) if found.is_premultiplied else Pixels(values, alpha)
 
 
 def from_image(image: Image.Image) -> Pixels:
@@ -336,7 +353,7 @@ def from_image(image: Image.Image) -> Pixels:
     if _orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
-        return Pixels(np.asarray(image).astype(np.uint16)[..., None], stored=image.mode)
+        return _deep_grey(image)
     stored = image.mode
     if stored == "CMYK":
         image = profiles.from_cmyk(image)
@@ -345,10 +362,20 @@ def from_image(image: Image.Image) -> Pixels:
     values = np.empty((image.height, image.width, len(mode)), np.uint8)
     for rows in spec.strips(image.height, image.width):
         strip = image if rows == slice(0, image.height) else image.crop((0, rows.start, image.width, rows.stop))
-        values[rows] = np.asarray(strip.convert(mode)).reshape(-1, image.width, len(mode))
+        as_wanted = strip if strip.mode in PREMULTIPLIED else strip.convert(mode)
+        values[rows] = np.asarray(as_wanted).reshape(-1, image.width, len(mode))
+    if stored in PREMULTIPLIED:  # Pillow would round down
+        return _premultiplied(values[..., :-1], values[..., -1], stored)
     if has_alpha:
         return Pixels(values[..., :-1], values[..., -1], stored=stored)
     return Pixels(values, stored=stored)
+
+
+def _deep_grey(image: Image.Image) -> Pixels:
+    values, clear = np.asarray(image).astype(np.uint16)[..., None], image.info.get("transparency")
+    if not isinstance(clear, int):
+        return Pixels(values, stored=image.mode)
+    return Pixels(values, np.where(values[..., 0] == clear, 0, np.iinfo(np.uint16).max).astype(np.uint16))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -382,7 +409,8 @@ def _decode_deep_png(data: bytes, orientation: int) -> Pixels:
     values = turn_upright(values, orientation)
     for rows in spec.strips(*values.shape[:2]):  # in place
         values[rows, :, :3] = values[rows, :, 2::-1]
-    return Pixels(values[..., :3], values[..., 3]) if values.shape[-1] == 4 else Pixels(values)
+    colours = 1 if png.is_grey(data) else 3
+    return Pixels(values[..., :colours], values[..., 3]) if values.shape[-1] == 4 else Pixels(values[..., :colours])
 
 
 def turn_upright(values: Array, orientation: int) -> Array:
@@ -436,7 +464,7 @@ def read_numbers(path: Path, most: int = MAX_PIXELS) -> Array:
                     f"holds {array.dtype} of shape {list(array.shape)}; numbers [H, W] or [H, W, C] are expected"
                 )
             return array.reshape(*array.shape[:2], -1)
-        if data.startswith(tiff.SIGNATURES):
+        if data.startswith(ifd.SIGNATURES):
             found = tiff.layout(data)
             if found.photometric in (tiff.WHITE_IS_ZERO, tiff.BLACK_IS_ZERO, tiff.RGB):
                 with _room_for_tiff(data, found, most):
@@ -448,7 +476,7 @@ def read_numbers(path: Path, most: int = MAX_PIXELS) -> Array:
             with formats.room_for(image.width, image.height), formats.within_pillows_limit(*image.size):
                 return np.array(image)[..., None]
 
-    return _named(str(path), numbers)
+    return _named(str(path), data, numbers)
 
 
 # ---- pixels <-> tensors
@@ -532,11 +560,13 @@ def encode(pixels: Pixels, path: Path, known: Metadata | None = None, quality: i
         )
     if pixels.bits == 16 and suffix not in DEEP_SUFFIXES:
         pixels, lost = _to_8_bits(pixels), ["16 bits"]
+    last = known.extra[-1] if known and known.extra else tiff.ALPHA
+    lost += _not_kept_of_the_last(pixels, suffix, last)
     if suffix not in ALPHA_SUFFIXES:
         channels = pixels.values.shape[-1]
-        if channels in (2, 4) or (pixels.alpha is not None and pixels.alpha.min() < np.iinfo(pixels.alpha.dtype).max):
-            lost.append("transparency")
         pixels = Pixels(pixels.values[..., : channels - 1] if channels in (2, 4) else pixels.values)
+    elif format == "TIFF" and last == tiff.PREMULTIPLIED:
+        pixels = _with_colours_multiplied(pixels)
     options: dict[str, Any] = {"quality": 95} if format in COMPRESSED_WITH_LOSS else {}
     if format == "PNG":
         options = {"compress_level": 3}  # half the time of Pillow's 6, and files a hundredth larger
@@ -548,11 +578,13 @@ def encode(pixels: Pixels, path: Path, known: Metadata | None = None, quality: i
     try:
         with atomic_file(path, durable=False) as partial:
             if pixels.bits == 16 and (pixels.values.shape[-1] > 1 or pixels.alpha is not None):
-                data = _deep_colour(pixels, suffix, options.get("compression"))
+                data = _deep_colour(pixels, format, options.get("compression"))
             else:
                 # Not to the file itself: where the disk is full, Pillow does not see that only a part was written.
                 to_image(pixels).save(encoded := io.BytesIO(), format, **options)
                 data = encoded.getvalue()
+            if format == "TIFF":
+                data = tiff.with_last_channel(data, last)
             partial.write_bytes(known.inserted(data, format) if known else data)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -560,20 +592,43 @@ def encode(pixels: Pixels, path: Path, known: Metadata | None = None, quality: i
     return lost
 
 
-def _deep_colour(pixels: Pixels, suffix: str, compression: str | None) -> bytes:
+def _not_kept_of_the_last(pixels: Pixels, suffix: str, last: int) -> list[str]:
+    """What a format cannot say of the last of 2 or 4 channels, or of alpha; `last` is what it was in its file."""
+    is_channel = pixels.values.shape[-1] in (2, 4)
+    if last not in (tiff.ALPHA, tiff.PREMULTIPLIED):
+        if suffix not in DEEP_SUFFIXES[1:] and is_channel:
+            return ["the last channel" + (", which is alpha there" if suffix in ALPHA_SUFFIXES else "")]
+        return []
+    if not is_channel and (pixels.alpha is None or pixels.alpha.min() == np.iinfo(pixels.alpha.dtype).max):
+        return []
+    if suffix not in ALPHA_SUFFIXES:
+        return ["transparency"]
+    return ["colours multiplied by alpha"] if last == tiff.PREMULTIPLIED and suffix not in DEEP_SUFFIXES[1:] else []
+
+
+def _with_colours_multiplied(pixels: Pixels) -> Pixels:
+    """The same with its colours multiplied by alpha, or by the last of 2 or 4 channels: levels for a file, no picture."""
+    values, alpha = pixels.values, pixels.alpha
+    if alpha is None and values.shape[-1] in (2, 4):
+        values, alpha = values[..., :-1], values[..., -1]
+    if alpha is None:
+        return pixels
+    return Pixels(spec.multiplied_by_alpha(values, alpha, pixels.above_alpha), alpha)
+
+
+def _deep_colour(pixels: Pixels, format: str, compression: str | None) -> bytes:
     import cv2
 
     values = _all_channels(pixels)
-    colour, alpha = np.split(values, [3 if values.shape[-1] > 2 else 1], axis=-1)
-    values = np.concatenate([spec.to_channels(colour, None, 3)[..., ::-1], alpha], axis=-1)
+    if values.shape[-1] == 2:
+        return png.of_grey_and_alpha(values) if format == "PNG" else tiff.of_grey_and_alpha(values, compression)
+    values = np.concatenate([values[..., 2::-1], values[..., 3:]], axis=-1)
     options = []
     if compression:
         options = [cv2.IMWRITE_TIFF_COMPRESSION, TiffImagePlugin.COMPRESSION_INFO_REV[compression]]
-    encoded, data = cv2.imencode(suffix, np.ascontiguousarray(values), options)
+    encoded, data = cv2.imencode(".png" if format == "PNG" else ".tif", np.ascontiguousarray(values), options)
     assert encoded
-    if suffix == ".png" or not alpha.shape[-1]:
-        return data.tobytes()
-    return ifd.with_tags(data.tobytes(), ifd.Directory({tiff.EXTRA_SAMPLES: UNASSOCIATED_ALPHA}))
+    return data.tobytes()
 
 
 def require_writable_suffix(path: Path) -> None:

@@ -27,7 +27,7 @@ from PIL import (
     _imaging,
 )
 
-from diptych.images import jpeg, png, remarks
+from diptych.images import ifd, jpeg, png, remarks
 from diptych.images.remarks import note
 
 PLUGINS = (
@@ -103,6 +103,8 @@ def open_image(data: bytes, name: str = "") -> Image.Image:
         data, lost = png.mended(data)
         for text in lost:
             note(name, text)
+    if data.startswith(ifd.SIGNATURES):
+        data = ifd.with_main_page_first(data)
     for format_name in FORMATS:
         factory, accepts = Image.OPEN[format_name]
         if accepts and accepts(data[:16]) is True:
@@ -148,6 +150,42 @@ def _bits(data: bytes) -> int:
         return (data[place + 42] & 0x7F) + 1 if place + 42 < len(data) else 8
     place = header.find(b"pixi") + 8
     return max(data[place + 1 : place + 1 + data[place]], default=8) if 8 <= place < len(data) else 8
+
+
+CUT_OFF = "it is cut off: its end is missing"
+
+
+def cut_off(data: bytes) -> str:
+    """Says that the end of a picture file is missing, where its own header or ending shows it; else empty.
+
+    >>> cut_off(b"RIFF" + (992).to_bytes(4, "little") + b"WEBP")
+    'it is cut off: 12 of 1,000 bytes are there'
+    """
+    if (whole := _bytes_by_header(data)) > len(data):
+        return f"it is cut off: {len(data):,} of {whole:,} bytes are there"
+    is_cut = b"IEND" not in data if data.startswith(png.SIGNATURE) else _end_of_boxes(data) > len(data)
+    return CUT_OFF if is_cut else ""
+
+
+def _bytes_by_header(data: bytes) -> int:
+    """How many bytes a WebP or BMP has by its own account; 0 where it gives none."""
+    if data.startswith(b"RIFF") and len(data) >= 8:
+        return 8 + int.from_bytes(data[4:8], "little")
+    if data.startswith(b"BM"):
+        return int.from_bytes(data[2:6], "little")
+    return 0
+
+
+def _end_of_boxes(data: bytes) -> int:
+    """Where the last box of an AVIF or HEIC ends that begins in the file; 0 of other formats."""
+    place = 0
+    while data[4:8] == b"ftyp" and place + 8 <= len(data):  # boxes, each of which begins with its size
+        size = int.from_bytes(data[place : place + 4])
+        size = int.from_bytes(data[place + 8 : place + 16]) if size == 1 else size
+        if size < 8:  # up to the end
+            break
+        place += size
+    return place
 
 
 def extent(image: Image.Image) -> tuple[int, int]:

@@ -5,12 +5,15 @@ place of the next directory (TIFF 6.0, section 2). BigTIFF is the same with wide
 """
 
 import struct
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""The first bytes of a TIFF."""
 HEADER = b"II*\x00\x08\x00\x00\x00"
 """Of a little-endian file whose directory follows at once, as EXIF data have it."""
 
@@ -24,6 +27,12 @@ BYTES = {kind: 2 * unit if kind in (5, 10) else unit for kind, unit in UNITS.ite
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 """Tags that hold the place of a directory below."""
 IPTC, PROFILE = 0x83BB, 0x8773
+WIDTH, SUBFILE, OLD_SUBFILE, PAGES_BELOW = 256, 254, 255, 330
+SMALLER, MASK, OLD_SMALLER = 1, 4, 2
+"""Bits of `SUBFILE`: a smaller copy of another picture, a mask; and what `OLD_SUBFILE` is for a smaller copy."""
+MOST_PAGES = 10_000
+PLACES = (LONG, 13, 16, 18)
+"""The types of a place in the file."""
 MOST = 2**24
 """Bytes of values that are read of one file. A hostile one lets thousands of entries share the same megabytes."""
 
@@ -142,6 +151,76 @@ def tags(data: bytes) -> set[int]:
     return {tag for (tag,) in struct.iter_unpack(f"{reader.order}H{rows.step - 2}x", data[rows.start : rows.stop])}
 
 
+class Page(NamedTuple):
+    """A picture in a TIFF file."""
+
+    place: int
+    is_main: bool
+    """Whether it is neither a smaller copy of another one nor a mask."""
+    below: tuple[int, ...]
+    """Where the directories of the pictures below it lie."""
+
+
+def pages(data: bytes) -> Iterator[Page]:
+    """The pictures of a TIFF file, one behind the other; a `ValueError` for the first one that is not wholly there."""
+    reader, seen = _Reader(data, ()), set[int]()
+    [place] = reader.unpack(reader.place, reader.first)
+    while place and place not in seen and len(seen) < MOST_PAGES:
+        seen.add(place)
+        rows = reader.rows(place)
+        yield _page(reader, place, rows)
+        [place] = reader.unpack(reader.place, rows.stop)
+
+
+def _page(reader: _Reader, place: int, rows: range) -> Page:
+    found = Directory()
+    for start in rows:
+        if reader.unpack("H", start)[0] in (WIDTH, SUBFILE, OLD_SUBFILE, PAGES_BELOW):
+            with suppress(ValueError):
+                reader.entry(found, start, ())
+    nothing = Entry(UNDEFINED, b"")
+    kind, old_kind = (next(iter(found.entries.get(tag, nothing).numbers), 0) for tag in (SUBFILE, OLD_SUBFILE))
+    below = found.entries.get(PAGES_BELOW, nothing)
+    places = np.frombuffer(below.data, f"<u{UNITS[below.kind]}").tolist() if below.kind in PLACES else []
+    return Page(place, WIDTH in found.entries and not kind & (SMALLER | MASK) and old_kind != OLD_SMALLER, (*places,))
+
+
+def main_page(data: bytes) -> tuple[int, bool]:
+    """Where the directory of the picture lies that a TIFF file is of, and whether there are other ones.
+
+    That is the first that is no smaller copy; if all in a row are copies, as in a DNG, one that lies below them. Raises a
+    `ValueError` where the first directory is not wholly there.
+    """
+    row, main = list[Page](), list[Page]()
+    try:
+        for page in pages(data):
+            row.append(page)
+            main += [page] if page.is_main else []
+            if len(main) > 1:
+                break
+    except ValueError:
+        if not row:  # what lies behind the first one may be damaged
+            raise
+    if main or not row:
+        return (main[0].place if main else 0), len(main) > 1
+    reader = _Reader(data, ())
+    for place in (place for page in row for place in page.below):
+        with suppress(ValueError):
+            if (page := _page(reader, place, reader.rows(place))).is_main:
+                return page.place, False
+    return row[0].place, False
+
+
+def with_main_page_first(data: bytes) -> bytes:
+    """The same TIFF file, whose header names the directory of `main_page`; unchanged where it does so already."""
+    reader = _Reader(data, ())
+    [first], (main, _) = reader.unpack(reader.place, reader.first), main_page(data)
+    if first == main:
+        return data
+    named = struct.pack(reader.order + reader.place, main)
+    return data[: reader.first] + named + data[reader.first + len(named) :]
+
+
 def pack(directory: Directory, place: int) -> bytes:
     """A directory that is to lie at `place` of a little-endian file, the last one there."""
     written = [tag for tag, entry in directory.entries.items() if entry.kind not in NOT_WRITTEN]
@@ -163,10 +242,13 @@ def pack(directory: Directory, place: int) -> bytes:
     return bytes(table) + bytes(4) + bytes(values)
 
 
-def with_tags(data: bytes, more: Directory) -> bytes:
-    """A little-endian TIFF file of one picture, with more tags: a new directory stands behind the pixels."""
+def with_tags(data: bytes, more: Directory, instead: bool = False) -> bytes:
+    """A little-endian TIFF file of one picture, with more tags: a new directory stands behind the pixels.
+
+    A tag that the file has already stays as it is, or with `instead` is replaced.
+    """
     own = read(data)
-    merged = Directory(more.entries | own.entries, more.below | own.below)
+    merged = Directory(own.entries | more.entries if instead else more.entries | own.entries, more.below | own.below)
     data += bytes(len(data) % 2)
     return data[:4] + struct.pack("<I", len(data)) + data[8:] + pack(merged, len(data))
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, JpegImagePlugin
+from PIL.TiffImagePlugin import COMPRESSION_INFO
 
 from diptych.images import formats, ifd, png, profiles
 from diptych.images.ifd import Directory, Entry
 
 KEEPS: Mapping[str, frozenset[str]] = {
     "JPEG": frozenset(("profile", "exif", "xmp", "iptc", "resolution", "comment")),
-    "PNG": frozenset(("profile", "exif", "xmp", "resolution", "comment", "texts")),
+    "PNG": frozenset(("profile", "exif", "xmp", "resolution", "comment", "texts", "background", "chunks")),
     "WEBP": frozenset(("profile", "exif", "xmp")),
     "AVIF": frozenset(("profile", "exif", "xmp")),
     "TIFF": frozenset(("profile", "exif", "xmp", "iptc", "resolution", "tags", "position")),
@@ -36,6 +37,8 @@ WORDS = {
     "resolution": "the resolution",
     "comment": "the comment",
     "texts": "PNG texts",
+    "background": "the background colour",
+    "chunks": "PNG chunks",
     "tags": "TIFF tags",
     "position": "the GeoTIFF position",
 }
@@ -50,7 +53,8 @@ LOSSY = ("jpeg", "tiff_jpeg", "webp")
 
 ORIENTATION = 0x0112
 RESOLUTION = X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
-INCH = 2
+INCH, CENTIMETRE = 2, 3
+COMPRESSION, SAMPLES, EXTRA_SAMPLES = 259, 277, 338
 IN_EXIF = (
     *(0x010E, 0x010F, 0x0110, ORIENTATION, *RESOLUTION, 0x0131, 0x0132, 0x013B, 0x013E, 0x013F, 0x8298),
     *(0x4746, 0x4749, *range(0x9C9B, 0x9CA0)),
@@ -75,7 +79,16 @@ PIXEL_WIDTH, PIXEL_HEIGHT = 0xA002, 0xA003
 
 GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
 IPTC_RESOURCE = 0x0404
-TEXT_CHUNKS, COLOUR_CHUNKS = (b"tEXt", b"zTXt", b"iTXt"), (b"cHRM", b"gAMA", b"sRGB", b"cICP")
+PICTURES = 0xB001
+"""How many a file has that holds several JPEGs, in its index."""
+OF_A_FILM = re.compile(rb"((?:MotionPhoto|MicroVideo)(?:=[\"']|>))1")
+OF_A_GAIN_MAP = re.compile(rb"\s+hdrgm:Version=(?:\"[^\"]*\"|'[^']*')")
+TEXT_CHUNKS, COLOUR_CHUNKS = (b"tEXt", b"zTXt", b"iTXt"), (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI")
+OF_ITS_SIZE = (b"oFFs", b"vpAg")
+"""Chunks of a PNG that say where the picture lies on a larger one."""
+READ_ELSEWHERE = (b"iCCP", b"pHYs", b"tRNS", b"acTL", b"fcTL", b"fdAT")
+UNTRUE_OF_ANOTHER = (b"tIME", b"sBIT", b"hIST", b"iDOT")
+"""Chunks that say of the old pixels when they were changed, how fine they were, how frequent, and where they lie."""
 XMP_KEYWORD, OLD_EXIF = b"XML:com.adobe.xmp", (b"Raw profile type exif", b"Raw profile type APP1")
 MOST_TEXT = 2**24
 """Bytes of a compressed part of a PNG, unpacked."""
@@ -104,6 +117,12 @@ class Metadata:
     """The chunks of a PNG that hold texts."""
     colours: tuple[bytes, ...] = ()
     """Those that say what its colours mean, where there is no profile."""
+    background: bytes = b""
+    """The bKGD chunk of a PNG in its content, as 16-bit levels: one of grey, or three of RGB."""
+    chunks: tuple[bytes, ...] = ()
+    """The other chunks of a PNG that its specification lets stay where pixels have changed (section 14.2)."""
+    extra: tuple[int, ...] = ()
+    """What the samples of a TIFF behind its colours are, by TIFF 6.0: 0 unspecified, 1 premultiplied alpha, 2 alpha."""
     tags: Mapping[int, Entry] = field(default_factory=dict)
     """The tags of a TIFF that are neither EXIF data nor one of the others here."""
     position: Mapping[int, Entry] = field(default_factory=dict)
@@ -115,7 +134,7 @@ class Metadata:
 
     def without_all_but_colours(self) -> "Metadata":
         """Stripped, but for the profile, without which the colours are others, and the compression."""
-        return Metadata(self.size, self.format, self.profile, compression=self.compression)
+        return Metadata(self.size, self.format, self.profile, extra=self.extra, compression=self.compression)
 
     def without_profile(self, word: str) -> "Metadata":
         """For a result that is sRGB, or none of colours; `word` says why."""
@@ -127,6 +146,9 @@ class Metadata:
         if self.position and self.size != size:
             known = replace(known, position={})
             lost.append("the GeoTIFF position, which is that of another size")
+        if self.size != size and (moved := [chunk for chunk in self.chunks if chunk[4:8] in OF_ITS_SIZE]):
+            known = replace(known, chunks=tuple(chunk for chunk in self.chunks if chunk not in moved))
+            lost.append(f"PNG chunks of another size ({_kinds(moved)})")
         for name, word in WORDS.items():
             if not getattr(known, name):
                 continue
@@ -159,7 +181,7 @@ class Metadata:
     def inserted(self, data: bytes, format: str) -> bytes:
         """The bytes of a new PNG or TIFF file with it; others as they are."""
         if format == "PNG":
-            return png.with_chunks(data, self._chunks())
+            return png.with_chunks(data, [*self._chunks(), *png.background(data, self.background)])
         if format == "TIFF":
             return ifd.with_tags(data, self._directory())
         return data
@@ -179,6 +201,7 @@ class Metadata:
             yield png.make_chunk(b"tEXt", b"Comment\x00" + self.comment.replace(b"\x00", b""))
         yield from self.colours
         yield from self.texts
+        yield from self.chunks
 
     def _directory(self) -> Directory:
         exif = Directory()
@@ -223,6 +246,8 @@ def read(data: bytes, size: tuple[int, int], name: str = "") -> Metadata:
             more = _OF_FORMAT.get(known.format)
             return more(known, image, data) if more else known
     except Exception:  # of a damaged file Pillow may raise anything
+        with suppress(Exception):  # and it opens few of the TIFFs that have other channels than grey, RGB and alpha
+            return _of_tiff(_of_other_tiff(data, size), None, data)
         return Metadata(size, gone=("damaged metadata",))
 
 
@@ -316,7 +341,11 @@ def _of_size(exif: bytes, size: tuple[int, int]) -> bytes:
 def _upright_xmp(xmp: bytes) -> bytes:
     """The same without rotation and thumbnails."""
     xmp = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
-    for name in (b"xmp:Thumbnails", b"xap:Thumbnails"):
+    return _without_elements(xmp, b"xmp:Thumbnails", b"xap:Thumbnails")
+
+
+def _without_elements(xmp: bytes, *names: bytes) -> bytes:
+    for name in names:
         begin, end = b"<" + name, b"</" + name + b">"
         first, *others = xmp.split(begin)
         xmp = first + b"".join(other.partition(end)[2] if end in other else begin + other for other in others)
@@ -335,7 +364,30 @@ def _of_jpeg(known: Metadata, image: Image.Image, _: bytes) -> Metadata:
         compression |= {"quality": -1, "qtables": tables, "subsampling": max(0, JpegImagePlugin.get_sampling(image))}
     photoshop = image.info.get("photoshop")
     iptc = photoshop.get(IPTC_RESOURCE) if isinstance(photoshop, dict) else None
-    return replace(known, compression=compression, iptc=iptc if isinstance(iptc, bytes) else b"")
+    return replace(
+        known,
+        format="JPEG",
+        xmp=_of_one_picture(known.xmp),
+        compression=compression,
+        iptc=iptc if isinstance(iptc, bytes) else b"",
+        gone=(*known.gone, *_behind_the_picture(image, known.xmp)),
+    )
+
+
+def _behind_the_picture(image: Image.Image, xmp: bytes) -> Iterator[str]:
+    """In words what telephones and stereo cameras put behind a JPEG: further pictures (CIPA DC-007), a film."""
+    with suppress(Exception):  # its index may be damaged
+        [count] = ifd.read(image.info.get("mp", b"")).entries[PICTURES].numbers
+        if count > 1:
+            yield f"{'the second picture' if count == 2 else f'{count - 1} further pictures'} in the file"
+    if OF_A_FILM.search(xmp):
+        yield "the film of a motion photo"
+
+
+def _of_one_picture(xmp: bytes) -> bytes:
+    """The same without what it says of pictures and films behind this one, which are not there any more."""
+    xmp = OF_A_GAIN_MAP.sub(b"", OF_A_FILM.sub(rb"\g<1>0", xmp))
+    return _without_elements(xmp, b"Container:Directory", b"GContainer:Directory")
 
 
 def _of_webp(known: Metadata, _: Image.Image, data: bytes) -> Metadata:
@@ -351,11 +403,15 @@ def _of_webp(known: Metadata, _: Image.Image, data: bytes) -> Metadata:
 def _of_png(known: Metadata, _: Image.Image, data: bytes) -> Metadata:
     """Its chunks as they are, those behind the pixels too; EXIF and XMP data wherever a PNG may have them."""
     texts, colours, exif, old_exif = [], [], b"", b""
+    others, gone = list[bytes](), list[bytes]()
+    data = png.mended(data)[0]
     for chunk in png.all_chunks(data):
         kind, content = chunk[4:8], chunk[8:-4]
         if len(content) != int.from_bytes(chunk[:4], "big"):
             continue  # the file is cut off here
-        if kind == b"eXIf":
+        if kind == b"bKGD":
+            known = replace(known, background=png.background_levels(data, content))
+        elif kind == b"eXIf":
             exif = content
         elif kind in COLOUR_CHUNKS:
             colours.append(png.make_chunk(kind, content))
@@ -367,8 +423,16 @@ def _of_png(known: Metadata, _: Image.Image, data: bytes) -> Metadata:
                 old_exif = old_exif or _hexadecimal_text(kind, content)
             else:
                 texts.append(png.make_chunk(kind, content))
-    known = replace(known, texts=tuple(texts), colours=() if known.profile else tuple(colours))
+        elif kind[:1].islower() and kind not in (*READ_ELSEWHERE, *UNTRUE_OF_ANOTHER):
+            (others if kind[3:].islower() else gone).append(chunk)
+    known = replace(known, texts=tuple(texts), colours=() if known.profile else tuple(colours), chunks=tuple(others))
+    if gone:
+        known = replace(known, gone=(*known.gone, f"PNG chunks that hold for the old pixels ({_kinds(gone)})"))
     return _with_exif(replace(known, exif=b""), exif or old_exif)
+
+
+def _kinds(chunks: Iterable[bytes]) -> str:
+    return ", ".join(dict.fromkeys(chunk[4:8].decode("ascii") for chunk in chunks))
 
 
 def _international_text(content: bytes) -> bytes:
@@ -395,23 +459,52 @@ def _unpacked(compressed: bytes) -> bytes:
         return b""
 
 
-def _of_tiff(known: Metadata, image: Image.Image, data: bytes) -> Metadata:
+def _of_other_tiff(data: bytes, size: tuple[int, int]) -> Metadata:
+    """Profile and resolution of a TIFF that Pillow does not open."""
+    entries = _tags(data).entries
+    profile = entries[ifd.PROFILE].data if ifd.PROFILE in entries else b""
+    gone: tuple[str, ...] = ()
+    if profile and not profiles.fits(profile, sum(entries[SAMPLES].numbers) if SAMPLES in entries else 1):
+        profile, gone = b"", ("a colour profile of another kind than the picture",)
+    dpi = None
+    if {X_RESOLUTION, Y_RESOLUTION} <= entries.keys():
+        parts = (struct.unpack("<II", entries[tag].data) for tag in (X_RESOLUTION, Y_RESOLUTION))
+        unit = entries[RESOLUTION_UNIT].numbers if RESOLUTION_UNIT in entries else [INCH]
+        with suppress(ZeroDivisionError):
+            dpi = tuple(above / below * {INCH: 1, CENTIMETRE: 2.54}.get(unit[0], 0) for above, below in parts)
+    return Metadata(size, "TIFF", profile, resolution=_resolution(dpi), gone=gone)
+
+
+def _tags(data: bytes) -> Directory:
+    """Those of the picture, and what the first page has besides where it is a smaller copy: there scanners put the rest."""
+    wanted = OF_THE_PIXELS - {COMPRESSION, SAMPLES, EXTRA_SAMPLES}
+    found = ifd.read(moved := ifd.with_main_page_first(data), without=wanted)
+    if moved is data:
+        return found
+    first = ifd.read(data, without=OF_THE_PIXELS)
+    return Directory(first.entries | found.entries, first.below | found.below, damaged=found.damaged or first.damaged)
+
+
+def _of_tiff(known: Metadata, _: Image.Image | None, data: bytes) -> Metadata:
     """Its tags, but for those that say how the pixels lie."""
-    found = ifd.read(data, without=OF_THE_PIXELS)
+    found = _tags(data)
     entries, gone = found.entries, [*known.gone, *(["damaged TIFF tags"] if found.damaged else [])]
+    _samples, extra, numbered = (
+        entries.pop(tag).numbers if tag in entries else [] for tag in (SAMPLES, EXTRA_SAMPLES, COMPRESSION)
+    )
     described = entries.get(DESCRIPTION)
     if described and described.data.startswith(OF_ITS_SHAPE):
         del entries[DESCRIPTION]
         if not described.data.startswith(b"{"):
             gone.append("the description by ImageJ or OME")
     turned = ORIENTATION in entries and entries.pop(ORIENTATION).numbers != [1]
-    xmp, iptc, _ = (entries.pop(tag, Entry(1, b"")) for tag in (XMP, ifd.IPTC, ifd.PROFILE))
+    xmp, iptc, _profile_entry = (entries.pop(tag, Entry(1, b"")) for tag in (XMP, ifd.IPTC, ifd.PROFILE))
     position = {tag: entries.pop(tag) for tag in POSITION if tag in entries}
     if turned and position:
         position = {}
         gone.append("the GeoTIFF position of a picture that did not lie upright")
     exif = Directory({tag: entries.pop(tag) for tag in IN_EXIF if tag in entries}, found.below)
-    compression = str(image.info.get("compression"))
+    compression = COMPRESSION_INFO.get(sum(numbered), "")
     if compression in LOSSY:
         gone.append("the compression with loss")
     return replace(
@@ -419,6 +512,7 @@ def _of_tiff(known: Metadata, image: Image.Image, data: bytes) -> Metadata:
         exif=ifd.HEADER + ifd.pack(exif, len(ifd.HEADER)) if exif.entries or exif.below else b"",
         xmp=_upright_xmp(xmp.data),
         iptc=iptc.data,
+        extra=tuple(extra),
         tags=entries,
         position=position,
         compression={"compression": LOSSLESS.get(compression, "tiff_lzw")},
@@ -426,7 +520,7 @@ def _of_tiff(known: Metadata, image: Image.Image, data: bytes) -> Metadata:
     )
 
 
-_OF_FORMAT = {"JPEG": _of_jpeg, "WEBP": _of_webp, "PNG": _of_png, "TIFF": _of_tiff}
+_OF_FORMAT = {"JPEG": _of_jpeg, "MPO": _of_jpeg, "WEBP": _of_webp, "PNG": _of_png, "TIFF": _of_tiff}
 
 
 # ---- writing

@@ -31,6 +31,8 @@ from diptych.images.spec import (
 LEVELS = (np.dtype(np.uint8), np.dtype(np.uint16))
 """The types whose numbers have a fixed range."""
 MOST_CHANNELS = 4  # of what Pillow and OpenCV write
+EXTRA = {0: "unspecified", 1: "assocalpha", 2: "unassalpha"}
+"""What channels after the colours of a TIFF are, by tifffile's names."""
 TIFF_SUFFIXES = (".tif", ".tiff")
 LOSSY = (".jpg", ".jpeg", ".webp")
 
@@ -208,14 +210,16 @@ def write(
 
 
 def write_tiff(values: Array, path: Path, known: Metadata | None = None) -> list[str]:
-    """Writes numbers `[H, W, C]` of any type as they are; channels after RGB, or after the first, are no alpha.
+    """Writes numbers `[H, W, C]` of any type as they are; channels after the colours are no alpha unless the file's were.
 
     With what is `known` of their file; returns in words what a TIFF cannot hold of it.
     """
     import tifffile
 
     rgb = values.shape[-1] in (3, 4)
-    extra = ["unspecified"] * (values.shape[-1] - (3 if rgb else 1))
+    extra = [EXTRA[0]] * (values.shape[-1] - (3 if rgb else 1))
+    if known and len(known.extra) == len(extra):
+        extra = [EXTRA.get(kind, EXTRA[0]) for kind in known.extra]
     stream = io.BytesIO()
     tifffile.imwrite(
         stream,

@@ -3,9 +3,15 @@
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+BITS_AT = 24
+"""Where a file says how many bits a channel has; the type of colour follows."""
 WANTED = (b"IHDR", b"tRNS", b"IDAT")
+PALETTE = 3
 COLOUR = 2  # the type of RGB; its tRNS chunk is the one colour that is transparent, 16 bits for each channel
 END = struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND"))
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
@@ -95,6 +101,50 @@ def all_chunks(data: bytes) -> Iterator[bytes]:
 def make_chunk(kind: bytes, content: bytes) -> bytes:
     """A chunk of a file."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def step(data: bytes) -> int:
+    """From one level of a grey file of at most 8 bits to the next one, of 255."""
+    return 255 // ((1 << min(data[BITS_AT], 8)) - 1)
+
+
+def is_grey(data: bytes) -> bool:
+    """Whether a file has one channel, or one and alpha."""
+    return data[BITS_AT + 1] in (0, 4)
+
+
+def background_levels(data: bytes, content: bytes) -> bytes:
+    """The content of a bKGD chunk as 16-bit levels of grey or RGB; empty where it is damaged (section 11.3.5.1)."""
+    bits, colour = data[BITS_AT], data[BITS_AT + 1]
+    if colour == PALETTE:
+        palette = next((chunk[8:-4] for chunk in all_chunks(data) if chunk[4:8] == b"PLTE"), b"")
+        entry = palette[3 * content[0] :][:3] if content else b""
+        return np.frombuffer(entry, np.uint8).repeat(2).tobytes() if len(entry) == 3 else b""
+    if len(content) != (2 if is_grey(data) else 6):
+        return b""
+    levels = np.frombuffer(content, ">u2").astype(np.uint32) * 65535 // ((1 << bits) - 1)
+    return levels.astype(">u2").tobytes()
+
+
+def background(data: bytes, levels: bytes) -> list[bytes]:
+    """The chunk for a file of 8 or 16 bits without a palette; none where a grey file would need a colour."""
+    found = np.frombuffer(levels, ">u2")
+    if not found.size or (is_grey(data) and len({*found.tolist()}) > 1):
+        return []
+    found = found[:1] if is_grey(data) else np.resize(found, 3)
+    return [make_chunk(b"bKGD", (found // 257 if data[BITS_AT] == 8 else found).astype(">u2").tobytes())]
+
+
+def of_grey_and_alpha(values: "np.ndarray[Any, Any]") -> bytes:
+    """A file of `[H, W, 2]` of uint16, which neither Pillow nor OpenCV writes."""
+    height, width, _ = values.shape
+    rows = values.astype(">u2").view(np.uint8).reshape(height, -1)
+    differences = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))  # filter 2, to the row above (section 9.2)
+    filtered = np.concatenate([np.full((height, 1), 2, np.uint8), differences], axis=1)
+    header = struct.pack(">IIBBBBB", width, height, 16, 4, 0, 0, 0)
+    return b"".join(
+        [SIGNATURE, make_chunk(b"IHDR", header), make_chunk(b"IDAT", zlib.compress(filtered.tobytes(), 3)), END]
+    )
 
 
 def with_chunks(data: bytes, more: Iterable[bytes]) -> bytes:

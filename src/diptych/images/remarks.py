@@ -11,6 +11,8 @@ from typing import NamedTuple
 FIRST_FRAME = "only the first of several frames or pages is read"
 CUT_OFF = "the last bytes are missing; it is read as viewers show it"
 EIGHT_BITS = "8 of more than 8 bits a channel are read"
+FOURTH_LEFT_OUT = "the channel after RGB is left out"
+FOURTH_KEPT = "RGB is filled; the channel after it stays as it is, in the holes too"
 WRITTEN_AS_PNG = "it is written as PNG, for this format is only read"
 
 

@@ -24,6 +24,7 @@ Kind = Literal["image", "labels"]
 Range = tuple[float, ...]
 """LOW and HIGH: the numbers of a file that are -1 and 1 for a network. Empty: its levels of 8 or 16 bits are."""
 
+RGB, RGBX = 3, 4  # channels
 STRIP = 2**20  # pixels
 _STEP = 257  # 16-bit levels from one 8-bit level to the next: 65535 / 255
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
@@ -228,6 +229,38 @@ def _on_white(values: Array, alpha: Array) -> Array:
     opacity = alpha[..., None].astype(np.float32) / full
     opaque: Array = np.rint(values * opacity + full * (1 - opacity)).astype(values.dtype)
     return opaque
+
+
+def divided_by_alpha(colour: Array, alpha: Array) -> Array | None:
+    """Undoes, in place, that colours `[H, W, C]` were multiplied by their alpha `[H, W]`: to the nearest level.
+
+    Returns how far colours were above their alpha, which no product is (light that is added), or None where none was.
+    With that `multiplied_by_alpha` gives back the same levels.
+    """
+    above = np.zeros_like(colour)
+    full = int(np.iinfo(colour.dtype).max)
+    for rows in strips(*alpha.shape):
+        part, opacity = colour[rows], alpha[rows, :, None]
+        above[rows] = np.where(part > opacity, part - opacity, 0)
+        opacity = np.maximum(opacity, 1).astype(np.uint64)
+        part[:] = np.minimum((part * np.uint64(full) + opacity // 2) // opacity, full)
+    return above if above.any() else None
+
+
+def multiplied_by_alpha(colour: Array, alpha: Array, above: Array | None = None) -> Array:
+    """Colours `[H, W, C]` times their alpha `[H, W]`, and what `above` has on top of that.
+
+    >>> colour, alpha = np.array([[[7], [90]]], np.uint8), np.array([[9, 80]], np.uint8)
+    >>> above = divided_by_alpha(straight := colour.copy(), alpha)
+    >>> straight.flatten().tolist(), multiplied_by_alpha(straight, alpha, above).flatten().tolist()
+    ([198, 255], [7, 90])
+    """
+    full = int(np.iinfo(colour.dtype).max)
+    whole = np.empty_like(colour)
+    for rows in strips(*alpha.shape):
+        product = (colour[rows] * alpha[rows, :, None].astype(np.uint64) + full // 2) // np.uint64(full)
+        whole[rows] = product if above is None else np.minimum(product + above[rows], full)
+    return whole
 
 
 def floats_to_channels(image: Tensor, channels: int) -> Tensor:

@@ -6,18 +6,18 @@ To Pillow's libtiff every row is a row of grey bytes: it undoes the compression.
 
 import io
 import struct
-from contextlib import suppress
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+from PIL import Image
+from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
+from diptych.images import ifd
 from diptych.images.formats import UnreadableError
 from diptych.images.spec import Array, strips
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 254, 256, 257, 258, 259, 262, 266
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_A_STRIP, STRIP_SIZES, PLANAR = 273, 274, 277, 278, 279, 284
 PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 320, 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
@@ -32,6 +32,35 @@ COMPRESSIONS = {
     50000: "Zstandard",
 }
 """Those that pack bytes, whatever these mean."""
+OTHER_COMPRESSIONS = {
+    2: "CCITT",
+    3: "CCITT group 3",
+    4: "CCITT group 4",
+    6: "old-style JPEG",
+    7: "JPEG",
+    9: "JBIG",
+    10: "JBIG",
+    32766: "NeXT",
+    32809: "ThunderScan",
+    33003: "JPEG 2000",
+    33004: "JPEG 2000",
+    33005: "JPEG 2000",
+    34661: "JBIG",
+    34676: "LogLuv",
+    34677: "LogLuv",
+    34712: "JPEG 2000",
+    34715: "JBIG2",
+    34887: "LERC",
+    34892: "lossy JPEG",
+    34933: "PNG",
+    34934: "JPEG XR",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+OPTIONAL = {34925: ("lzma", "L"), 50000: ("zstd", "L"), 50001: ("webp", "RGB")}
+"""What not every libtiff has: Pillow's name, and a mode that can be stored so."""
+SAVE_IT = "save it with LZW or Deflate"
 JPEG = 7
 NO_COMPRESSION, PACK_BITS = 1, 32773
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
@@ -40,10 +69,11 @@ PREMULTIPLIED, ALPHA = 1, 2
 UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
 WHOLE_BYTES = (8, 16, 32, 64)
 DIFFERENCES, FLOAT_DIFFERENCES = 2, 3
+SHALLOW = 255  # the highest number of 8 bits
 
 
 class Layout(NamedTuple):
-    """How the first picture of a TIFF is stored."""
+    """How the picture of a TIFF is stored, the first that is no smaller copy."""
 
     tags: ImageFileDirectory_v2
     order: str
@@ -85,6 +115,18 @@ class Layout(NamedTuple):
         return self.format in (SIGNED, FLOAT) or (self.format == UNSIGNED and max(self.bits) > 16)
 
     @property
+    def is_premultiplied(self) -> bool:
+        """Whether its colours are multiplied by the alpha that follows them."""
+        return self.extra[:1] == (PREMULTIPLIED,) and (
+            self.samples == 2 or (self.samples, self.photometric) == (4, RGB)
+        )
+
+    @property
+    def has_shallow_palette(self) -> bool:
+        """Whether the colours of its palette have 8 bits, where 16 are due: no viewer shows those as they stand, black."""
+        return max(_tuple(self.tags.get(COLOUR_MAP, 0))) <= SHALLOW
+
+    @property
     def is_plain(self) -> bool:
         """Whether Pillow reads all of it, and correctly."""
         if self.format != UNSIGNED or len(set(self.bits)) > 1 or (self.in_planes and self.samples > 1):
@@ -96,16 +138,23 @@ class Layout(NamedTuple):
         if self.bits[0] > 8:
             return False
         if self.photometric == RGB:
+            if self.is_premultiplied and self.compression in COMPRESSIONS:  # Pillow would round down
+                return False
             return self.bits[0] == 8 and self.samples in (3, 4) and self.extra in ((), (ALPHA,), (PREMULTIPLIED,))
+        if self.photometric == PALETTE and self.has_shallow_palette:
+            return False
         if self.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE) or self.bits[0] not in (1, 2, 4, 8):
             return False
         return self.samples == 1 or (self.samples == 2 and self.bits[0] == 8 and self.extra == (ALPHA,))
 
 
 def layout(data: bytes) -> Layout:
-    """What the header says; raises what Pillow and numpy raise for a damaged one."""
+    """What the header says of the main page; raises what Pillow and numpy raise for a damaged one."""
+    place, has_more = ifd.main_page(data)
     tags = _directory(data)
-    _load(tags, data, tags.next)
+    _load(tags, data, place)
+    if not {WIDTH, HEIGHT} <= tags.keys():
+        raise ValueError("its header says no size")
     width, height, compression = tags[WIDTH], tags[HEIGHT], tags.get(COMPRESSION, 1)
     photometric = tags.get(PHOTOMETRIC, 0)
     samples = tags.get(SAMPLES, 3 if compression == JPEG and photometric in (RGB, YCBCR) else 1)
@@ -130,7 +179,7 @@ def layout(data: bytes) -> Layout:
         in_planes=tags.get(PLANAR, 1) == 2,
         extra=_tuple(tags.get(EXTRA_SAMPLES, ())),
         orientation=tags.get(ORIENTATION, 1),
-        has_more=_has_another_page(data, tags),
+        has_more=has_more,
     )
 
 
@@ -145,16 +194,6 @@ def _tuple(value: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, tuple | bytes) else (value,)
 
 
-def _has_another_page(data: bytes, tags: ImageFileDirectory_v2) -> bool:
-    if not tags.next:
-        return False
-    following = _directory(data)
-    with suppress(Exception):  # the first page may be whole all the same
-        _load(following, data, tags.next)
-        return WIDTH in following and not following.get(SUBFILE, 0)  # smaller copies and masks are no pages
-    return False
-
-
 def _directory(data: bytes) -> ImageFileDirectory_v2:
     """An empty one, of the kind that the file has; `next` is where its first one begins."""
     header = b"II+\0" + data[4:16] if 43 in data[2:4] else data[:8]  # Pillow knows no big TIFF with the high byte first
@@ -167,8 +206,33 @@ def _load(directory: ImageFileDirectory_v2, data: bytes, place: int) -> None:
     directory.load(file)
 
 
+def require_known_compression(found: Layout, is_plain: bool) -> None:
+    """Raises an `UnreadableError` that names a compression that nobody here undoes; of a plain one Pillow undoes more."""
+    number = found.compression
+    name = COMPRESSIONS.get(number) or OTHER_COMPRESSIONS.get(number, "unknown")
+    if number not in COMPRESSION_INFO or not _is_built_in(number):
+        raise UnreadableError(f"a TIFF with {name} compression ({number}), which is not read; {SAVE_IT}")
+    if number not in COMPRESSIONS and not is_plain:
+        raise UnreadableError(f"a TIFF of this layout with {name} compression ({number}), which is not read; {SAVE_IT}")
+
+
+@cache
+def _is_built_in(compression: int) -> bool:
+    """Whether Pillow's libtiff has it: a decoder that is missing, and damaged pixels, are the same error to Pillow."""
+    if compression not in OPTIONAL:
+        return True
+    name, mode = OPTIONAL[compression]
+    try:
+        Image.new(mode, (8, 8)).save(io.BytesIO(), "TIFF", compression=name)
+    except (OSError, RuntimeError):
+        return False
+    return True
+
+
 def levels(data: bytes, found: Layout) -> tuple[Array, Array | None]:
     """The picture, `[H, W, C]` of 8 or 16 bits, and its alpha, `[H, W]`; not yet turned upright.
+
+    Colours that are multiplied by their alpha stay so: see `Layout.is_premultiplied`.
 
     Raises an `UnreadableError` for what is no picture of known colours.
     """
@@ -187,10 +251,7 @@ def levels(data: bytes, found: Layout) -> tuple[Array, Array | None]:
     if found.samples == 2 or (found.samples == 4 and found.photometric == RGB):
         kind = found.extra[0] if found.extra else ALPHA if found.samples == 4 else 0
         if kind in (ALPHA, PREMULTIPLIED):
-            colour, alpha = values[..., :-1], values[..., -1]
-            if kind == PREMULTIPLIED:
-                _divide(colour, alpha)
-            return colour, alpha
+            return values[..., :-1], values[..., -1]
     return values, None
 
 
@@ -205,16 +266,9 @@ def _require_levels(found: Layout) -> None:
 
 
 def _colours(found: Layout, indices: Array) -> Array:
-    palette = np.array(_tuple(found.tags[COLOUR_MAP]), np.uint16).reshape(3, -1).T
+    type_ = np.uint8 if found.has_shallow_palette else np.uint16
+    palette = np.array(_tuple(found.tags[COLOUR_MAP]), type_).reshape(3, -1).T
     return palette[indices]
-
-
-def _divide(colour: Array, alpha: Array) -> None:
-    """Undoes, in place, that colours were multiplied by their alpha."""
-    full = int(np.iinfo(colour.dtype).max)
-    for rows in strips(*alpha.shape):
-        opacity = np.maximum(alpha[rows, :, None], 1).astype(np.uint64)
-        colour[rows] = np.minimum((colour[rows] * np.uint64(full) + opacity // 2) // opacity, full)
 
 
 # ---- the numbers in the file
@@ -228,11 +282,7 @@ def numbers(data: bytes, found: Layout) -> Array:
         raise UnreadableError(f"a TIFF of {found.bits[0]} bits a channel; save it with 8 or 16")
     if (found.format, found.bits[0]) == (FLOAT, 8):
         raise UnreadableError("a TIFF of floats of 8 bits; save it with 8 or 16 bits a channel, as whole numbers")
-    if found.compression not in COMPRESSIONS:
-        known = ", ".join(dict.fromkeys(COMPRESSIONS.values()))
-        raise UnreadableError(
-            f"a TIFF of this layout with compression {found.compression}; save it with one of: {known}"
-        )
+    require_known_compression(found, is_plain=False)
     if not found.in_planes or found.samples == 1:
         return _plane(data, found, found.samples, 0)
     whole = np.empty((found.height, found.width, found.samples), found.dtype)
@@ -280,6 +330,31 @@ def _copied(data: bytes, offsets: list[int], shape: tuple[int, int], part: tuple
         into = whole[top : top + high, left : left + wide]
         into[:] = np.frombuffer(data, np.uint8, into.size, offset).reshape(into.shape)
     return whole
+
+
+def with_last_channel(data: bytes, kind: int) -> bytes:
+    """A little-endian file that says what the last of its 2 or 4 samples is; one of 1 or 3 as it is."""
+    samples = ifd.read(data).entries.get(SAMPLES)
+    if samples is None or samples.numbers not in ([2], [4]):
+        return data
+    entry = ifd.Entry(ifd.SHORT, kind.to_bytes(2, "little"))
+    return ifd.with_tags(data, ifd.Directory({EXTRA_SAMPLES: entry}), instead=True)
+
+
+def of_grey_and_alpha(values: Array, compression: str | None) -> bytes:
+    """A file of `[H, W, 2]` of uint16, which neither Pillow nor OpenCV writes; `compression` by Pillow's name."""
+    height, width, samples = values.shape
+    rows = np.ascontiguousarray(values, "<u2").view(np.uint8).reshape(height, -1)
+    Image.fromarray(rows).save(file := io.BytesIO(), "TIFF", compression=compression or "tiff_lzw")
+    numbers = {WIDTH: (width,), BITS: (16,) * samples, SAMPLES: (samples,)}
+    entries = {
+        tag: ifd.Entry(ifd.LONG if tag == WIDTH else ifd.SHORT, _packed(tag, given)) for tag, given in numbers.items()
+    }
+    return ifd.with_tags(file.getvalue(), ifd.Directory(entries), instead=True)
+
+
+def _packed(tag: int, numbers: tuple[int, ...]) -> bytes:
+    return struct.pack(f"<{len(numbers)}{'I' if tag == WIDTH else 'H'}", *numbers)
 
 
 def _with_directory(data: bytes, is_big: bool, entries: dict[int, list[int]]) -> bytes:

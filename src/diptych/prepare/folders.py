@@ -17,7 +17,8 @@ from diptych.files import OwnedFolder, alone, lies_in
 from diptych.images.files import Pixels, decode_to_rewrite, encode, in_srgb
 from diptych.images.formats import one_sample
 from diptych.images.metadata import not_kept
-from diptych.images.remarks import collected, lines
+from diptych.images.remarks import FOURTH_LEFT_OUT, collected, lines, note
+from diptych.images.spec import RGBX
 from diptych.progress import counting, say
 
 Item = TypeVar("Item")
@@ -62,6 +63,8 @@ def convert(
             if not colours:
                 pixels, known = in_srgb(pixels, known.profile), replace(known, profile=b"")
             changed = change(pixels, target.relative_to(out).as_posix())
+            if changed.values.shape[-1] < pixels.values.shape[-1] == RGBX:
+                note(str(source), FOURTH_LEFT_OUT)
         remarks.extend(of_it)
         target.parent.mkdir(parents=True, exist_ok=True)
         losses.append((job, encode(changed, target, known.without_all_but_colours() if strip_metadata else known)))

@@ -11,7 +11,7 @@ from diptych.images import geometry
 from diptych.images.blend import Blend, blend
 from diptych.images.files import Array, Pixels, from_tensor, to_channels, to_tensor, with_alpha_as_channel
 from diptych.images.masks import Box, Mask, MaskSpec, bounding_box, components, grown, thickness
-from diptych.images.spec import ImageSpec
+from diptych.images.spec import RGB, RGBX, ImageSpec
 from diptych.translators.base import InputSpec, Predictor, Request, Translator, require_working_size
 from diptych.translators.image import require_blend
 
@@ -134,7 +134,10 @@ class Completer(Translator):
         x, hole = to_tensor(Pixels(values), self.channels), torch.from_numpy(holes > 0)[None].float()
         output = geometry.resize(run(x[None], hole[None])[0], height, width)
         rows, columns = (slice(s.start - a.start, s.stop - a.start) for s, a in zip(box, around, strict=True))
-        return to_channels(from_tensor(output[:, rows, columns], source.bits), source.values.shape[-1])
+        filled, own = from_tensor(output[:, rows, columns], source.bits), source.values.shape[-1]
+        if own == RGBX and self.channels < own:  # what a model of RGB or grey does not know of stays
+            return np.concatenate([to_channels(filled, RGB), source.values[box][..., 3:]], axis=-1)
+        return to_channels(filled, own)
 
 
 def composite(output: Tensor, x: Tensor, mask: Tensor) -> Tensor:
