@@ -393,7 +393,7 @@ def _named(picture: object, number: int, pictures: Sequence[object]) -> str:
     """What messages call a picture: its path, or its place among several."""
     if isinstance(picture, Path | str):
         return str(Path(picture))
-    return THE_PICTURE if len(pictures) == 1 else f"picture {number}"
+    return objects.name_of(picture, THE_PICTURE if len(pictures) == 1 else f"picture {number}")
 
 
 @contextmanager
@@ -421,7 +421,7 @@ def _as_channels(array: Array, spec: ImageSpec) -> Pixels | Array:
         turned = array.ndim == 3 and array.shape[0] in (1, 3, channels)
         remedy = ": turn its axes, np.moveaxis(array, 0, -1)" if turned else ""
         raise ValueError(f"an array of shape {array.shape} is not a picture; {', '.join(others)} or {last} is{remedy}")
-    array = objects.plain_array(array, "an array")
+    array = objects.plain_array(array)
     values = array if array.ndim == 3 else array[..., None]
     if array.dtype in (np.uint8, np.uint16) or (spec.range and array.dtype.kind in "uif"):
         return Pixels(values)
@@ -466,15 +466,18 @@ def _user_masks(mask: OnePicture | Several | None, count: int) -> Sequence[UserM
 def _user_mask(mask: Any) -> UserMask:
     if isinstance(mask, Path | str):
         return mask_files.read(Path(mask))
+    with _naming(objects.name_of(mask, THE_MASK)):
+        return _mask_in_memory(mask)
+
+
+def _mask_in_memory(mask: Any) -> UserMask:
     if isinstance(mask, Image.Image):
-        with _naming(THE_MASK):
-            objects.require_loaded(mask)
+        objects.require_loaded(mask)
         if mask.mode in ("I", "F"):
             return mask_files.from_array(np.asarray(mask))
         return mask_files.from_pixels(from_image(mask))
     if isinstance(mask, Tensor):
-        with _naming(THE_MASK):
-            mask = objects.array_of(mask)
+        mask = objects.array_of(mask)
     if isinstance(mask, np.ndarray):
         return mask_files.from_array(mask)
     return mask_files.from_bytes(*objects.bytes_of(mask, THE_MASK))

@@ -10,9 +10,9 @@ import numpy as np
 from diptych.data.datasets import FileDataset
 from diptych.data.layouts import find_singles
 from diptych.data.partners import canonical, partners_of_all
-from diptych.images import files, objects
+from diptych.images import files, objects, tiff
 from diptych.images.files import Pixels
-from diptych.images.mask_pictures import read_hole
+from diptych.images.mask_pictures import REMEDY, read_hole
 from diptych.images.masks import Mask
 from diptych.images.spec import EIGHT_BIT, Array, NoFixedRangeError
 
@@ -79,6 +79,10 @@ def from_bytes(data: bytes, name: str) -> UserMask:
     try:
         return from_pixels(files.decode_bytes(data, name), name)
     except NoFixedRangeError:
+        if data.startswith(tiff.SIGNATURES) and tiff.layout(data).photometric == tiff.WHITE_IS_ZERO:
+            raise ValueError(
+                f"{name}: holds numbers of which the lowest is white, so black is unknown; {REMEDY}, in 8 bits"
+            ) from None
         return from_array(files.numbers_in(data, name), name)
 
 

@@ -150,7 +150,11 @@ def note_beyond(pixels: Pixels, spec: ImageSpec, name: str) -> None:
         low, high = extremes(pixels.values)
         if low < spec.range[0] or high > spec.range[1]:
             trained = "{:.6g} to {:.6g}".format(*spec.range)
-            note(name, f"what lies beyond {trained}, the range that the model was trained with, is cut to it", (low, high))
+            note(
+                name,
+                f"what lies beyond {trained}, the range that the model was trained with, is cut to it",
+                (low, high),
+            )
 
 
 def extremes(values: Array) -> tuple[float, float]:

@@ -33,6 +33,11 @@ def separate(thing: object) -> tuple[Sequence[Any], Callable[[Sequence[Any]], An
     return list(thing), stack
 
 
+def name_of(thing: object, what: str) -> str:
+    """What messages call a thing: the name of an open file, else `what`."""
+    return str(getattr(thing, "name", what)) if hasattr(thing, "read") else what
+
+
 def bytes_of(thing: object, what: str) -> tuple[bytes, str]:
     """What bytes or an open file hold, and a name for messages; a `ValueError` for anything else.
 
@@ -53,7 +58,7 @@ def bytes_of(thing: object, what: str) -> tuple[bytes, str]:
             f"{what}: {shown(thing)} ({type(thing).__name__}) is not a path, a Pillow image, an array, a tensor, the bytes "
             "of a file, an open file, or a list of these"
         )
-    name = str(getattr(thing, "name", what))
+    name = name_of(thing, what)
     if isinstance(thing, io.TextIOBase):
         raise ValueError(f"{name}: is open as text; open it with mode 'rb'")
     try:
@@ -67,17 +72,19 @@ def bytes_of(thing: object, what: str) -> tuple[bytes, str]:
     return data, name
 
 
-def plain_array(array: Array, what: str) -> Array:
+def plain_array(array: Array) -> Array:
     """An array in numpy's plainest form, which every library takes: its own byte order, positive strides, no subclass.
 
     Raises a `ValueError` for a masked array, whose masked numbers are none.
 
-    >>> plain_array(np.matrix([[1, 2]], ">i2")[:, ::-1], "an array")
+    >>> plain_array(np.array([[1, 2]], ">i2")[:, ::-1])
     array([[2, 1]], dtype=int16)
     """
-    if isinstance(array, np.ma.MaskedArray) and (masked := np.ma.count_masked(array)):
-        raise ValueError(f"{what}: {masked:,} of its {array.size:,} numbers are masked; give them a value, filled(0)")
-    return np.ascontiguousarray(np.asarray(array).astype(array.dtype.newbyteorder("="), copy=False)).reshape(array.shape)
+    if isinstance(array, np.ma.MaskedArray) and (masked := int(np.ma.getmaskarray(array).sum())):
+        raise ValueError(f"{masked:,} of its {array.size:,} numbers are masked; give them a value, array.filled(0)")
+    return np.ascontiguousarray(np.asarray(array).astype(array.dtype.newbyteorder("="), copy=False)).reshape(
+        array.shape
+    )
 
 
 def require_loaded(image: Image.Image) -> None:
@@ -110,9 +117,22 @@ def array_of(tensor: Tensor, channels: int = 3) -> Array:
 
 
 def tensor_like(tensor: Tensor, array: Array) -> Tensor:
-    """An array as `array_of` gives it -> a tensor with the dtype and on the device of another."""
+    """An array as `array_of` gives it -> a tensor on the device of another, and with its dtype where that holds the numbers.
+
+    >>> tensor_like(torch.zeros(1, dtype=torch.int64), np.array([[7]], np.uint8)).dtype
+    torch.int64
+    >>> tensor_like(torch.zeros(1, dtype=torch.uint8), np.array([[-1000.5]], np.float32))
+    tensor([[-1000.5000]])
+    """
     channels_first = np.moveaxis(array, -1, 0) if array.ndim == 3 else array
-    return torch.from_numpy(np.ascontiguousarray(channels_first)).to(tensor)
+    result = torch.from_numpy(np.ascontiguousarray(channels_first)).to(tensor.device)
+    if tensor.is_floating_point():
+        return result.to(tensor.dtype)
+    return (
+        result.to(tensor.dtype)
+        if np.can_cast(array.dtype, torch.empty(0, dtype=tensor.dtype).numpy().dtype)
+        else result
+    )
 
 
 def pixels_of(array: Array, what: str) -> Pixels:
@@ -123,7 +143,7 @@ def pixels_of(array: Array, what: str) -> Pixels:
     >>> pixels_of(np.array([[0, 1]]), "a mask").values.dtype, pixels_of(np.array([[0.5]]), "a mask").values.item()
     (dtype('uint8'), 32768)
     """
-    array = plain_array(array, what)
+    array = plain_array(array)
     values = array[..., None] if array.ndim == 2 else array
     if values.ndim != 3 or values.shape[-1] not in (1, 3) or 0 in values.shape:
         raise ValueError(f"{what} of shape {array.shape}: [H, W], [H, W, 1] or [H, W, 3] is expected")
