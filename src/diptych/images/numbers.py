@@ -121,7 +121,11 @@ def _numbers(data: bytes, name: str, most: int) -> Pixels:
 
 def _palette_indices(data: bytes, name: str) -> Array | None:
     """The indices of a file with a palette, `[H, W, 1]`; None for any other."""
-    with formats.open_image(data, name) as image:
+    try:
+        opened = formats.open_image(data, name)
+    except Exception:  # Pillow raises whatever it meets; whoever decodes the file says what is wrong with it
+        return None
+    with opened as image:
         if image.mode != "P":
             return None
         formats.require_size(image.width, image.height, MAX_PIXELS, b"")
@@ -145,7 +149,9 @@ def note_not_finite(pixels: Pixels, name: str) -> None:
 
 
 def note_beyond(pixels: Pixels, spec: ImageSpec, name: str) -> None:
-    """Notes numbers beyond the range of a model's input, with how far they go."""
+    """Notes numbers beyond the range of a model's input, with how far they go, and colours that are no label's."""
+    if spec.labels and not spec.labels.by_index and spec.labels.unknown(pixels.values):
+        note(name, "some of its colours are no label's; each is taken for the nearest label's")
     if spec.range:
         low, high = extremes(pixels.values)
         if low < spec.range[0] or high > spec.range[1]:
