@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from diptych.model import Model
@@ -37,8 +39,8 @@ def test_bytes_and_open_files(model: Model, tmp_path: Path) -> None:
     data, want = as_file(picture), model(picture)
     (tmp_path / "in.png").write_bytes(data)
     forms: list[Any] = [data, bytearray(data), memoryview(data)]
-    for given in forms:
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(model(given)))), want)
+    for form in forms:
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(model(form)))), want)
     with (tmp_path / "in.png").open("rb") as file:
         for source in (file, io.BytesIO(data)):
             assert np.array_equal(np.asarray(Image.open(model(source))), want)
@@ -63,6 +65,37 @@ def test_tensors(model: Model, kind: torch.dtype) -> None:
     assert np.abs(difference).mean() < 0.02
     assert model(tensor[0]).shape == (3, 20, 30)
     assert torch.equal(model(tensor[None])[0], out)
+
+
+@given(
+    st.sampled_from(["uint8", ">u2", "float16", ">f4", "float64"]),
+    st.tuples(*[st.sampled_from([1, -1, 2])] * 2),
+    st.booleans(),
+    st.sampled_from([np.asarray, np.ma.asarray, np.asfortranarray]),
+)
+def test_arrays_of_every_layout_give_what_a_plain_one_gives(
+    model: Model, kind: str, steps: tuple[int, int], is_grey: bool, form: Any
+) -> None:
+    """Views, other byte orders and subclasses were errors of libraries."""
+    values = np.random.default_rng(0).integers(0, 256, (20, 30, 3))
+    values = values[..., 0] if is_grey else values
+    whole = (values / 255 if np.dtype(kind).kind == "f" else values).astype(kind)
+    array = form(whole)[:: steps[0], :: steps[1]]
+    plain = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    np.testing.assert_array_equal(model(array), model(plain))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LA", "PA", "RGBa"])
+def test_pillow_images_of_every_mode_give_what_their_rgb_gives(model: Model, mode: str) -> None:
+    image = Image.fromarray(noise(20, 30, 3))
+    image = (
+        image.convert("P") if mode == "PA" else image.convert(f"{mode[:-1]}A") if mode[-1] == "a" else image
+    ).convert(mode)
+    np.testing.assert_array_equal(np.asarray(model(image).convert("RGB")), np.asarray(model(image.convert("RGB"))))
+
+
+def test_a_number_of_eight_bits_or_less_in_a_tensor(model: Model) -> None:
+    assert model(torch.zeros(3, 8, 8).to(torch.float8_e4m3fn)).dtype == torch.float8_e4m3fn
 
 
 def test_lists_and_batches_give_what_each_gives(model: Model, tmp_path: Path) -> None:
@@ -120,6 +153,21 @@ def test_one_mask_for_all_or_one_for_each(filler: Model, capsys: pytest.CaptureF
 Call = Callable[[Model, Path], object]
 
 
+def read_to_its_end() -> io.BytesIO:
+    file = io.BytesIO(as_file(noise(8, 8, 3)))
+    file.read()
+    return file
+
+
+def closed(thing: Any) -> Any:
+    thing.close()
+    return thing
+
+
+def cut_off() -> Image.Image:
+    return Image.open(io.BytesIO(as_file(noise(64, 64, 3))[:-3000]))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -128,7 +176,7 @@ Call = Callable[[Model, Path], object]
         (lambda model, folder: model(7), r"the picture: 7 \(int\) is not a path"),
         (lambda model, folder: model([[1, 2]]), r"the picture: \[1, 2\] \(list\) is not a path"),
         (lambda model, folder: model([None]), r"the picture: None"),
-        (lambda model, folder: model(b""), "the picture: not a picture of a format that is read"),
+        (lambda model, folder: model(b""), r"the picture: is empty \(0 bytes\)"),
         (lambda model, folder: model(b"text"), "the picture: not a picture of a format that is read"),
         (lambda model, folder: model(io.StringIO("text")), "the picture: is open as text; open it with mode 'rb'"),
         (lambda model, folder: model(io.BytesIO(b"text")), "the picture: not a picture of a format that is read"),
@@ -143,6 +191,36 @@ Call = Callable[[Model, Path], object]
         (lambda model, folder: model(torch.zeros(3, 8, 8) - 1), r"floats are read in \[0, 1\]"),
         (lambda model, folder: model(torch.zeros(3, 8, 8, dtype=torch.long)), "int64 has no fixed range"),
         (lambda model, folder: model(np.zeros((8, 8), dtype=object)), "object has no fixed range"),
+        (
+            lambda model, folder: model(np.zeros((8, 8), np.longdouble)),
+            "the picture: an array of float.* has no fixed range",
+        ),
+        (
+            lambda model, folder: model(np.ma.masked_equal(np.eye(8), 1)),
+            "the picture: 8 of its 64 numbers are masked",
+        ),
+        (lambda model, folder: model(np.zeros((3, 8, 8), np.uint8)), r"turn its axes, np.moveaxis\(array, 0, -1\)"),
+        (lambda model, folder: model(torch.zeros(8, 8, 3)), r"turn its axes, tensor.permute\(2, 0, 1\)"),
+        (
+            lambda model, folder: model(torch.ones(8, 8, dtype=torch.complex64).conj()),
+            "complex64 is not a picture; real",
+        ),
+        (
+            lambda model, folder: model([noise(8, 8, 3), np.full((8, 8), 2.0)]),
+            "picture 1: an array of float64 from 2.0",
+        ),
+        (lambda model, folder: model("https://example.com/a.png"), "is an address of the network.*; download it first"),
+        (
+            lambda model, folder: model(read_to_its_end()),
+            r"the picture: has no bytes from where it stands; .*seek\(0\)",
+        ),
+        (lambda model, folder: model(closed(io.BytesIO(b"x"))), "the picture: cannot be read .*closed file"),
+        (
+            lambda model, folder: model(io.TextIOWrapper(io.BytesIO(b"\x89PNG"), "utf-8")),
+            "the picture: is open as text",
+        ),
+        (lambda model, folder: model(closed(Image.new("RGB", (8, 8)))), "the picture: cannot be read .*closed image"),
+        (lambda model, folder: model(cut_off()), "the picture: cannot be read .*truncated"),
         (lambda model, folder: model(noise(8, 8, 3), out=folder / "y.png"), "is for a picture given by its path"),
         (lambda model, folder: model([folder / "a.png"], out=folder / "y.png"), "is for a picture given by its path"),
     ],

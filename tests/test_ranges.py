@@ -1,5 +1,6 @@
 """What a training would lose of its files is said; a stated range is trained with, remembered, and undone."""
 
+import io
 import sys
 from collections.abc import Callable
 from io import StringIO
@@ -230,6 +231,80 @@ def test_what_lies_outside_a_hole_stays_also_beyond_the_range(train_tiny: Train,
     np.testing.assert_array_equal(filled[~mask], given[~mask])
     assert (filled[mask] != given[mask]).any()
     assert filled[mask].max() <= 3000
+
+
+DEPTHS = ("float32", 0, 80)
+
+
+@pytest.fixture(scope="module")
+def depth_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Floating point into numbers from -1000 to 3000."""
+    folder = tmp_path_factory.mktemp("depths")
+    data = write_sides(folder / "data", DEPTHS, ("float32", -1000, 3000))
+    own: dict[str, Any] = {"channels_a": 1, "channels_b": 1, "range_a": (0, 80), "range_b": (-1000, 3000), "steps": 2}
+    return train_tiny(folder / "run", data=data, direction="AtoB", **own).path
+
+
+def with_gaps(seed: int, *gaps: float) -> Any:
+    values = smooth(seed, *DEPTHS)
+    values[0, : len(gaps)] = gaps
+    return values
+
+
+NOT_FINITE = "some of its numbers are NaN or infinite; NaN is read as the LOW of the range"
+
+
+def test_numbers_that_are_none_are_said_with_their_files_before_training(tmp_path: Path) -> None:
+    data = write_sides(tmp_path / "data", DEPTHS, DEPTHS)
+    own: dict[str, Any] = {"range": (0, 80), "channels_a": 1, "channels_b": 1}
+    assert "NaN" not in said(data, tmp_path / "run", **own)
+    for number, gap in (("1", np.nan), ("2", np.inf)):
+        tifffile.imwrite(data / f"trainA/{number}.tif", with_gaps(int(number), gap))
+    assert f"used as they are: {NOT_FINITE}: 1, 2" in said(data, tmp_path / "run", **own)
+    assert any(NOT_FINITE in remark for remark in inspect(data).remarks)
+
+
+def test_translation_says_once_how_far_numbers_go_beyond_the_range(depth_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number, gaps in enumerate([(), (-7, np.nan), (1250,), (np.inf,)]):
+        tifffile.imwrite(tmp_path / f"in/{number}.tif", with_gaps(number, *gaps))
+    console = Console(file=StringIO(), width=1000)
+    assert translate(depth_run, tmp_path / "in", out=tmp_path / "out", console=console, device="cpu") == []
+    assert isinstance(console.file, StringIO)
+    cut = "what lies beyond 0 to 80, the range that the model was trained with, is cut to it (numbers from -7 to 1250)"
+    assert sorted(console.file.getvalue().splitlines()) == [
+        f"{tmp_path}/in/1.tif (and 1 more): {NOT_FINITE}",
+        f"{tmp_path}/in/1.tif (and 1 more): {cut}",
+    ]
+
+
+def test_python_says_the_same_of_arrays(depth_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = diptych.load(depth_run, device="cpu")
+    model(with_gaps(0))
+    assert capsys.readouterr().err == ""
+    model([with_gaps(0), with_gaps(1, 90, np.nan), Image.fromarray(with_gaps(2, -3))])
+    cut = "what lies beyond 0 to 80, the range that the model was trained with, is cut to it (numbers from -3 to 90)"
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"picture 1: {NOT_FINITE}", f"picture 1 (and 1 more): {cut}"]
+
+
+def test_bytes_of_numbers_are_read_by_the_range_and_given_back_as_numbers(depth_run: Path) -> None:
+    model, values = diptych.load(depth_run, device="cpu"), smooth(3, *DEPTHS)
+    tifffile.imwrite(tiff := io.BytesIO(), values)
+    np.save(array := io.BytesIO(), values)
+    for given in (tiff.getvalue(), array.getvalue(), io.BytesIO(tiff.getvalue())):
+        result: Any = model(given)
+        data = result if isinstance(result, bytes) else result.read()
+        np.testing.assert_array_equal(tifffile.imread(io.BytesIO(data)), model(values))
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.int64, torch.float64])
+def test_tensors_hold_the_numbers_that_come_out(depth_run: Path, kind: torch.dtype) -> None:
+    """A tensor of bytes wrapped them around."""
+    model, values = diptych.load(depth_run, device="cpu"), smooth(3, "uint8", 0, 80)
+    out = model(torch.from_numpy(values).to(kind))
+    np.testing.assert_array_equal(out.numpy(), model(values.astype(torch.empty(0, dtype=kind).numpy().dtype)))
+    assert -1000 <= out.min() < out.max() <= 3000
 
 
 def test_the_flags_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

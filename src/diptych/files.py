@@ -38,6 +38,9 @@ LEFTOVER = re.compile(r"\.partial-[0-9a-f]{8}\.\w+")
 SAVING = re.compile(r"\.tmp\w{6}")
 """The name of what safetensors is writing."""
 
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""Of the network; a path makes one slash of two, and a drive of Windows has one letter."""
+
 SMALL = 2**20
 """Bytes: no settings, no configuration and no label of ours comes near."""
 
@@ -58,6 +61,8 @@ def require_file(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
+        if ADDRESS.match(str(path)):
+            raise ValueError(f"{path}: is an address of the network, and files are read; download it first") from error
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     if stat.S_ISDIR(mode):
         raise ValueError(f"{path}: cannot be read (it is a folder)")

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -31,13 +32,11 @@ from diptych.devices import (
 )
 from diptych.exported import ONNX, ExportedFile
 from diptych.hub import local_folder
-from diptych.images import metadata, numbers, objects, profiles, remarks
+from diptych.images import metadata, numbers, objects, profiles
 from diptych.images.blend import Blend
 from diptych.images.files import (
     Array,
     Pixels,
-    decode_bytes,
-    decode_bytes_to_rewrite,
     from_image,
     from_tensor,
     in_srgb,
@@ -46,15 +45,18 @@ from diptych.images.files import (
 )
 from diptych.images.formats import TooLargeError
 from diptych.images.metadata import Metadata
-from diptych.images.spec import EIGHT_BIT, RGB, RGBX, ImageSpec
+from diptych.images.remarks import FOURTH_KEPT, FOURTH_LEFT_OUT, collected, lines, note
+from diptych.images.spec import RGB, RGBX, ImageSpec
 from diptych.kinds import Direction
-from diptych.progress import Notes
+from diptych.progress import Notes, say
 from diptych.training import checkpoint
 from diptych.translators.base import PLAIN, Request, dropout_active
 from diptych.translators.memory import needed_memory
 from diptych.wording import brief
 
 Picture = TypeVar("Picture", Image.Image, Array, Tensor, bytes)
+THE_PICTURE, THE_MASK = "the picture", "the mask"
+"""What messages call those without a file."""
 BYTES_A_PIXEL = 64
 """What a picture needs on its way through `Model.pixels` beside the network: levels, floats, and those of the result."""
 
@@ -176,17 +178,22 @@ class Model:
             if isinstance(mask, Path | str):
                 require_no_input([(Path(mask), target)])
         pictures, together = objects.separate(picture) or ([picture], itemgetter(0))
-        notes, request = Notes(Console(stderr=True)), Request(None, blend, working_size)
-        results = [
-            self._translated(one, user_mask, notes, request, stochastic, target)
-            for one, user_mask in zip(pictures, _user_masks(mask, len(pictures)), strict=True)
-        ]
+        console = Console(stderr=True)
+        notes, request = Notes(console), Request(None, blend, working_size)
+        with collected() as remarks:
+            results = [
+                self._translated(one, _named(one, number, pictures), user_mask, notes, request, stochastic, target)
+                for number, (one, user_mask) in enumerate(zip(pictures, _user_masks(mask, len(pictures)), strict=True))
+            ]
         notes.end()
+        for line in lines(remarks):
+            say(console, line)
         return together(results)
 
     def _translated(
         self,
         picture: OnePicture,
+        name: str,
         mask: UserMask | None,
         note: Note,
         request: Request,
@@ -195,14 +202,17 @@ class Model:
     ) -> Any:
         """One image, or the file `target` for a path."""
         if isinstance(picture, Tensor):
-            array = objects.array_of(picture, self.x_spec.channels)
-            return objects.tensor_like(picture, self._translated(array, mask, note, request, stochastic, None))
-        source, known = self._opened(picture)
+            with _naming(name):
+                array = objects.array_of(picture, self.x_spec.channels)
+            return objects.tensor_like(picture, self._translated(array, name, mask, note, request, stochastic, None))
+        with _naming(name):
+            source, known = self._opened(picture, name)
         if mask:
             size = source.size if isinstance(source, Pixels) else (source.shape[0], source.shape[1])
             request = replace(request, mask=mask.fitted(size, note))
         if isinstance(source, Pixels):
-            pixels = self.pixels(in_srgb(source, known.profile), request, stochastic)
+            with _naming(name):
+                pixels = self.pixels(in_srgb(source, known.profile), request, stochastic)
             pixels, known = self.in_own_colours(pixels, source, known, request)
             values = pixels.values
         else:
@@ -218,26 +228,36 @@ class Model:
             image = to_image(pixels)
             image.info |= {"icc_profile": known.profile} if known.profile else {}
             return image
-        png = self._png(pixels, known)
-        return io.BytesIO(png) if hasattr(picture, "read") else png
+        data = self._file(pixels, known)
+        return io.BytesIO(data) if hasattr(picture, "read") else data
 
-    def _png(self, pixels: Pixels, known: Metadata) -> bytes:
+    def _file(self, pixels: Pixels, known: Metadata) -> bytes:
+        """The bytes of a PNG, or of a TIFF for numbers that a PNG does not hold."""
+        suffix = ".png" if pixels.values.dtype in numbers.LEVELS else ".tif"
         with TemporaryDirectory() as folder:
-            self.write(pixels, file := Path(folder, "picture.png"), known)
+            self.write(pixels, file := Path(folder, f"picture{suffix}"), known)
             return file.read_bytes()
 
-    def _opened(self, picture: Path | str | Image.Image | Array | bytes | BinaryIO) -> tuple[Pixels | Array, Metadata]:
+    def _opened(
+        self, picture: Path | str | Image.Image | Array | bytes | BinaryIO, name: str
+    ) -> tuple[Pixels | Array, Metadata]:
         """The pixels of an image in its own colours, floats of an array as they are; and what it knows of itself."""
         if isinstance(picture, Path | str):
             return self.read(Path(picture))
         if isinstance(picture, Image.Image):
+            objects.require_loaded(picture)
             pixels = numbers.from_image(picture, self.x_spec)
             known = metadata.of_image(picture, pixels.size)
         elif isinstance(picture, np.ndarray):
             source = _as_channels(picture, self.x_spec)
-            return source, Metadata(source.size if isinstance(source, Pixels) else (source.shape[0], source.shape[1]))
+            if not isinstance(source, Pixels):
+                return source, Metadata((source.shape[0], source.shape[1]))
+            pixels, known = source, Metadata(source.size)
         else:
-            pixels, known = decode_bytes_to_rewrite(*objects.bytes_of(picture, "the picture"), self.most_pixels())
+            data, name = objects.bytes_of(picture, name)
+            pixels, known = numbers.decode_to_rewrite(data, name, self.x_spec, self.most_pixels())
+        numbers.note_not_finite(pixels, name)
+        numbers.note_beyond(pixels, self.x_spec, name)
         return pixels, replace(known, profile=b"") if self.x_spec.is_of_numbers else known
 
     def pixels(self, source: Pixels, request: Request = PLAIN, stochastic: bool = False) -> Pixels:
@@ -270,13 +290,14 @@ class Model:
         """
         pixels, known = numbers.read_to_rewrite(file, self.x_spec, self.most_pixels() if most is None else most)
         if self.x_spec.channels in (1, RGB) and not self.x_spec.labels and pixels.values.shape[-1] == RGBX:
-            remarks.note(str(file), remarks.FOURTH_KEPT if self.translator.mask_spec else self._fourth_left_out)
+            note(str(file), FOURTH_KEPT if self.translator.mask_spec else self._fourth_left_out)
+        numbers.note_beyond(pixels, self.x_spec, str(file))
         return pixels, known
 
     @property
     def _fourth_left_out(self) -> str:
         read = "grey" if self.x_spec.channels == 1 else "RGB"
-        return f"{remarks.FOURTH_LEFT_OUT}: the model reads {read}; one trained with --channels-a 4 (or -b) reads all"
+        return f"{FOURTH_LEFT_OUT}: the model reads {read}; one trained with --channels-a 4 (or -b) reads all"
 
     def write(self, pixels: Pixels, file: Path, known: Metadata | None = None, quality: int | None = None) -> list[str]:
         """Writes what `pixels` gave, in the format of the file's suffix; returns in words what that cannot hold."""
@@ -377,20 +398,47 @@ def _gib(count: int) -> str:
     return f"{count / 2**30:.1f} GiB"
 
 
+def _named(picture: object, number: int, pictures: Sequence[object]) -> str:
+    """What messages call a picture: its path, or its place among several."""
+    if isinstance(picture, Path | str):
+        return str(Path(picture))
+    return objects.name_of(picture, THE_PICTURE if len(pictures) == 1 else f"picture {number}")
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Inside, a `ValueError` that does not begin with the name of the picture gets it."""
+    try:
+        yield
+    except ValueError as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        kind = TooLargeError if isinstance(error, TooLargeError) else ValueError
+        raise kind(f"{name}: {error}") from error
+
+
 def _as_channels(array: Array, spec: ImageSpec) -> Pixels | Array:
     """Integers, and with a range numbers of any type, as `Pixels`, other floats as `[H, W, C]`.
+
+    Class numbers of labels may have any type of whole numbers.
 
     A `ValueError` for an array that is not an image.
     """
     channels = spec.channels
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] not in (1, 3, channels)) or 0 in array.shape:
         *others, last = ("[H, W]", *(f"[H, W, {count}]" for count in sorted({1, 3, channels})))
-        raise ValueError(f"an array of shape {array.shape} is not a picture; {', '.join(others)} or {last} is")
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        turned = array.ndim == 3 and array.shape[0] in (1, 3, channels)
+        remedy = ": turn its axes, np.moveaxis(array, 0, -1)" if turned else ""
+        raise ValueError(f"an array of shape {array.shape} is not a picture; {', '.join(others)} or {last} is{remedy}")
+    array = objects.plain_array(array)
     values = array if array.ndim == 3 else array[..., None]
     if array.dtype in (np.uint8, np.uint16) or (spec.range and array.dtype.kind in "uif"):
         return Pixels(values)
-    if not np.issubdtype(array.dtype, np.floating):
+    if spec.labels and spec.labels.by_index and array.dtype.kind in "bui":
+        return Pixels(values.astype(np.uint8) if array.dtype == np.bool_ else values)
+    if spec.labels:
+        raise ValueError(f"an array of {array.dtype} is no label map; use whole numbers, uint8 for colours")
+    if array.dtype not in (np.float16, np.float32, np.float64):
         raise ValueError(f"an array of {array.dtype} has no fixed range; use uint8, uint16, or floats in [0, 1]")
     if not (array.min() >= 0 and array.max() <= 1):  # false for NaN too
         raise ValueError(
@@ -427,13 +475,18 @@ def _user_masks(mask: OnePicture | Several | None, count: int) -> Sequence[UserM
 def _user_mask(mask: Any) -> UserMask:
     if isinstance(mask, Path | str):
         return mask_files.read(Path(mask))
+    with _naming(objects.name_of(mask, THE_MASK)):
+        return _mask_in_memory(mask)
+
+
+def _mask_in_memory(mask: Any) -> UserMask:
     if isinstance(mask, Image.Image):
+        objects.require_loaded(mask)
+        if mask.mode in ("I", "F"):
+            return mask_files.from_array(np.asarray(mask))
         return mask_files.from_pixels(from_image(mask))
     if isinstance(mask, Tensor):
         mask = objects.array_of(mask)
-    if not isinstance(mask, np.ndarray):
-        data, name = objects.bytes_of(mask, "the mask")
-        return mask_files.from_pixels(decode_bytes(data, name), name)
-    if mask.dtype == np.bool_:
-        mask = mask.astype(np.uint8) * np.uint8(EIGHT_BIT.full)
-    return mask_files.from_pixels(objects.pixels_of(mask, "a mask"))
+    if isinstance(mask, np.ndarray):
+        return mask_files.from_array(mask)
+    return mask_files.from_bytes(*objects.bytes_of(mask, THE_MASK))

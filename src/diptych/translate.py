@@ -89,7 +89,7 @@ def translate(
     if mask is not None:
         masks = mask_files.match([_name(job, Path(out)) for job in jobs], Path(mask), [source for source, _ in jobs])
     require_no_input([(file, target) for file, (_, target) in zip(masks, jobs, strict=False)])
-    _require_numbers(working_size, batch_size, quality, seed)
+    _require_numbers(working_size, batch_size, quality, seed, jobs)
     torch.manual_seed(seed)
     remove_leftovers_beside(target for _, target in jobs)
     if mask is not None and any(target.suffix.lower() in LOSSY for _, target in jobs):
@@ -113,7 +113,9 @@ def translate(
     return problems
 
 
-def _require_numbers(working_size: int | None, batch_size: int, quality: int | None, seed: int) -> None:
+def _require_numbers(
+    working_size: int | None, batch_size: int, quality: int | None, seed: int, jobs: Sequence[Job]
+) -> None:
     """Raises a `ValueError` for a number outside of its range."""
     require_working_size(working_size)
     if batch_size < 1:

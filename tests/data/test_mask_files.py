@@ -1,9 +1,12 @@
 """A person's masks on pictures of other sizes, and the picture that each belongs to."""
 
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -41,6 +44,59 @@ def note(said: list[Line]) -> mask_files.Note:
 def test_every_mode(mode: str, said: list[Line], note: mask_files.Note) -> None:
     assert np.array_equal(mask_files.from_pixels(from_image(as_image(mode))).fitted((20, 30), note), HOLE)
     assert said == []
+
+
+WHITES = [*((kind, 1) for kind in ("bool", "float16", "float32", "float64")), ("float32", 255), ("float64", 65535)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "white"), [*WHITES, ("int32", 255), ("int64", 65535), ("uint32", 65535), ("int16", 255)]
+)
+def test_numbers_of_every_type(tmp_path: Path, kind: str, white: int, said: list[Line], note: mask_files.Note) -> None:
+    """As .npy, TIFF, and a Pillow image; they were refused for want of a range, or had no hole."""
+    values = (HOLE * white).astype(kind)
+    np.save(tmp_path / "mask.npy", values)
+    tifffile.imwrite(tmp_path / "mask.tif", values, photometric="minisblack")
+    for file in ("mask.npy", "mask.tif"):
+        np.testing.assert_array_equal(mask_files.read(tmp_path / file).fitted((20, 30), note), HOLE)
+    np.testing.assert_array_equal(mask_files.from_array(values).fitted((20, 30), note), HOLE)
+    assert said == []
+
+
+@given(st.sampled_from(["int8", "int32", "int64", "uint32", "float32"]), st.integers(1, 127), st.randoms())
+def test_0_and_one_other_number_is_said(kind: str, other: int, random: Random) -> None:
+    hole = np.array([random.random() < 0.4 for _ in range(64)]).reshape(8, 8)
+    hole[0, :2] = True, False
+    mask = mask_files.from_array(np.where(hole, other, 0).astype(kind))
+    np.testing.assert_array_equal(mask.hole, hole)
+    assert mask.taken or other == 1
+
+
+MEANINGLESS: list[tuple[Any, str]] = [
+    (np.where(HOLE, np.nan, 1), "from nan to nan"),
+    (np.where(HOLE, 1.0, -1), "from -1.0 to 1.0: whole numbers to 65535 or floats in"),
+    (np.where(HOLE, -1, 0), "from -1 to 0"),
+    (np.where(HOLE, 2**31, 0), "from 0 to 2147483648"),
+    (np.ones((20, 30), np.int32), "all of it is grey 1, which shows no hole"),
+    (np.full((20, 30), 0.5, np.float32), "all of it is grey 32768, which shows no hole"),
+    (HOLE.astype("U1"), "holds <U1"),
+    (HOLE[None].astype(np.int32), r"shape \(1, 20, 30\)"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), MEANINGLESS)
+def test_numbers_that_show_no_hole_are_refused_by_their_file(tmp_path: Path, values: Any, message: str) -> None:
+    np.save(tmp_path / "mask.npy", values)
+    with pytest.raises(ValueError, match=f"mask.npy.* {message}"):
+        mask_files.read(tmp_path / "mask.npy")
+
+
+@pytest.mark.parametrize("kind", ["float32", "int32"])
+def test_numbers_of_which_the_lowest_is_white_are_no_mask(tmp_path: Path, kind: str) -> None:
+    """They would be taken for their negative."""
+    tifffile.imwrite(tmp_path / "mask.tif", (~HOLE).astype(kind), photometric="miniswhite")
+    with pytest.raises(ValueError, match=r"mask.tif: .*the lowest is white.*; paint the hole white"):
+        mask_files.read(tmp_path / "mask.tif")
 
 
 def test_a_jpeg_says_the_same(tmp_path: Path, said: list[Line], note: mask_files.Note) -> None:

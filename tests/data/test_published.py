@@ -1,5 +1,6 @@
 """Well-known data as it is published: tables of pixels, npz, CIFAR. What was written is read, or refused with the remedy."""
 
+import gzip
 import io
 import os
 import pickle
@@ -123,10 +124,7 @@ def test_the_tables_of_a_folder_are_its_splits_and_others_are_passed_over(tmp_pa
     [
         "",
         "id,label\n1,cat\n2,dog\n",
-        "a,b\n" + ",".join("1" * 300),
         "1,2,3\n4,5,6\n",
-        ",".join(["0.5"] * 785),
-        ",".join(["300"] * 785) + "\n" + ",".join(["300"] * 785),
         "x" * 10**7,
     ],
 )
@@ -134,6 +132,52 @@ def test_other_tables_are_no_pictures(tmp_path: Path, text: str) -> None:
     (tmp_path / "train.csv").write_text(text)
     refused(tmp_path, "no pictures found")
     refused(tmp_path / "train.csv", "train.csv: is a file")
+
+
+def test_other_separators_compression_and_a_word_at_the_end(tmp_path: Path) -> None:
+    pictures = noise(3, 16, 16)
+    text = write_table(tmp_path / "a/train.csv", pictures, list("201")).read_text()
+    (tmp_path / "a/train.csv").write_text(text.replace(",", ";").replace("\n", "\n\n"))
+    make(tmp_path / "b/train.csv.gz").write_bytes(gzip.compress(text.encode()))
+    write_table(tmp_path / "c/train.csv", pictures, ["cat", "dog", "cat"], header="", last=True)
+    for path in (tmp_path / "a", tmp_path / "a/train.csv", tmp_path / "b", tmp_path / "b/train.csv.gz"):
+        require_same(labelled(path), pictures, list("201"))
+    require_same(labelled(tmp_path / "c"), pictures, ["cat", "dog", "cat"])
+
+
+def test_a_label_that_may_be_last_is_asked_for(tmp_path: Path) -> None:
+    """The first pixel of a digit is black: it was the only class."""
+    pictures = noise(3, 16, 16)
+    pictures[:, 0, 0] = 0
+    write_table(tmp_path / "train.csv", pictures, list("201"), header="", last=True)
+    refused(tmp_path, str(tmp_path / "train.csv"), "which is the label?", "pixel0,...,label")
+
+
+PIXELS = ",".join(["7"] * 256)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{PIXELS}\n{PIXELS}\n", "train.csv:2: 256 columns, which are pixels without a label; add a column"),
+        (f"id,label,{PIXELS}\n1,2,{PIXELS}\n", "train.csv:2: 258 columns; a label and a square picture"),
+        (
+            f"1,{PIXELS}\n2,0.5,{PIXELS[2:]}\n1,{PIXELS}",
+            "train.csv:2: 257 columns, one of '0.5'; pixels are whole numbers",
+        ),
+        (f"a,b\n{PIXELS}\n", "train.csv:2: 256 columns, and 2 in the line before"),
+        (f"1,{PIXELS}\n2,{PIXELS}\n\n3,{PIXELS},7\n", "train.csv:4: 258 columns, and 257 are expected"),
+        (
+            f"1,{PIXELS}\n2,{PIXELS}\n3,{PIXELS[:-3]},-1\n",
+            "train.csv:3: '-1', and a whole number from 0 to 255 is expected",
+        ),
+        (f"1,{PIXELS}\n2,{PIXELS}\n,{PIXELS}\n", "train.csv:3: no label"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "train.csv").write_text(text)
+    for path in (tmp_path, tmp_path / "train.csv"):
+        refused(path, message)
 
 
 def test_tables_that_were_cut_off_or_changed_are_named(tmp_path: Path) -> None:
@@ -214,16 +258,48 @@ def test_one_array_alone_has_no_labels(tmp_path: Path) -> None:
     [
         ({"x_train": noise(3, 8, 8), "y_train": np.zeros(2, np.uint8)}, "a label for each of 3 pictures"),
         ({"x_train": noise(3, 8, 8), "y_train": np.zeros((3, 10), np.float32)}, "[3, 10] of float32"),
-        ({"x_train": noise(3, 8, 8) / 255, "y_train": np.zeros(3, np.uint8)}, "holds float64; 8-bit pictures"),
-        ({"x_train": noise(3, 3, 8, 8), "y_train": np.zeros(3, np.uint8)}, "has the shape [3, 3, 8, 8]"),
+        ({"x_train": noise(3, 8, 8), "y_train": np.array([0, 1, 0.5])}, "[3] of float64"),
+        ({"x_train": noise(3, 8, 8) / 99, "y_train": np.zeros(3, np.uint8)}, "holds float64, 0"),
+        (
+            {"x_train": np.full((3, 8, 8), np.nan), "y_train": np.zeros(3, np.uint8)},
+            "holds float64, nan to nan; 0 to 255",
+        ),
+        ({"x_train": noise(8, 8, 3, 4), "y_train": np.zeros(4, np.uint8)}, "turn their axes, np.moveaxis(x, -1, 0)"),
+        ({"x_train": noise(3, 3072), "y_train": np.zeros(3, np.uint8)}, "has the shape [3, 3072]"),
         ({"x_train": np.array([object()] * 3), "y_train": np.zeros(3, np.uint8)}, "holds Python objects"),
-        ({"first": noise(3, 8, 8), "second": noise(3, 8, 8)}, "array [N, H, W, C] (.npy)"),
+        ({"first": noise(3, 8, 8), "second": noise(3, 8, 8)}, "holds the arrays first [3, 8, 8], second [3, 8, 8]"),
     ],
 )
 def test_arrays_of_another_kind_are_refused(tmp_path: Path, arrays: Any, words: str) -> None:
     np.savez(tmp_path / "x.npz", **arrays)
     for path in (tmp_path, tmp_path / "x.npz"):
         refused(path, "x.npz", words)
+
+
+KEYS = [
+    ("train_images", "y_train"),
+    ("images", "labels"),
+    ("data", "target"),
+    ("X", "Y"),
+    ("arr_0", "arr_1"),
+    ("arr_1", "arr_0"),
+]
+SCALES: dict[str, Any] = {"int64": (1, 0, ""), "float32": (255, 0, ", 0 to 1"), "float64": (127.5, -1, ", -1 to 1")}
+
+
+@pytest.mark.parametrize("keys", KEYS)
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("form", ["one-hot", "float", "bytes"])
+def test_other_names_layouts_ranges_and_labels(tmp_path: Path, keys: tuple[str, str], scale: str, form: str) -> None:
+    pictures, numbers = noise(5, 8, 6, 3), np.array([2, 0, 1, 1, 2])
+    pictures[0, 0, 0] = 0, 255, 255
+    size, low, remark = SCALES[scale]
+    labels = {"one-hot": np.eye(3)[numbers], "float": numbers.astype(float), "bytes": numbers.astype("S1")}[form]
+    arrays = {keys[0]: (np.moveaxis(pictures, -1, 1) / size + low).astype(scale), keys[1]: labels}
+    np.savez(tmp_path / "x.npz", **arrays)
+    require_same(labelled(tmp_path), pictures, list("20112"))
+    said = labelled(tmp_path).describe(8, 6)
+    assert all(part in said for part in (remark, ", channels first", ", labels one-hot" if form == "one-hot" else ""))
 
 
 def test_an_npz_that_was_cut_off_anywhere_is_named(tmp_path: Path) -> None:
@@ -280,6 +356,22 @@ def test_cifar_that_was_cut_off_or_names_too_few_classes_is_named(tmp_path: Path
     refused(tmp_path / "cifar", str(names), "copy it again")
     batch.write_bytes(batch.read_bytes()[:-1])
     refused(tmp_path / "cifar", str(batch), "records of 3073")
+
+
+@pytest.mark.parametrize(("kind", "names"), [("10", "batches.meta.txt"), ("100", "fine_label_names.txt")])
+def test_cifar_without_its_names_has_class_numbers(tmp_path: Path, kind: str, names: str) -> None:
+    written = write_cifar(tmp_path / "cifar", kind)
+    (tmp_path / "cifar" / names).unlink()
+    pictures, labels = written["train"]
+    require_same(
+        labelled(tmp_path / "cifar"), pictures, [str(["airplane", "automobile", "bird"].index(one)) for one in labels]
+    )
+    assert f"classes by number, for there is no {names}" in labelled(tmp_path / "cifar").describe(32, 32)
+    batch = tmp_path / "cifar" / ("data_batch_1.bin" if kind == "10" else "train.bin")
+    batch.write_bytes(bytes([255, 255]) + batch.read_bytes()[2:])
+    refused(tmp_path / "cifar", str(batch), "has a label 255", "classes are expected")
+    batch.write_bytes(batch.read_bytes()[:-1])
+    refused(tmp_path / "cifar", *([str(batch), "records of 3073"] if kind == "10" else ["no pictures found"]))
 
 
 @pytest.mark.parametrize("file", ["cifar-10-batches-py/data_batch_3", "cifar-100-python/train"])

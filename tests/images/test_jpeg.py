@@ -200,7 +200,7 @@ def test_without_its_last_bytes_it_is_read_and_that_is_said(
         for tail in (b"", bytes(30)):  # zeros: blocks of the disk that were never written
             with remarks.collected() as said:
                 values = decode_bytes(data[:-lost] + tail, "x", at_least=(8, 8)).values
-            assert said == [("x", remarks.CUT_OFF)]
+            assert said == [remarks.Remark("x", remarks.CUT_OFF)]
             assert values.shape == whole.shape
             assert (np.abs(values.astype(int) - whole).max(axis=-1) > 24).mean() <= files.MOST_MISSING + 0.02
 
@@ -218,7 +218,7 @@ def test_cut_anywhere_it_is_refused_or_most_of_it_is_there(reader: str, options:
             assert "damaged or only half written" in str(error)  # noqa: PT017
             seen["refused"] += 1
         else:
-            assert [text for _, text in said] == [remarks.CUT_OFF]
+            assert [text for _, text, _ in said] == [remarks.CUT_OFF]
             assert (np.abs(values - whole).max(axis=-1) > 24).mean() <= files.MOST_MISSING + 0.02
             seen["read"] += 1
     assert min(seen.values()) > 3

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,10 +61,31 @@ def test_every_colour_is_of_the_nearest_label(pixels: list[list[int]]) -> None:
 
 def test_an_index_of_no_label_is_refused() -> None:
     assert INDICES.classes_of(np.array([[[3], [255], [0]]], np.uint8)).tolist() == [[1, 2, 0]]
-    with pytest.raises(ValueError, match="holds the index 7, which is no label's; add a line `name, 7`"):
-        INDICES.classes_of(np.array([[[3], [7]]], np.uint8))
+    with pytest.raises(
+        ValueError,
+        match=r"index 7, which is no label's .and 1 more., in 2 of 4 pixels, .*row 1, column 0; add a line `name, 7`",
+    ):
+        INDICES.classes_of(np.array([[[3], [0]], [[7], [9]]], np.uint8))
     with pytest.raises(ValueError, match="in colour"):
         INDICES.classes_of(np.array([[[3, 0, 3]]], np.uint8))
+
+
+def test_class_numbers_are_not_taken_for_dark_colours() -> None:
+    with pytest.raises(ValueError, match=r"is grey, and the labels have colours; .*labels with indices"):
+        COLOURS.classes_of(np.array([[[0], [1]]], np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int32", "int64"])
+def test_indices_of_every_type_of_whole_numbers(tmp_path: Path, kind: str) -> None:
+    spec = ImageSpec(3, kind="labels", labels=INDICES)
+    indices = np.array([[0, 3], [255, 3]], kind)
+    tifffile.imwrite(tmp_path / "x.tif", indices)
+    np.save(tmp_path / "x.npy", indices)
+    for file in ("x.tif", "x.npy"):
+        assert INDICES.classes_of(numbers.read(tmp_path / file, spec).values).tolist() == [[0, 1], [2, 1]]
+    np.save(tmp_path / "x.npy", indices.astype(np.float32))
+    with pytest.raises(ValueError, match=r"x.npy: holds float32 numbers; save its labels as whole numbers or colours"):
+        numbers.read(tmp_path / "x.npy", spec)
 
 
 def test_the_share_of_unknown_colours() -> None:

@@ -147,7 +147,7 @@ ANIMATED = ["GIF", "PNG", "WEBP", "TIFF", *(["AVIF"] if features.check("avif") e
 def test_of_several_frames_the_first_is_read_and_that_is_said(name: str) -> None:
     with remarks.collected() as said:
         pixels = decode_bytes(_frames(name, **({"lossless": True} if name == "WEBP" else {})), "x")
-    assert said == [("x", remarks.FIRST_FRAME)]
+    assert said == [remarks.Remark("x", remarks.FIRST_FRAME)]
     assert np.abs(files.to_channels(pixels, 3).astype(int) - [255, 0, 0]).max() <= 3
 
 
@@ -166,7 +166,7 @@ def test_8_of_16_bits_of_a_jpeg_2000_are_said(tmp_path: Path, suffix: str) -> No
     data = data if suffix == ".jp2" else data[data.index(b"\xff\x4f\xff\x51") :]
     with remarks.collected() as said:
         assert decode_bytes(data, "x").bits == 8
-    assert said == [("x", remarks.EIGHT_BITS)]
+    assert said == [remarks.Remark("x", remarks.EIGHT_BITS)]
 
 
 # ---- what they become
@@ -181,7 +181,7 @@ def test_what_is_only_read_is_written_as_png_and_that_is_said(tmp_path: Path) ->
     for source, target in jobs:
         kept = source.suffix in files.FORMATS
         assert target.name == (source.name if kept else f"{source.stem}.png")
-        assert ((str(source), remarks.WRITTEN_AS_PNG) in said) == (not kept)
+        assert (remarks.Remark(str(source), remarks.WRITTEN_AS_PNG) in said) == (not kept)
 
 
 def test_one_of_them_may_lose_its_name_to_another(tmp_path: Path) -> None:

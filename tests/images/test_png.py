@@ -139,7 +139,7 @@ def is_read(data: bytes) -> list[str]:
     with remarks.collected() as said:
         values = files.decode_bytes(data, "x").values
     assert values.tobytes() in (b"rgbRGB", VALUES.astype(np.uint16).tobytes())
-    return [text for _, text in said]
+    return [text for _, text, _ in said]
 
 
 LARGE = bytes(range(256)) * 2**14  # 4 MiB

@@ -186,7 +186,7 @@ def test_of_several_pages_the_first_is_read_and_smaller_copies_are_no_pages() ->
             writer.write(noise(4, 4, 3, "u2"), photometric="rgb", subfiletype=kind)
         with remarks.collected() as said:
             np.testing.assert_array_equal(decode_bytes(file.getvalue(), "x.tif").values, first)
-        assert [text for _, text in said] == expected
+        assert [text for _, text, _ in said] == expected
 
 
 def test_an_array_of_one_picture_has_numbers(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ Call = Callable[[Model, Array], object]
     [
         (lambda model, picture: model(picture), r"glcic .*--mask"),
         (lambda model, picture: model(picture, mask=np.ones((3, 3), bool)), "all .*hole"),
-        (lambda model, picture: model(picture, mask=np.full((3, 3), 7.0)), "mask .*float64"),
+        (lambda model, picture: model(picture, mask=np.full((3, 3), 7.5)), "mask .*float64"),
         (lambda model, picture: model(picture, mask=np.full((3, 3), np.nan)), "mask .*float64"),
         (lambda model, picture: model(picture, mask=7), r"the mask: 7 \(int\) is not"),
         (lambda model, picture: model(picture, mask=np.ones(3, bool)), "mask .*shape"),

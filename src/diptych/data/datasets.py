@@ -366,7 +366,9 @@ class ArrayDataset(ImageDataset):
 
     def decode(self, index: int, at_least: tuple[int, int] | None = None) -> Pixels:
         values = np.array(self.array[index])  # a copy: the map is read-only
-        return Pixels(values.reshape(*values.shape[:2], -1))
+        pixels = Pixels(values.reshape(*values.shape[:2], -1))
+        numbers.note_not_finite(pixels, self.files(index))
+        return pixels
 
 
 def open_array(file: Path) -> Array:

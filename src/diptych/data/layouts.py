@@ -159,13 +159,21 @@ class Published(Layout):
     def sources(self, path: Path) -> Mapping[Split, Source]:
         """The splits in a folder or file; none where this is not the layout."""
 
+    def why_not(self, path: Path) -> str:
+        """Why something in a folder or file that looks like this layout is not read, in a line; empty where nothing is."""
+        return ""
+
     def _sources(self, path: Path) -> Mapping[Split, Source]:
         """The same, but none in a folder of pictures: what lies beside them may be about them."""
         sources = self.sources(path)
         return {} if sources and any(walk(path, is_image_or_record)) else sources
 
     def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
-        if paths.folder_b is not None or not (sources := self._sources(paths.folder)):
+        if paths.folder_b is not None:
+            return None
+        if not (sources := self._sources(paths.folder)):
+            if paths.folder.is_file() and (why := self.why_not(paths.folder)):
+                raise ValueError(why)
             return None
         if "train" not in sources:
             raise ValueError(f"{paths}: has no training pictures, only {listed(one.file for one in sources.values())}")
@@ -189,6 +197,9 @@ class PixelTables(Published):
     def sources(self, path: Path) -> Mapping[Split, Source]:
         return pixel_tables.find(path)
 
+    def why_not(self, path: Path) -> str:
+        return pixel_tables.why_not(path)
+
 
 class NpzFiles(Published):
     """Named arrays in one file."""
@@ -198,11 +209,14 @@ class NpzFiles(Published):
     def sources(self, path: Path) -> Mapping[Split, Source]:
         return npz.find(path)
 
+    def why_not(self, path: Path) -> str:
+        return npz.why_not(path)
+
 
 class Cifar(Published):
     """CIFAR-10 and CIFAR-100."""
 
-    name, looks_like = "CIFAR's binary version", "DIR/data_batch_1.bin beside DIR/batches.meta.txt"
+    name, looks_like = "CIFAR's binary version", "DIR/data_batch_1.bin, best beside DIR/batches.meta.txt"
 
     def sources(self, path: Path) -> Mapping[Split, Source]:
         return cifar.find(path)
@@ -562,6 +576,9 @@ def find(kind: DataKind, paths: DataPaths, split: Split, specs: Specs = RGB) -> 
     folder = None if paths.folder_b else split_folder(paths.folder, split, HINTS[kind])
     if folder is None:
         return None
+    for layout in LAYOUTS:
+        if isinstance(layout, Published) and kind in layout.kinds and (why := layout.why_not(folder)):
+            raise ValueError(why)
     raise no_images(folder, f"; the layouts are: {HINTS[kind]}" if kind.has_sides else ", and no TFRecord files")
 
 

@@ -151,7 +151,7 @@ class CachedDataset:
                 return
             reasons = map(reject_reason, map(to_eight_bit, sides)) if reject_reason else ()
             number = self.indices[index]
-            remark = "; ".join(dict.fromkeys(text for _, text in remarks))
+            remark = "; ".join(dict.fromkeys(text for _, text, _ in remarks))
             reason = next(filter(None, reasons), "")
             found[number] = Found(*self.file_sizes[number], reason, self.seen[number], remark)
 

@@ -10,9 +10,11 @@ import numpy as np
 from diptych.data.datasets import FileDataset
 from diptych.data.layouts import find_singles
 from diptych.data.partners import canonical, partners_of_all
-from diptych.images.files import Pixels, decode
-from diptych.images.mask_pictures import read_hole
+from diptych.images import files, ifd, objects, tiff
+from diptych.images.files import Pixels
+from diptych.images.mask_pictures import REMEDY, read_hole
 from diptych.images.masks import Mask
+from diptych.images.spec import EIGHT_BIT, Array, NoFixedRangeError
 
 Note = Callable[[str, str, str], None]
 """Takes a name, what is noted of it, and the details, for a line `name: what (details)`."""
@@ -67,7 +69,28 @@ class UserMask:
 
 def read(path: Path) -> UserMask:
     """The mask in a file; a `ValueError` that names it when it shows no hole that can be told."""
-    return from_pixels(decode(path), str(path))
+    return from_bytes(files.read_bytes(path), str(path))
+
+
+def from_bytes(data: bytes, name: str) -> UserMask:
+    """The same of the bytes of a file: a picture, or numbers as TIFF or .npy."""
+    if data.startswith(np.lib.format.MAGIC_PREFIX):
+        return from_array(files.numbers_in(data, name), name)
+    try:
+        return from_pixels(files.decode_bytes(data, name), name)
+    except NoFixedRangeError:
+        if data.startswith(ifd.SIGNATURES) and tiff.layout(data).photometric == tiff.WHITE_IS_ZERO:
+            raise ValueError(
+                f"{name}: holds numbers of which the lowest is white, so black is unknown; {REMEDY}, in 8 bits"
+            ) from None
+        return from_array(files.numbers_in(data, name), name)
+
+
+def from_array(array: Array, name: str = "the mask") -> UserMask:
+    """The same of an array, which `objects.pixels_of` understands, or of booleans."""
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(EIGHT_BIT.full)
+    return from_pixels(objects.pixels_of(array, name), name)
 
 
 def from_pixels(pixels: Pixels, name: str = "the mask") -> UserMask:

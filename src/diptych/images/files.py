@@ -122,12 +122,12 @@ def decode(path: Path, most: int = MAX_PIXELS, at_least: tuple[int, int] | None 
     Raises a `ValueError` that names the file when it is not a whole, readable picture of at most `most` pixels; a
     `NoFixedRangeError` where it is one of numbers, which `read_numbers` reads.
     """
-    return decode_bytes(_read(path, most), str(path), most, at_least)
+    return decode_bytes(read_bytes(path, most), str(path), most, at_least)
 
 
 def decode_to_rewrite(path: Path, most: int = MAX_PIXELS) -> tuple[Pixels, Metadata]:
     """Reads a picture file as `decode` does, but in its own colours, with what it knows of itself: to be written again."""
-    return decode_bytes_to_rewrite(_read(path, most), str(path), most)
+    return decode_bytes_to_rewrite(read_bytes(path, most), str(path), most)
 
 
 def decode_bytes_to_rewrite(data: bytes, name: str, most: int = MAX_PIXELS) -> tuple[Pixels, Metadata]:
@@ -136,7 +136,8 @@ def decode_bytes_to_rewrite(data: bytes, name: str, most: int = MAX_PIXELS) -> t
     return pixels, metadata.read(data, pixels.size, name)
 
 
-def _read(path: Path, most: int) -> bytes:
+def read_bytes(path: Path, most: int = MAX_PIXELS) -> bytes:
+    """The bytes of a picture file; a `ValueError` that names it where it cannot be read, is empty or too large."""
     require_file(path)
     try:
         formats.require_bytes(path.stat().st_size, most)
@@ -454,11 +455,17 @@ def read_numbers(path: Path, most: int = MAX_PIXELS) -> Array:
     >>> read_numbers(file).flatten().tolist()
     [0.0, 8848.0]
     """
-    data = _read(path, most)
+    return numbers_in(read_bytes(path, most), str(path), most)
+
+
+def numbers_in(data: bytes, name: str, most: int = MAX_PIXELS) -> Array:
+    """The same of the bytes of such a file; `name` is what messages call it."""
 
     def numbers() -> Array:
         if data.startswith(np.lib.format.MAGIC_PREFIX):
             array: Array = np.load(io.BytesIO(data), allow_pickle=False)
+            if array.dtype == np.bool_:
+                array = array.astype(np.uint8) * np.uint8(EIGHT_BIT.full)
             if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind not in "uif":
                 raise formats.UnreadableError(
                     f"holds {array.dtype} of shape {list(array.shape)}; numbers [H, W] or [H, W, C] are expected"
@@ -469,14 +476,14 @@ def read_numbers(path: Path, most: int = MAX_PIXELS) -> Array:
             if found.photometric in (tiff.WHITE_IS_ZERO, tiff.BLACK_IS_ZERO, tiff.RGB):
                 with _room_for_tiff(data, found, most):
                     return turn_upright(tiff.numbers(data, found), found.orientation)
-        with formats.open_image(data, str(path)) as image:
+        with formats.open_image(data, name) as image:
             if image.mode not in ("I", "F"):
-                return _decode(data, str(path), most, None).values
+                return _decode(data, name, most, None).values
             formats.require_size(image.width, image.height, most, data)
             with formats.room_for(image.width, image.height), formats.within_pillows_limit(*image.size):
                 return np.array(image)[..., None]
 
-    return _named(str(path), data, numbers)
+    return _named(name, data, numbers)
 
 
 # ---- pixels <-> tensors

@@ -82,11 +82,12 @@ class Labels:
         """The class of each pixel, `[H, W, C]` as in a file -> `[H, W]`.
 
         A colour that is no label's is of the class with the nearest one, as JPEG's are. An index that is no label's is a
-        `ValueError`.
+        `ValueError`, and so are greys that are none where labels have colours.
         """
         if self.by_index and values.shape[-1] >= 3 and not (values[..., :1] == values[..., :3]).all():
             raise ValueError("is in colour, and the labels have indices; give labels with colours")
-        if not self.by_index and values.shape[-1] == 1:
+        is_grey = values.shape[-1] == 1
+        if not self.by_index and is_grey:
             values = np.repeat(values, 3, axis=-1)
         found = values[..., : len(self.colours[0])].astype(np.int64) @ (1 << 16 * np.arange(len(self.colours[0])))
         own = self.table.astype(np.int64) @ (1 << 16 * np.arange(len(self.colours[0])))
@@ -96,7 +97,16 @@ class Labels:
         if unknown.any():
             others, places = np.unique(found[unknown], return_inverse=True)
             if self.by_index:
-                raise ValueError(f"holds the index {others[0]}, which is no label's; add a line `name, {others[0]}`")
+                more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+                row, column = np.argwhere(unknown)[0]
+                raise ValueError(
+                    f"holds the index {others[0]}, which is no label's{more}, in {unknown.sum():,} of {unknown.size:,} "
+                    f"pixels, the first in row {row}, column {column}; add a line `name, {others[0]}`"
+                )
+            if is_grey and np.ptp(self.table, axis=1).any():
+                raise ValueError(
+                    "is grey, and the labels have colours; save it in colours, or give labels with indices"
+                )
             colours = others[:, None] >> 16 * np.arange(3) & 0xFFFF
             distances = ((colours[:, None] - self.table.astype(np.int64)) ** 2).sum(-1)
             classes[unknown] = distances.argmin(1)[places]

@@ -13,10 +13,11 @@ from PIL import Image
 
 from diptych.files import atomic_file
 from diptych.images import files, formats, metadata
-from diptych.images.files import ARRAY, DEEP_SUFFIXES, FORMATS, Array, Pixels, decode, decode_to_rewrite, encode
+from diptych.images.files import ARRAY, DEEP_SUFFIXES, FORMATS, Array, Pixels, decode, decode_bytes_to_rewrite, encode
 from diptych.images.formats import MAX_PIXELS
 from diptych.images.masks import Mask
 from diptych.images.metadata import Metadata
+from diptych.images.remarks import NOT_FINITE, note
 from diptych.images.spec import (
     EIGHT_BIT,
     SIXTEEN_BIT,
@@ -47,7 +48,7 @@ def read(path: Path, spec: ImageSpec, most: int = MAX_PIXELS, at_least: tuple[in
     try:
         return decode(path, most=most, at_least=at_least)
     except NoFixedRangeError:
-        return _levels(read_numbers(path, most), path)
+        return _levels(read_numbers(path, most), str(path))
 
 
 def read_to_rewrite(path: Path, spec: ImageSpec, most: int = MAX_PIXELS) -> tuple[Pixels, Metadata]:
@@ -55,36 +56,48 @@ def read_to_rewrite(path: Path, spec: ImageSpec, most: int = MAX_PIXELS) -> tupl
 
     Numbers of a range and labels have no colours, and so no profile.
     """
-    if path.suffix.lower() == ARRAY:
-        pixels = read_numbers(path, most)
-        return pixels if spec.range else _levels(pixels, path), Metadata(pixels.size)
-    if spec.labels and spec.labels.by_index and (indices := _palette_indices(path)) is not None:
+    return decode_to_rewrite(files.read_bytes(path, most), str(path), spec, most)
+
+
+def decode_to_rewrite(data: bytes, name: str, spec: ImageSpec, most: int = MAX_PIXELS) -> tuple[Pixels, Metadata]:
+    """The same of the bytes of a picture file; `name` is what messages and remarks call it."""
+    if data.startswith(np.lib.format.MAGIC_PREFIX):
+        pixels = _numbers(data, name, most)
+        return _as_asked(pixels, spec, name), Metadata(pixels.size)
+    if spec.labels and spec.labels.by_index and (indices := _palette_indices(data, name)) is not None:
         return Pixels(indices), Metadata((indices.shape[0], indices.shape[1]))
     try:
-        pixels, known = decode_to_rewrite(path, most)
+        pixels, known = decode_bytes_to_rewrite(data, name, most)
     except NoFixedRangeError:
-        pixels = read_numbers(path, most)
-        known = metadata.read(path.read_bytes(), pixels.size, str(path))
-        if not spec.range:
-            _levels(pixels, path)
+        pixels = _numbers(data, name, most)
+        known = metadata.read(data, pixels.size, name)
+        _as_asked(pixels, spec, name)
     return pixels, replace(known, profile=b"") if spec.is_of_numbers else known
 
 
-def _levels(pixels: Pixels, path: Path) -> Pixels:
+def _as_asked(pixels: Pixels, spec: ImageSpec, name: str) -> Pixels:
+    """The same pixels; a `ValueError` for numbers that `spec` does not read."""
+    if spec.range or (spec.labels and spec.labels.by_index and pixels.values.dtype.kind in "iu"):
+        return pixels
+    if spec.labels:
+        raise ValueError(f"{name}: holds {pixels.values.dtype} numbers; save its labels as whole numbers or colours")
+    return _levels(pixels, name)
+
+
+def _levels(pixels: Pixels, name: str) -> Pixels:
     if pixels.values.dtype in LEVELS:
         return pixels
     low, high = extremes(pixels.values)
     raise ValueError(
-        f"{path}: holds {pixels.values.dtype} numbers, which have no fixed range, {low:g} to {high:g} in this file; "
+        f"{name}: holds {pixels.values.dtype} numbers, which have no fixed range, {low:g} to {high:g} in this file; "
         "state it in training: --range LOW HIGH (`diptych data inspect` measures that of all)"
     )
 
 
 def from_image(image: Image.Image, spec: ImageSpec) -> Pixels:
     """The pixels of a Pillow image as `spec` asks for them."""
-    if spec.range and image.mode in ("I", "F"):
-        return Pixels(np.asarray(image)[..., None])
-    if spec.labels and spec.labels.by_index and image.mode == "P":
+    by_index = spec.labels is not None and spec.labels.by_index
+    if (spec.range and image.mode in ("I", "F")) or (by_index and image.mode in ("I", "P")):
         return Pixels(np.asarray(image)[..., None])
     return files.from_image(image)
 
@@ -99,12 +112,22 @@ def read_numbers(path: Path, most: int = MAX_PIXELS) -> Pixels:
             return decode(path, most=most)
         except NoFixedRangeError:
             pass
-    return Pixels(files.read_numbers(path, most))
+    return _numbers(files.read_bytes(path, most), str(path), most)
 
 
-def _palette_indices(path: Path) -> Array | None:
+def _numbers(data: bytes, name: str, most: int) -> Pixels:
+    pixels = Pixels(files.numbers_in(data, name, most))
+    note_not_finite(pixels, name)
+    return pixels
+
+
+def _palette_indices(data: bytes, name: str) -> Array | None:
     """The indices of a file with a palette, `[H, W, 1]`; None for any other."""
-    with formats.open_image(path.read_bytes(), str(path)) as image:
+    try:
+        opened = formats.open_image(data, name)
+    except Exception:  # Pillow raises whatever it meets; whoever decodes the file says what is wrong with it
+        return None
+    with opened as image:
         if image.mode != "P":
             return None
         formats.require_size(image.width, image.height, MAX_PIXELS, b"")
@@ -119,6 +142,27 @@ def as_shown(pixels: Pixels) -> Pixels:
         values = in_range(values, (low, max(high, np.nextafter(low, np.inf))))
     channels = values.shape[-1]
     return Pixels(values[..., : 3 if channels > 2 else 1], alpha) if channels != 1 else Pixels(values, alpha)
+
+
+def note_not_finite(pixels: Pixels, name: str) -> None:
+    """Notes NaN and infinite numbers, which a range cuts to LOW or HIGH."""
+    if not np.isfinite(pixels.values).all():
+        note(name, NOT_FINITE)
+
+
+def note_beyond(pixels: Pixels, spec: ImageSpec, name: str) -> None:
+    """Notes numbers beyond the range of a model's input, with how far they go, and colours that are no label's."""
+    if spec.labels and not spec.labels.by_index and spec.labels.unknown(pixels.values):
+        note(name, "some of its colours are no label's; each is taken for the nearest label's")
+    if spec.range:
+        low, high = extremes(pixels.values)
+        if low < spec.range[0] or high > spec.range[1]:
+            trained = "{:.6g} to {:.6g}".format(*spec.range)
+            note(
+                name,
+                f"what lies beyond {trained}, the range that the model was trained with, is cut to it",
+                (low, high),
+            )
 
 
 def extremes(values: Array) -> tuple[float, float]:
