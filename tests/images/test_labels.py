@@ -63,7 +63,7 @@ def test_an_index_of_no_label_is_refused() -> None:
     assert INDICES.classes_of(np.array([[[3], [255], [0]]], np.uint8)).tolist() == [[1, 2, 0]]
     with pytest.raises(
         ValueError,
-        match="index 7, which is no label's .and 1 more., in 2 of 4 pixels, .*row 1, column 0; add a line `name, 7`",
+        match=r"index 7, which is no label's .and 1 more., in 2 of 4 pixels, .*row 1, column 0; add a line `name, 7`",
     ):
         INDICES.classes_of(np.array([[[3], [0]], [[7], [9]]], np.uint8))
     with pytest.raises(ValueError, match="in colour"):
@@ -71,7 +71,7 @@ def test_an_index_of_no_label_is_refused() -> None:
 
 
 def test_class_numbers_are_not_taken_for_dark_colours() -> None:
-    with pytest.raises(ValueError, match="is grey, and the labels have colours; .*labels with indices"):
+    with pytest.raises(ValueError, match=r"is grey, and the labels have colours; .*labels with indices"):
         COLOURS.classes_of(np.array([[[0], [1]]], np.uint8))
 
 
