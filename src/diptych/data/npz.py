@@ -129,10 +129,16 @@ def _header(bundle: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], "np.dt
 
 
 def _names(file: Path, name: str, labels: Array, pictures: tuple[int, ...]) -> Sequence[str]:
-    if labels.dtype.kind == "f" and (labels == np.rint(labels)).all() and (np.abs(labels) < 2**31).all():
+    is_one_each = labels.size == pictures[0]
+    if (
+        is_one_each
+        and labels.dtype.kind == "f"
+        and (labels == np.rint(labels)).all()
+        and (np.abs(labels) < 2**31).all()
+    ):
         labels = labels.astype(np.int64)
-    if labels.size != pictures[0] or labels.dtype.kind not in "iubUS":
-        turned = labels.size == pictures[-1] and labels.size != pictures[0]
+    if not is_one_each or labels.dtype.kind not in "iubUS":
+        turned = labels.size == pictures[-1] and not is_one_each
         remedy = (
             f"; the pictures are of shape {list(pictures)}, turn their axes, np.moveaxis(x, -1, 0)" if turned else ""
         )
