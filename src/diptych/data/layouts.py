@@ -3,16 +3,18 @@
 `train`, `evaluate` and `data inspect` all ask this list. A new layout is one class here, and one entry in the list.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, combinations
 from pathlib import Path
 from typing import ClassVar
 
-from diptych.data import cifar, idx, npz, pixel_tables, tfrecords
+from diptych.data import cifar, hidden_splits, idx, npz, pixel_tables, tfrecords
 from diptych.data.datasets import (
     ArrayDataset,
     Dataset,
@@ -119,6 +121,7 @@ class Layout(ABC):
         for kind in self.kinds:
             try:
                 if datasets := self.find(kind, paths, split, RGB):
+                    hidden_splits.require_none(paths, datasets, partial(_count, kind))
                     return f"{self.name}: fits as {kind}, {' and '.join(str(len(one)) for one in datasets)} samples"
             except ValueError as error:
                 why = f"does not fit, {error}"
@@ -216,8 +219,7 @@ class ClassFolders(Layout):
 
     def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
         _require_no_class_beside_splits(paths)
-        folder = split_folder(paths.folder, split, HINTS[kind])
-        images = open_folder(folder, specs[0]) if folder else None
+        images = _open_split(open_folder, kind, paths, split, specs[0])
         if not isinstance(images, FileDataset):
             return None
         names = [class_of(path, images.folder) for path in images.paths]
@@ -423,8 +425,7 @@ class SingleImages(Layout):
         """The images of one folder or file; None where this is not the layout."""
 
     def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
-        folder = None if paths.folder_b else split_folder(paths.folder, split, HINTS[kind])
-        dataset = self.open(folder, specs[0]) if folder else None
+        dataset = None if paths.folder_b else _open_split(self.open, kind, paths, split, specs[0])
         return [dataset] if dataset else None
 
 
@@ -517,6 +518,8 @@ def match(kind: DataKind, paths: DataPaths, split: Split, specs: Specs = RGB) ->
         if kind in layout.kinds and (datasets := layout.find(kind, paths, split, specs)) is not None:
             if kind.has_sides and split != "train" and datasets:
                 _require_as_in_training(layout, kind, paths, split, specs)
+            if split == "train":
+                hidden_splits.require_none(paths, datasets, partial(_count, kind))
             return Match(layout, datasets)
     return None
 
@@ -529,6 +532,12 @@ def _require_as_in_training(layout: Layout, kind: DataKind, paths: DataPaths, sp
     if trained and trained.datasets and trained.layout is not layout:
         folder = split_folder(paths.folder, split, HINTS[kind]) or paths
         raise ValueError(f"{folder}: holds no A and B as train does; the layouts are: {HINTS[kind]}")
+
+
+def _count(kind: DataKind, paths: DataPaths) -> int:
+    """How many files all splits have; 0 where something is wrong with one."""
+    found = matches(kind, paths, [*SPLIT_FOLDERS])
+    return hidden_splits.count_files([dataset for one in found for dataset in one.datasets])
 
 
 def matches(kind: DataKind, paths: DataPaths, splits: Sequence[Split] = ("train",)) -> list[Match]:
@@ -607,6 +616,36 @@ def open_folder(folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset
     """The images of one folder or array, by the first layout of single images that fits."""
     opened = (layout.open(folder, spec, remark) for layout in LAYOUTS if isinstance(layout, SingleImages))
     return next((dataset for dataset in opened if dataset), None)
+
+
+def _open_split(
+    opened: Callable[[Path, ImageSpec], ImageDataset | None],
+    kind: DataKind,
+    paths: DataPaths,
+    split: Split,
+    spec: ImageSpec,
+) -> ImageDataset | None:
+    """The single images of a split, which lie in one folder or in each of several, such as `cat/train` and `dog/train`."""
+    folder = split_folder(paths.folder, split, HINTS[kind])
+    if folder not in (None, paths.folder):
+        return opened(folder, spec)
+    below = hidden_splits.in_each_folder(paths.folder, split)
+    if below and (folders := below.get(split)):
+        whole = opened(paths.folder, spec)
+        return whole and _within(whole, folders)
+    return None if below or folder is None else opened(folder, spec)
+
+
+def _within(images: ImageDataset, folders: Sequence[Path]) -> ImageDataset:
+    """Those of some images whose files lie in some folders."""
+    tops = tuple(os.path.join(folder, "") for folder in folders)  # noqa: PTH118 -- ends in a slash
+    names = sorted({folder.name for folder in folders})
+    remark = f" ({', '.join(names)} in {len(folders)} folders)"
+    if isinstance(images, RecordDataset):
+        records = [record for record in images.records if str(record.file).startswith(tops)]
+        return replace(images, records=records, remark=remark)
+    assert isinstance(images, FileDataset)
+    return replace(images, paths=[path for path in images.paths if str(path).startswith(tops)], remark=remark)
 
 
 def _open_sides(sides: tuple[Path, Path], paths: DataPaths, specs: Specs, remark: str = "") -> list[ImageDataset]:

@@ -297,6 +297,14 @@ def _fit(
     has_files = contents.pictures or contents.records
     if fit := _unpaired(paths, contents.records) or _custom(paths, SIDES if has_files else DataKind):
         return fit
+    try:
+        layouts.match(DataKind.IMAGES, paths, "train")
+    except ValueError as error:
+        return _Fit(None, paths, str(error))
+    return _of_single_files(paths, infos)
+
+
+def _of_single_files(paths: DataPaths, infos: Mapping[Path, ImageInfo]) -> _Fit:
     wide, others, known = _side_by_side(paths, infos)
     if wide and not others:
         direction = "AtoB makes the right half from the left one, BtoA the left from the right: choose the --direction"
