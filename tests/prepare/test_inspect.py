@@ -362,7 +362,9 @@ def test_records_are_counted(tmp_path: Path, write_tfrecord: Any) -> None:
     # As Kaggle has them: four folders, of which two hold records.
     draw_all(tmp_path / "in", "monet_jpg/1.jpg", "photo_jpg/2.jpg", "photo_jpg/3.jpg")
     (tmp_path / "in/photo_tfrec/broken.tfrec").write_bytes(b"no record")
-    assert inspect(tmp_path / "in").methods == []  # single pictures with records among them are refused by training, too
+    assert (
+        inspect(tmp_path / "in").methods == []
+    )  # single pictures with records among them are refused by training, too
     (tmp_path / "in/photo_tfrec/broken.tfrec").unlink()
     findings = inspect(tmp_path / "in")
     assert findings.reason == "two sets without partners: A is monet_tfrec (2), B is photo_tfrec (2)"

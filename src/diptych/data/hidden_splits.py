@@ -100,7 +100,7 @@ def _hidden(parents: set[str], roots: Sequence[str]) -> set[Path]:
     for parent in parents:
         for root in roots:
             if parent.startswith(root):
-                parts = parent[len(root) :].split(os.sep)
+                parts = Path(parent[len(root) :]).parts
                 places |= {Path(root, *parts[: number + 1]) for number in range(len(parts))}
     beside_train = {place.parent for place in places if LIKE_TRAIN.fullmatch(place.name)}
     return {

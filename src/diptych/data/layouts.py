@@ -4,6 +4,7 @@
 """
 
 import os
+import shlex
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,7 @@ from diptych.data.datasets import (
 )
 from diptych.data.loaded import LoadedDataset, Source
 from diptych.data.pairs import ChoiceError, Files, Typed, by_stem, chosen, in_one_folder, in_two_folders, suffix_flags
-from diptych.data.partners import Affix, Affixes, are_partners, kinds, kinds_in_each
+from diptych.data.partners import Affix, Affixes, are_partners, canonical, kinds, kinds_in_each, sides_in_each
 from diptych.data.paths import (
     SPLIT_FOLDERS,
     DataPaths,
@@ -249,6 +250,42 @@ class NamedSides(Layout):
         return _open_sides(sides, paths, specs)
 
 
+class SidesInEachFolder(Layout):
+    """A and B in each of several folders, which have equal names there."""
+
+    name, kinds = "A and B in each of several folders", (DataKind.PAIRED, DataKind.UNPAIRED)
+    looks_like = "DIR/cam0/depth + DIR/cam0/rgb, DIR/cam1/depth + DIR/cam1/rgb, of equal names of files"
+
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        if paths.folder_b is not None or paths.halves or any(paths.typed):
+            return None
+        folder = split_folder(paths.folder, split, HINTS[kind])
+        if folder is None or is_array(folder) or len(tops := folders_of_images(folder)) < 2:
+            return None
+        if folder == paths.folder:
+            require_no_hidden_splits(tops, "A and B")
+        files = by_stem(folder)
+        affixes = self.affixes_of_training(paths, split, specs) or self._found(kind, folder, tops, files)
+        pairs = in_one_folder(folder, files, specs=specs, known=affixes) if affixes else None
+        return _sides_of(pairs, kind, folder) if pairs else None
+
+    def _found(self, kind: DataKind, folder: Path, tops: Sequence[Path], files: Files) -> Affixes | None:
+        found = sides_in_each(files)
+        if not found or any(part.lower() in hidden_splits.SPLIT_OF for name in files for part in name.split("/")[:-1]):
+            return None
+        sides, may_be_tops = found
+        may_be_tops |= kind == DataKind.UNPAIRED and len(tops) == 2  # where names need not be those of partners
+        if len(sides) == 2 and (not may_be_tops or [side.before.lower() for side in sides] == ["a/", "b/"]):
+            return sides[0], sides[1]
+        of_tops = (
+            f"--data-a {shlex.quote(str(tops[0]))} --data-b {shlex.quote(str(tops[1]))}, or " if may_be_tops else ""
+        )
+        raise ChoiceError(
+            f"{folder}: A and B may be {f'{listed(tops)}, or ' if may_be_tops else ''}two of the folders in each of them "
+            f"({', '.join(map(str, sides))}); give {of_tops}{suffix_flags(*sides[:2])}"
+        )
+
+
 class AnyTwoFolders(Layout):
     """Two folders of any names; the first by name is A. Where pairs are wanted they hold partners."""
 
@@ -309,12 +346,7 @@ class PartnersInOneFolder(Layout):
         if not any(paths.typed) and _all_halves([files]) and (found := kinds(files)):
             raise _may_be_either(folder, found.affixes[0], found.affixes[-1])
         pairs = in_one_folder(folder, files, paths.typed, specs, self.affixes_of_training(paths, split, specs))
-        if not pairs:
-            return None
-        if kind == DataKind.PAIRED:
-            return [pairs]
-        sides = zip((pairs.a, pairs.b), specs, pairs.affixes, strict=True)
-        return [FileDataset(folder, side, (spec,), f" named {affix}") for side, spec, affix in sides]
+        return _sides_of(pairs, kind, folder) if pairs else None
 
 
 class SideBySideFiles(Layout):
@@ -334,6 +366,14 @@ class SideBySideFiles(Layout):
             raise _no_halves(folder, files, sizes, kind)
         pairs = SideBySide(folder, [*files.values()], specs, any_shape)
         return [pairs] if kind == DataKind.PAIRED else [PairSide(pairs, 0), PairSide(pairs, 1)]
+
+
+def _sides_of(pairs: FilePairs, kind: DataKind, folder: Path) -> Sequence[Dataset]:
+    """The pairs, or where none are wanted their two sides."""
+    if kind == DataKind.PAIRED:
+        return [pairs]
+    sides = zip((pairs.a, pairs.b), pairs.specs, pairs.affixes, strict=True)
+    return [FileDataset(folder, side, (spec,), f" named {affix}") for side, spec, affix in sides]
 
 
 def _may_be_either(folder: Path, a: Affix, b: Affix) -> ChoiceError:
@@ -356,7 +396,8 @@ def _hold_pairs(folders: Sequence[Path], kind: DataKind, paths: DataPaths) -> bo
     """
     files = [by_stem(folder) for folder in folders]
     if any(paths.typed):
-        return bool(kinds_in_each(files, paths.suffixes.values()))
+        telling = [text for text in paths.suffixes.values() if text != "*"]  # which takes all of a side
+        return bool(telling and kinds_in_each(files, telling))
     if any(are_partners(a, b) for a, b in combinations(files, 2)):
         return False
     return bool(kinds_in_each(files)) or (kind == DataKind.PAIRED and _all_halves(files))
@@ -483,6 +524,7 @@ LAYOUTS: list[Layout] = [
     IdxFiles(),
     ClassFolders(),
     NamedSides(),
+    SidesInEachFolder(),
     AnyTwoFolders(),
     PartnersInOneFolder(),
     SideBySideFiles(),
@@ -652,9 +694,23 @@ def _open_sides(sides: tuple[Path, Path], paths: DataPaths, specs: Specs, remark
     hint = f"; the layouts are: {TWO_SIDES}"
     own: tuple[Typed, Typed] = (paths.suffix_a, ""), ("", paths.suffix_b)
     return [
-        _chosen(folder, own[side], side, spec) if any(own[side]) else find_singles(folder, spec, remark, hint)
+        _chosen(folder, own[side], side, spec)
+        if any(own[side])
+        else _of_one_kind(find_singles(folder, spec, remark, hint), folder, side)
         for side, (folder, spec) in enumerate(zip(sides, specs, strict=True))
     ]
+
+
+def _of_one_kind(images: ImageDataset, folder: Path, side: int) -> ImageDataset:
+    """A side; a `ChoiceError` where it holds several pictures of each name, of which one kind may be meant."""
+    names = [canonical(images.name(number)) for number in range(len(images))] if isinstance(images, FileDataset) else []
+    if found := kinds(names):
+        typed = next(affix.as_typed for affix in found.affixes if affix.as_typed)
+        raise ChoiceError(
+            f"{folder}: holds {len(found.affixes)} pictures of each name ({', '.join(map(str, found.affixes))}); say which "
+            f"are {'AB'[side]}, such as --suffix-{'ab'[side]} {shlex.quote(typed)}, or --suffix-{'ab'[side]} '*' for all"
+        )
+    return images
 
 
 # ---- classes
