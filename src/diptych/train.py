@@ -19,14 +19,15 @@ from diptych.data.paths import DataPaths
 from diptych.devices import choose_device, layout_name, memory_or, training_precision
 from diptych.files import alone, anchored, is_vacant, remove_leftovers
 from diptych.kinds import DataKind
-from diptych.methods import METHODS, require_memory, sketch
+from diptych.methods import METHODS, build, require_memory, sketch
 from diptych.progress import counting, say
 from diptych.training import checkpoint
 from diptych.training.loop import Interrupted, learn
-from diptych.training.origin import Origin, branch_off, find_origin, find_trunk
+from diptych.training.origin import Origin, begin_from, branch_off, continue_optimizers, find_origin, find_trunk
 from diptych.training.run import Run, command_line, names_digest, set_aside
 from diptych.training.settings import Settings, require_method, settings_from
 from diptych.training.state import PreviewBatches, Training
+from diptych.training.updater import Updater
 from diptych.training.validation import MAX_IMAGES, Validation, best_so_far, out_of_patience
 from diptych.translators.base import Translator
 
@@ -108,6 +109,8 @@ def train(
             f"{trunk.path}: has done all of its {trunk.step:,} steps; give more, such as --steps {2 * trunk.step}"
         )
     if dry_run:
+        if origin and (aside or not _steps_done(out)):
+            _try_origin(origin, run, init_optimizer, console)
         for line in tomli_w.dumps(run.values()).rstrip().split("\n"):
             say(console, line)
         return run
@@ -129,6 +132,16 @@ def train(
     verb = f"evaluate {shlex.quote(str(out))} {paths.arguments}" if held_out else f"report {shlex.quote(str(out))}"
     say(console, f"{out}: finished at {last}; next: diptych {verb}")
     return run
+
+
+def _try_origin(origin: Origin, run: Run, with_optimizers: bool, console: Console) -> None:
+    """Says how far the weights fit that a run would begin with; a `ValueError` where the run would stop with one."""
+    cpu = torch.device("cpu")
+    method = build(run.method, run.settings.method, run.shape, cpu)
+    say(console, begin_from(origin, method))
+    if with_optimizers:
+        method.freeze(run.settings.frozen_stages)
+        say(console, continue_optimizers(origin, method, Updater(method, run.settings, cpu).optimizers))
 
 
 def _found(kind: DataKind, paths: DataPaths, settings: Settings) -> tuple[DataPaths, list[Dataset]]:

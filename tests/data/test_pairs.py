@@ -247,8 +247,8 @@ def test_sides_in_each_of_several_folders_are_pairs(
     assert inspect(tmp_path).methods == ["pix2pix"]
     if place:  # one folder alone, of pictures of any names, is read as those of the training
         held_out_pair = {
-            tree.pair(*(f"val/cam9/{side}/1" for side in sides)),
-            tree.pair(*(f"val/x/{side}/2" for side in sides)),
+            tree.pair(f"val/cam9/{sides[0]}/1", f"val/cam9/{sides[1]}/1"),
+            tree.pair(f"val/x/{sides[0]}/2", f"val/x/{sides[1]}/2"),
         }
         assert read(DataPaths(tmp_path), "val") == held_out_pair
     (tmp_path / f"{names[-1][1]}.png").unlink()

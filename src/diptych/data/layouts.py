@@ -691,14 +691,15 @@ def _within(images: ImageDataset, folders: Sequence[Path]) -> ImageDataset:
 
 
 def _open_sides(sides: tuple[Path, Path], paths: DataPaths, specs: Specs, remark: str = "") -> list[ImageDataset]:
-    hint = f"; the layouts are: {TWO_SIDES}"
+    hint, opened = f"; the layouts are: {TWO_SIDES}", list[ImageDataset]()
     own: tuple[Typed, Typed] = (paths.suffix_a, ""), ("", paths.suffix_b)
-    return [
-        _chosen(folder, own[side], side, spec)
-        if any(own[side])
-        else _of_one_kind(find_singles(folder, spec, remark, hint), folder, side)
-        for side, (folder, spec) in enumerate(zip(sides, specs, strict=True))
-    ]
+    for side, (folder, spec) in enumerate(zip(sides, specs, strict=True)):
+        if paths.typed[side] in ("", "*"):
+            images = find_singles(folder, spec, remark, hint)
+            opened.append(images if paths.typed[side] else _of_one_kind(images, folder, side))
+        else:
+            opened.append(_chosen(folder, own[side], side, spec))
+    return opened
 
 
 def _of_one_kind(images: ImageDataset, folder: Path, side: int) -> ImageDataset:

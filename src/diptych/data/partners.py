@@ -186,13 +186,13 @@ def sides_in_each(names: Iterable[str]) -> tuple[list[Affix], bool] | None:
     tops = [*found.values()]
     if len(tops) < 2 or len(tops[0]) < 2 or "" in tops[0] or any(top.keys() != tops[0].keys() for top in tops):
         return None
-    for top in tops:
-        first, *others = top.values()
+    for folders in tops:
+        first, *others = folders.values()
         if len(others) > 1 and any(first != other for other in others):  # a chance of many, unless all are the same
             return None
         if not all(_share_names(first, other) for other in others):
             return None
-    may_be_tops = len(tops) == 2 and all(_share_names(names, tops[1][below]) for below, names in tops[0].items())
+    may_be_tops = len(tops) == 2 and all(_share_names(own, tops[1][below]) for below, own in tops[0].items())
     return [Affix(f"{below}/") for below in sorted(tops[0])], may_be_tops
 
 
