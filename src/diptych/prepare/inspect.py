@@ -147,6 +147,7 @@ def inspect(
         *([] if contents.idx_files else _classes(fit, infos)),
         *_warnings(problems, leaks),
     ]
+    notes += _of_places(folder, contents.pictures)
     notes += [left_out] if (left_out := unread.describe([folder])) else []
     methods = [name for name in methods_for(fit.kind) if not _only_grey(infos) or _learns_from_grey(name)]
     findings = Findings(
@@ -191,6 +192,27 @@ def _warnings(problems: Sequence[str], leaks: Sequence[object]) -> list[str]:
     return warnings
 
 
+def _of_places(folder: Path, pictures: Sequence[Path]) -> list[str]:
+    """Notes on names that collide where case does not count, and on folders of code whose pictures are read."""
+    by_name = defaultdict[str, list[Path]](list)
+    for path in pictures:
+        by_name[str(path).casefold()].append(path)
+    notes = [
+        f"{' and '.join(_names(folder, same))} are one file on disks of Windows and macOS: rename one before copying"
+        for same in by_name.values()
+        if len(same) > 1
+    ]
+    parents = {
+        parent for path in pictures for parent in path.parents if parent != folder and parent.is_relative_to(folder)
+    }
+    for code in sorted(parent for parent in parents if (parent / ".git").exists()):
+        count = sum(path.is_relative_to(code) for path in pictures)
+        notes.append(
+            f"{code} is a repository (.git), and {counted(count, 'picture')} in it {'is' if count == 1 else 'are'} read too; move it if it is code"
+        )
+    return notes[:SHOWN]
+
+
 def _sizes(infos: Iterable[ImageInfo]) -> dict[str, Any]:
     """The entries of the findings about sizes."""
     by_area = sorted(infos, key=lambda info: (info.width * info.height, info.width))
@@ -219,9 +241,20 @@ def _contents(folder: Path) -> _Contents:
     records = [file for file in others if tfrecords.NAMES.fullmatch(file.name)]
     pairs = [] if pictures or records else list(idx_files(folder).values())
     if not pictures and not records and not pairs and not _custom(DataPaths(folder), DataKind):
+        _require_no_array(folder)
         raise no_images(folder, ", and no TFRecord or idx files")
     packed = {*pictures, *records, *chain.from_iterable(pairs)}
     return _Contents(pictures, records, pairs, [file for file in others if file not in packed])
+
+
+def _require_no_array(folder: Path) -> None:
+    """Raises a `ValueError` with the command for a folder of arrays, which are not looked into."""
+    for found in layouts.matches(DataKind.IMAGES, DataPaths(folder)):
+        method, *_ = methods_for(DataKind.IMAGES)
+        raise ValueError(
+            f"{folder}: holds an array of {counted(len(found.datasets[0]), 'picture')}, which is not looked into here; "
+            f"training reads it: {train_command(method, DataPaths(folder))}"
+        )
 
 
 def _count_records(contents: _Contents) -> tuple[int, list[str]]:
