@@ -109,7 +109,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _leads_nowhere(path: str) -> bool:
-    """Whether it is a link to what does not exist, and without a suffix, as one to a folder; pictures are looked at anyway."""
+    """Whether it is a link to what is not there, without a suffix, as one to a folder; pictures are looked at anyway."""
     return os.path.islink(path) and not os.path.splitext(path)[1] and not os.path.exists(path)  # noqa: PTH110, PTH114, PTH122
 
 

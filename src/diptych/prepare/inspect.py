@@ -207,9 +207,8 @@ def _of_places(folder: Path, pictures: Sequence[Path]) -> list[str]:
     }
     for code in sorted(parent for parent in parents if (parent / ".git").exists()):
         count = sum(path.is_relative_to(code) for path in pictures)
-        notes.append(
-            f"{code} is a repository (.git), and {counted(count, 'picture')} in it {'is' if count == 1 else 'are'} read too; move it if it is code"
-        )
+        inside = f"{counted(count, 'picture')} in it {'is' if count == 1 else 'are'} read too"
+        notes.append(f"{code} is a repository (.git), and {inside}; move it if it is code")
     return notes[:SHOWN]
 
 
