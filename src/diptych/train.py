@@ -25,14 +25,15 @@ from diptych.devices import (
     training_transforms,
 )
 from diptych.files import alone, anchored, is_vacant, remove_leftovers
-from diptych.methods import METHODS, require_memory, sketch
+from diptych.methods import METHODS, build, require_memory, sketch
 from diptych.progress import counting, say
 from diptych.training import checkpoint
 from diptych.training.loop import Interrupted, learn
-from diptych.training.origin import Origin, branch_off, find_origin, find_trunk
+from diptych.training.origin import Origin, begin_from, branch_off, continue_optimizers, find_origin, find_trunk
 from diptych.training.run import Run, command_line, names_digest, set_aside
 from diptych.training.settings import Settings, require_method, settings_from
 from diptych.training.state import PreviewBatches, Training
+from diptych.training.updater import Updater
 from diptych.training.validation import MAX_IMAGES, Validation, best_so_far, out_of_patience
 from diptych.translators.base import Translator
 
@@ -95,6 +96,8 @@ def train(
     validation = _validation(run, held_out, device)
     _require_steps_left(run, start.trunk)
     if dry_run:
+        if start.origin and (aside or not _steps_done(out)):
+            _try_origin(start.origin, run, init_optimizer, console)
         return _show_settings(run, console)
     checked = _Checked(run, start, pictures, held_out, batches, translator, validation, device, precision)
     return _train(checked, console, fresh)
@@ -215,6 +218,16 @@ def _write_settings(run: Run, start: _Start, pictures: _Pictures, computation: C
         begun_from,
         computation.transforms,
     )
+
+
+def _try_origin(origin: Origin, run: Run, with_optimizers: bool, console: Console) -> None:
+    """Says how far the weights fit that a run would begin with; a `ValueError` where the run would stop with one."""
+    cpu = torch.device("cpu")
+    method = build(run.method, run.settings.method, run.shape, cpu)
+    say(console, begin_from(origin, method))
+    if with_optimizers:
+        method.freeze(run.settings.frozen_stages)
+        say(console, continue_optimizers(origin, method, Updater(method, run.settings, cpu).optimizers))
 
 
 def _found(out: Path, method: str, paths: DataPaths, settings: Settings) -> tuple[Run, list[Dataset]]:

@@ -1,5 +1,6 @@
 """Translate image files and folders of any sizes with a trained model."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
@@ -87,6 +88,7 @@ def translate(
     model.translator.require_request(mask is not None, blend)
     masks = list[Path]()
     if mask is not None:
+        jobs = _without_masks(jobs, Path(mask), console or Console(stderr=True))
         masks = mask_files.match([_name(job, Path(out)) for job in jobs], Path(mask), [source for source, _ in jobs])
     require_no_input([(file, target) for file, (_, target) in zip(masks, jobs, strict=False)])
     _require_numbers(working_size, batch_size, quality, seed, jobs)
@@ -182,6 +184,20 @@ def _require_quality(quality: int, jobs: Sequence[Job]) -> None:
         raise ValueError(
             f"--quality {quality}: is for JPEG and WebP, and {jobs[0][1]} is neither; leave it out, or write one of them"
         )
+
+
+def _without_masks(jobs: list[Job], mask: Path, console: Console) -> list[Job]:
+    """The jobs but for masks that lie among the pictures, in the folder `mask`, which a line says."""
+    folder = os.path.realpath(mask)
+    places = {source: Path(os.path.realpath(source)) for source, _ in jobs}
+    inside = {source: stem(place, Path(folder)) for source, place in places.items() if place.is_relative_to(folder)}
+    masks, affix = mask_files.among([*inside.values()], mask) if mask.is_dir() else (set[str](), "")
+    if masks:
+        say(
+            console,
+            f"{mask}: {len(masks)} of {len(jobs)} pictures are masks by their names, {affix}; the others are completed",
+        )
+    return [job for job in jobs if inside.get(job[0]) not in masks]
 
 
 class Picture(NamedTuple):

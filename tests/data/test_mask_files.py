@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from diptych.cli import run as command
 from diptych.data import mask_files
 from diptych.images.files import Pixels, from_image
 
@@ -202,6 +203,31 @@ def test_masks_may_lie_beside_their_pictures(tmp_path: Path) -> None:
     for name in ("cat_mask", "dog_mask"):
         (tmp_path / f"{name}.png").unlink()
     assert mask_files.match(["cat", "dog"], tmp_path, photos) == photos  # with holes in their alpha, as it may be
+
+
+@pytest.mark.parametrize("name", ["{}_mask", "{}-Hole", "mask_{}"])
+def test_masks_among_the_pictures_are_masks_alone(
+    tmp_path: Path, completion_run: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number, photo in enumerate(("photo1", "photo2")):
+        levels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)
+        Image.fromarray(levels).save(tmp_path / f"in/{photo}.bmp")
+        as_image("L").save(tmp_path / f"in/{name.format(photo)}.png")
+    words = ["translate", str(completion_run), str(tmp_path / "in"), "--mask", str(tmp_path / "in")]
+    assert command([*words, "--out", str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["photo1.bmp", "photo2.bmp"]
+    assert "in: 2 of 4 pictures are masks by their names, " in " ".join(capsys.readouterr().err.split())
+    for photo in ("photo1", "photo2"):
+        before, after = (np.asarray(Image.open(tmp_path / folder / f"{photo}.bmp")) for folder in ("in", "out"))
+        assert np.array_equal(before[~HOLE], after[~HOLE])
+        assert not np.array_equal(before[HOLE], after[HOLE])
+
+
+def test_of_two_kinds_in_one_folder_no_mask_is_guessed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds 2 pictures of each name \(\*, \*_b\).* in a folder of their own"):
+        mask_files.among(["1", "1_b", "2", "2_b"], tmp_path)
+    assert mask_files.among(["cat", "dog"], tmp_path) == (set(), "")
 
 
 def test_of_several_masks_none_is_guessed(tmp_path: Path) -> None:

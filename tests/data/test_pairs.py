@@ -3,6 +3,7 @@
 Every picture is flat and of a level of its own, so that what is read says which file, or which half of one, is A and B.
 """
 
+import shlex
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from diptych import cli
 from diptych.data.datasets import FilePairs, SideBySide
 from diptych.data.layouts import find, find_one, find_singles, held_out
 from diptych.data.pairs import ChoiceError
@@ -212,6 +214,77 @@ def test_cityscapes_of_labels_that_were_chosen_before(tmp_path: Path) -> None:
     (tmp_path / f"leftImg8bit/{names[0]}_leftImg8bit.png").unlink()  # and no photograph is cut in halves for that
     with pytest.raises(ValueError, match="has no partner named 'aachen/aachen_000000_000019_leftImg8bit'"):
         find(DataKind.PAIRED, DataPaths(tmp_path), "train")
+
+
+@pytest.mark.parametrize("method", ["cyclegan", "cut"])
+def test_without_pairs_a_side_of_several_kinds_is_asked_about(tmp_path: Path, method: str) -> None:
+    tree = Tree(tmp_path / "in")
+    for name in (f"train/{city}/{city}_{number}" for city in CITIES for number in range(3)):
+        tree.draw(f"leftImg8bit/{name}_leftImg8bit", 64, 64)
+        for kind in ("color", "labelIds", "instanceIds"):
+            tree.draw(f"gtFine/{name}_gtFine_{kind}", 64, 64)
+    with pytest.raises(ChoiceError, match=r"gtFine/train: holds 3 pictures of each name \(\*_color, \*_inst") as caught:
+        find(DataKind.UNPAIRED, DataPaths(tree.root), "train")
+    flags = shlex.split(str(caught.value).partition("such as ")[2].replace(", or", "").removesuffix(" for all"))
+    for chosen, number in ((flags[:2], 6), (flags[2:], 18)):
+        [a, b] = find(DataKind.UNPAIRED, DataPaths(tree.root, None, chosen[1]), "train") or []
+        assert (len(a), len(b)) == (number, 6)
+        out = ["--out", str(tmp_path / "run"), "--size", "64", "--dry-run"]
+        assert cli.run(["train", method, "--data", str(tree.root), *chosen, *out]) == 0
+
+
+@pytest.mark.parametrize("tops", [("cam0", "cam1"), ("cam0", "cam1", "cam2")])
+@pytest.mark.parametrize("sides", [("depth", "rgb"), ("left/data", "right/data")])
+@pytest.mark.parametrize("place", ["", "train/"])
+def test_sides_in_each_of_several_folders_are_pairs(
+    tmp_path: Path, tops: tuple[str, ...], sides: tuple[str, str], place: str
+) -> None:
+    tree = Tree(tmp_path)
+    names = [[f"{place}{top}/{side}/{top} {number}" for side in sides] for top in tops for number in range(3)]
+    want = {tree.pair(a, b, 8, 16) for a, b in names}
+    assert read(DataPaths(tmp_path)) == want
+    assert f"A is {sides[0]}/*, B is {sides[1]}/*" in described(DataPaths(tmp_path))
+    assert inspect(tmp_path).methods == ["pix2pix"]
+    if place:  # one folder alone, of pictures of any names, is read as those of the training
+        held_out_pair = {
+            tree.pair(f"val/cam9/{sides[0]}/1", f"val/cam9/{sides[1]}/1"),
+            tree.pair(f"val/x/{sides[0]}/2", f"val/x/{sides[1]}/2"),
+        }
+        assert read(DataPaths(tmp_path), "val") == held_out_pair
+    (tmp_path / f"{names[-1][1]}.png").unlink()
+    with pytest.raises(ValueError, match=f"has no partner named '{tops[-1]}/{sides[1]}/{tops[-1]} 2'"):
+        find(DataKind.PAIRED, DataPaths(tmp_path), "train")
+
+
+@pytest.mark.parametrize("kind", [DataKind.PAIRED, DataKind.UNPAIRED])
+def test_sides_or_two_folders_of_equal_names_are_asked_about(tmp_path: Path, kind: DataKind) -> None:
+    tree = Tree(tmp_path)
+    of_sides, of_tops = set[tuple[int, int]](), set[tuple[int, int]]()
+    for number in range(3):
+        depth, rgb = tree.pair(f"cam0/depth/{number}", f"cam0/rgb/{number}")
+        other_depth, other_rgb = tree.pair(f"cam1/depth/{number}", f"cam1/rgb/{number}")
+        of_sides |= {(depth, rgb), (other_depth, other_rgb)}
+        of_tops |= {(depth, other_depth), (rgb, other_rgb)}
+    with pytest.raises(ChoiceError, match=r"may be cam0, cam1, or two of the folders in each") as caught:
+        find(kind, DataPaths(tmp_path), "train")
+    tops, suffixes = (shlex.split(part) for part in str(caught.value).partition("; give ")[2].split(", or "))
+    assert read(DataPaths(Path(tops[1]), Path(tops[3]))) == of_tops
+    assert read(DataPaths(tmp_path, None, suffixes[1], suffixes[3])) == of_sides
+    assert [len(side) for side in find(DataKind.UNPAIRED, DataPaths(tmp_path, None, suffixes[1]), "train") or []] == [
+        6,
+        6,
+    ]
+
+
+def test_of_three_sides_in_each_folder_none_is_guessed(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    for name in (f"cam{camera}/{side}/{n}" for camera in range(3) for side in ("depth", "normal", "rgb") for n in "12"):
+        tree.draw(name)
+    with pytest.raises(
+        ChoiceError, match=r"\(depth/\*, normal/\*, rgb/\*\); give --suffix-a 'depth/\*' --suffix-b 'normal/"
+    ):
+        find(DataKind.PAIRED, DataPaths(tmp_path), "train")
+    assert len(read(DataPaths(tmp_path, None, "depth/*", "rgb/*"))) == 6
 
 
 def test_the_suffixes_of_training_are_those_of_val(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_links_that_are_not_followed_are_named_and_many_counted(tmp_path: Path) 
         (tmp_path / f"also{number}").symlink_to("cat")
     line = unread.describe([tmp_path, tmp_path / "no folder"])
     assert line.startswith(f"left out: {tmp_path / 'also0'} (another way to {tmp_path / 'cat'}), ")
-    assert line.endswith(f"{tmp_path / 'cat'}), and 2 more links")
+    assert line.endswith(f"{tmp_path / 'cat'}), and 2 more")
 
 
 @pytest.fixture

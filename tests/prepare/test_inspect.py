@@ -17,7 +17,9 @@ from PIL import Image
 from rich.console import Console
 
 from diptych.cli import run
+from diptych.data import layouts
 from diptych.data.builtin import facades, shapes
+from diptych.data.paths import DataPaths
 from diptych.files import LABEL
 from diptych.images import files, numbers
 from diptych.images.files import Array
@@ -362,7 +364,9 @@ def test_records_are_counted(tmp_path: Path, write_tfrecord: Any) -> None:
     # As Kaggle has them: four folders, of which two hold records.
     draw_all(tmp_path / "in", "monet_jpg/1.jpg", "photo_jpg/2.jpg", "photo_jpg/3.jpg")
     (tmp_path / "in/photo_tfrec/broken.tfrec").write_bytes(b"no record")
-    assert inspect(tmp_path / "in").methods == ["colorize", "glcic"]
+    assert (
+        inspect(tmp_path / "in").methods == []
+    )  # single pictures with records among them are refused by training, too
     (tmp_path / "in/photo_tfrec/broken.tfrec").unlink()
     findings = inspect(tmp_path / "in")
     assert findings.reason == "two sets without partners: A is monet_tfrec (2), B is photo_tfrec (2)"
@@ -532,3 +536,38 @@ def test_the_bar_counts_and_torch_adds_no_threads(tmp_path: Path, monkeypatch: p
     assert "2/2" in screen.getvalue()
     assert (len(looks), problems, threads) == (2, [], [1, 1])
     assert all(look.cell is None for look in looks.values())
+
+
+def test_what_is_not_plain_about_places_is_noted(tmp_path: Path) -> None:
+    draw_all(tmp_path, "photos/x.png", "photos/X.png", "code/docs/1.png", "runs/a/samples/1.png")
+    (tmp_path / "code/.git").mkdir()
+    (tmp_path / "runs/a/settings.toml").touch()
+    (tmp_path / "more").symlink_to(tmp_path / "nowhere")
+    notes = inspect(tmp_path).notes
+    assert (
+        "photos/X.png and photos/x.png are one file on disks of Windows and macOS: rename one before copying" in notes
+    )
+    assert (
+        f"{tmp_path / 'code'} is a repository (.git), and 1 picture in it is read too; move it if it is code" in notes
+    )
+    line = next(note for note in notes if note.startswith("left out: "))
+    assert f"{tmp_path / 'runs/a'} (a run, for it has a settings.toml)" in line
+    assert f"{tmp_path / 'more'} (a link to nothing)" in line
+    with pytest.raises(ValueError, match=r"it is the folder of a run, for it has a settings.toml: give a folder"):
+        inspect(tmp_path / "runs/a")
+
+
+def test_arrays_are_not_called_no_pictures(tmp_path: Path) -> None:
+    np.save(tmp_path / "train.npy", np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"holds an array of 4 pictures, .*training reads it: ") as caught:
+        inspect(tmp_path)
+    assert run([*shlex.split(str(caught.value).partition("diptych ")[2]), "--size", "32", "--dry-run"]) == 0
+
+
+def test_partners_that_differ_in_case_alone_are_named(tmp_path: Path) -> None:
+    draw_all(tmp_path, "A/x.PNG", "B/X.png", "A/y.png", "B/y.png")
+    assert run(["train", "pix2pix", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--dry-run"]) == 2
+    with pytest.raises(
+        ValueError, match=r"has no partner named 'x' .*X\.png differs in upper and lower case, rename one"
+    ):
+        layouts.find(DataKind.PAIRED, DataPaths(tmp_path), "train")

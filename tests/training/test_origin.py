@@ -153,6 +153,19 @@ def test_what_cannot_be_begun_from_is_refused_in_one_line(begin: Begin, origin: 
             begin(**arguments)
 
 
+def test_a_dry_run_tries_the_weights_too(begin: Begin, origin: Path, tmp_path: Path) -> None:
+    for arguments, line in (
+        ({"init": origin, "out": "wide", "width": 8}, "none of its weights fits"),
+        ({"init": origin / "model", "out": "moments", "init_optimizer": True}, "is a model, which has no optimiser"),
+    ):
+        with pytest.raises(ValueError, match=line):
+            begin(**arguments, dry_run=True)
+    _, said = begin(origin, "dry", init_optimizer=True, dry_run=True)
+    assert f"begins from {origin}, step 4: all of G, D" in said
+    assert "the optimisers go on" in said
+    assert not (tmp_path / "dry").exists()
+
+
 def test_the_command_line(origin: Path, tiny_pairs: Path, tmp_path: Path) -> None:
     flags = ["--size", "16", "--steps", "2", "--device", "cpu", "--method.width", "4", "--method.patch", "16"]
     command = ["train", "pix2pix", "--data", str(tiny_pairs), "--out", str(tmp_path / "new"), *flags]

@@ -3,16 +3,19 @@
 `train`, `evaluate` and `data inspect` all ask this list. A new layout is one class here, and one entry in the list.
 """
 
+import os
+import shlex
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, combinations
 from pathlib import Path
 from typing import ClassVar
 
-from diptych.data import cifar, idx, npz, pixel_tables, tfrecords
+from diptych.data import cifar, hidden_splits, idx, npz, pixel_tables, tfrecords
 from diptych.data.datasets import (
     ArrayDataset,
     Dataset,
@@ -28,7 +31,7 @@ from diptych.data.datasets import (
 )
 from diptych.data.loaded import LoadedDataset, Source
 from diptych.data.pairs import ChoiceError, Files, Typed, by_stem, chosen, in_one_folder, in_two_folders, suffix_flags
-from diptych.data.partners import Affix, Affixes, are_partners, kinds, kinds_in_each
+from diptych.data.partners import Affix, Affixes, are_partners, canonical, kinds, kinds_in_each, sides_in_each
 from diptych.data.paths import (
     SPLIT_FOLDERS,
     DataPaths,
@@ -119,6 +122,7 @@ class Layout(ABC):
         for kind in self.kinds:
             try:
                 if datasets := self.find(kind, paths, split, RGB):
+                    hidden_splits.require_none(paths, datasets, partial(_count, kind))
                     return f"{self.name}: fits as {kind}, {' and '.join(str(len(one)) for one in datasets)} samples"
             except ValueError as error:
                 why = f"does not fit, {error}"
@@ -230,8 +234,7 @@ class ClassFolders(Layout):
 
     def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
         _require_no_class_beside_splits(paths)
-        folder = split_folder(paths.folder, split, HINTS[kind])
-        images = open_folder(folder, specs[0]) if folder else None
+        images = _open_split(open_folder, kind, paths, split, specs[0])
         if not isinstance(images, FileDataset):
             return None
         names = [class_of(path, images.folder) for path in images.paths]
@@ -259,6 +262,42 @@ class NamedSides(Layout):
         if kind == DataKind.PAIRED:
             return [in_two_folders(*sides, paths.typed, specs, self.affixes_of_training(paths, split, specs))]
         return _open_sides(sides, paths, specs)
+
+
+class SidesInEachFolder(Layout):
+    """A and B in each of several folders, which have equal names there."""
+
+    name, kinds = "A and B in each of several folders", (DataKind.PAIRED, DataKind.UNPAIRED)
+    looks_like = "DIR/cam0/depth + DIR/cam0/rgb, DIR/cam1/depth + DIR/cam1/rgb, of equal names of files"
+
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        if paths.folder_b is not None or paths.halves or any(paths.typed):
+            return None
+        folder = split_folder(paths.folder, split, HINTS[kind])
+        if folder is None or is_array(folder) or len(tops := folders_of_images(folder)) < 2:
+            return None
+        if folder == paths.folder:
+            require_no_hidden_splits(tops, "A and B")
+        files = by_stem(folder)
+        affixes = self.affixes_of_training(paths, split, specs) or self._found(kind, folder, tops, files)
+        pairs = in_one_folder(folder, files, specs=specs, known=affixes) if affixes else None
+        return _sides_of(pairs, kind, folder) if pairs else None
+
+    def _found(self, kind: DataKind, folder: Path, tops: Sequence[Path], files: Files) -> Affixes | None:
+        found = sides_in_each(files)
+        if not found or any(part.lower() in hidden_splits.SPLIT_OF for name in files for part in name.split("/")[:-1]):
+            return None
+        sides, may_be_tops = found
+        may_be_tops |= kind == DataKind.UNPAIRED and len(tops) == 2  # where names need not be those of partners
+        if len(sides) == 2 and (not may_be_tops or [side.before.lower() for side in sides] == ["a/", "b/"]):
+            return sides[0], sides[1]
+        of_tops = (
+            f"--data-a {shlex.quote(str(tops[0]))} --data-b {shlex.quote(str(tops[1]))}, or " if may_be_tops else ""
+        )
+        raise ChoiceError(
+            f"{folder}: A and B may be {f'{listed(tops)}, or ' if may_be_tops else ''}two of the folders in each of them "
+            f"({', '.join(map(str, sides))}); give {of_tops}{suffix_flags(*sides[:2])}"
+        )
 
 
 class AnyTwoFolders(Layout):
@@ -321,12 +360,7 @@ class PartnersInOneFolder(Layout):
         if not any(paths.typed) and _all_halves([files]) and (found := kinds(files)):
             raise _may_be_either(folder, found.affixes[0], found.affixes[-1])
         pairs = in_one_folder(folder, files, paths.typed, specs, self.affixes_of_training(paths, split, specs))
-        if not pairs:
-            return None
-        if kind == DataKind.PAIRED:
-            return [pairs]
-        sides = zip((pairs.a, pairs.b), specs, pairs.affixes, strict=True)
-        return [FileDataset(folder, side, (spec,), f" named {affix}") for side, spec, affix in sides]
+        return _sides_of(pairs, kind, folder) if pairs else None
 
 
 class SideBySideFiles(Layout):
@@ -346,6 +380,14 @@ class SideBySideFiles(Layout):
             raise _no_halves(folder, files, sizes, kind)
         pairs = SideBySide(folder, [*files.values()], specs, any_shape)
         return [pairs] if kind == DataKind.PAIRED else [PairSide(pairs, 0), PairSide(pairs, 1)]
+
+
+def _sides_of(pairs: FilePairs, kind: DataKind, folder: Path) -> Sequence[Dataset]:
+    """The pairs, or where none are wanted their two sides."""
+    if kind == DataKind.PAIRED:
+        return [pairs]
+    sides = zip((pairs.a, pairs.b), pairs.specs, pairs.affixes, strict=True)
+    return [FileDataset(folder, side, (spec,), f" named {affix}") for side, spec, affix in sides]
 
 
 def _may_be_either(folder: Path, a: Affix, b: Affix) -> ChoiceError:
@@ -368,7 +410,8 @@ def _hold_pairs(folders: Sequence[Path], kind: DataKind, paths: DataPaths) -> bo
     """
     files = [by_stem(folder) for folder in folders]
     if any(paths.typed):
-        return bool(kinds_in_each(files, paths.suffixes.values()))
+        telling = [text for text in paths.suffixes.values() if text != "*"]  # which takes all of a side
+        return bool(telling and kinds_in_each(files, telling))
     if any(are_partners(a, b) for a, b in combinations(files, 2)):
         return False
     return bool(kinds_in_each(files)) or (kind == DataKind.PAIRED and _all_halves(files))
@@ -437,8 +480,7 @@ class SingleImages(Layout):
         """The images of one folder or file; None where this is not the layout."""
 
     def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
-        folder = None if paths.folder_b else split_folder(paths.folder, split, HINTS[kind])
-        dataset = self.open(folder, specs[0]) if folder else None
+        dataset = None if paths.folder_b else _open_split(self.open, kind, paths, split, specs[0])
         return [dataset] if dataset else None
 
 
@@ -496,6 +538,7 @@ LAYOUTS: list[Layout] = [
     IdxFiles(),
     ClassFolders(),
     NamedSides(),
+    SidesInEachFolder(),
     AnyTwoFolders(),
     PartnersInOneFolder(),
     SideBySideFiles(),
@@ -531,6 +574,8 @@ def match(kind: DataKind, paths: DataPaths, split: Split, specs: Specs = RGB) ->
         if kind in layout.kinds and (datasets := layout.find(kind, paths, split, specs)) is not None:
             if kind.has_sides and split != "train" and datasets:
                 _require_as_in_training(layout, kind, paths, split, specs)
+            if split == "train":
+                hidden_splits.require_none(paths, datasets, partial(_count, kind))
             return Match(layout, datasets)
     return None
 
@@ -543,6 +588,12 @@ def _require_as_in_training(layout: Layout, kind: DataKind, paths: DataPaths, sp
     if trained and trained.datasets and trained.layout is not layout:
         folder = split_folder(paths.folder, split, HINTS[kind]) or paths
         raise ValueError(f"{folder}: holds no A and B as train does; the layouts are: {HINTS[kind]}")
+
+
+def _count(kind: DataKind, paths: DataPaths) -> int:
+    """How many files all splits have; 0 where something is wrong with one."""
+    found = matches(kind, paths, [*SPLIT_FOLDERS])
+    return hidden_splits.count_files([dataset for one in found for dataset in one.datasets])
 
 
 def matches(kind: DataKind, paths: DataPaths, splits: Sequence[Split] = ("train",)) -> list[Match]:
@@ -626,13 +677,58 @@ def open_folder(folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset
     return next((dataset for dataset in opened if dataset), None)
 
 
+def _open_split(
+    opened: Callable[[Path, ImageSpec], ImageDataset | None],
+    kind: DataKind,
+    paths: DataPaths,
+    split: Split,
+    spec: ImageSpec,
+) -> ImageDataset | None:
+    """The single images of a split, which lie in one folder or in each of several, such as `cat/train` and `dog/train`."""
+    folder = split_folder(paths.folder, split, HINTS[kind])
+    if folder not in (None, paths.folder):
+        return opened(folder, spec)
+    below = hidden_splits.in_each_folder(paths.folder, split)
+    if below and (folders := below.get(split)):
+        whole = opened(paths.folder, spec)
+        return whole and _within(whole, folders)
+    return None if below or folder is None else opened(folder, spec)
+
+
+def _within(images: ImageDataset, folders: Sequence[Path]) -> ImageDataset:
+    """Those of some images whose files lie in some folders."""
+    tops = tuple(os.path.join(folder, "") for folder in folders)  # noqa: PTH118 -- ends in a slash
+    names = sorted({folder.name for folder in folders})
+    remark = f" ({', '.join(names)} in {len(folders)} folders)"
+    if isinstance(images, RecordDataset):
+        records = [record for record in images.records if str(record.file).startswith(tops)]
+        return replace(images, records=records, remark=remark)
+    assert isinstance(images, FileDataset)
+    return replace(images, paths=[path for path in images.paths if str(path).startswith(tops)], remark=remark)
+
+
 def _open_sides(sides: tuple[Path, Path], paths: DataPaths, specs: Specs, remark: str = "") -> list[ImageDataset]:
-    hint = f"; the layouts are: {TWO_SIDES}"
+    hint, opened = f"; the layouts are: {TWO_SIDES}", list[ImageDataset]()
     own: tuple[Typed, Typed] = (paths.suffix_a, ""), ("", paths.suffix_b)
-    return [
-        _chosen(folder, own[side], side, spec) if any(own[side]) else find_singles(folder, spec, remark, hint)
-        for side, (folder, spec) in enumerate(zip(sides, specs, strict=True))
-    ]
+    for side, (folder, spec) in enumerate(zip(sides, specs, strict=True)):
+        if paths.typed[side] in ("", "*"):
+            images = find_singles(folder, spec, remark, hint)
+            opened.append(images if paths.typed[side] else _of_one_kind(images, folder, side))
+        else:
+            opened.append(_chosen(folder, own[side], side, spec))
+    return opened
+
+
+def _of_one_kind(images: ImageDataset, folder: Path, side: int) -> ImageDataset:
+    """A side; a `ChoiceError` where it holds several pictures of each name, of which one kind may be meant."""
+    names = [canonical(images.name(number)) for number in range(len(images))] if isinstance(images, FileDataset) else []
+    if found := kinds(names):
+        typed = next(affix.as_typed for affix in found.affixes if affix.as_typed)
+        raise ChoiceError(
+            f"{folder}: holds {len(found.affixes)} pictures of each name ({', '.join(map(str, found.affixes))}); say which "
+            f"are {'AB'[side]}, such as --suffix-{'ab'[side]} {shlex.quote(typed)}, or --suffix-{'ab'[side]} '*' for all"
+        )
+    return images
 
 
 # ---- classes

@@ -9,7 +9,7 @@ import numpy as np
 
 from diptych.data.datasets import FileDataset
 from diptych.data.layouts import find_singles
-from diptych.data.partners import canonical, partners_of_all
+from diptych.data.partners import canonical, kinds, partners_of_all, split_up
 from diptych.images import files, ifd, objects, tiff
 from diptych.images.files import Pixels
 from diptych.images.mask_pictures import REMEDY, read_hole
@@ -19,6 +19,7 @@ from diptych.images.spec import EIGHT_BIT, Array, NoFixedRangeError
 Note = Callable[[str, str, str], None]
 """Takes a name, what is noted of it, and the details, for a line `name: what (details)`."""
 
+CALLED = ("mask", "hole", "matte")  # in the names of masks
 MOST = 0.9  # share of the picture beyond which a hole may have been meant to be what is kept
 
 
@@ -105,6 +106,29 @@ def from_pixels(pixels: Pixels, name: str = "the mask") -> UserMask:
         return UserMask(name, *read_hole(pixels))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def among(names: Sequence[str], mask: Path) -> tuple[set[str], str]:
+    """Those of some pictures in the folder `mask` that are the masks of the others, and what their names have more.
+
+    A `ValueError` where names tell several kinds apart, and not which of them are the masks.
+
+    >>> found, affix = among(["cat", "cat_mask", "dog", "dog_mask"], Path("photos"))
+    >>> sorted(found), affix
+    (['cat_mask', 'dog_mask'], '*_mask')
+    """
+    by_name = {canonical(name): name for name in names}
+    found = kinds(by_name)
+    if not found:
+        return set(), ""
+    of_masks = [affix for affix in found.affixes if any(word in str(affix).lower() for word in CALLED)]
+    if len(of_masks) != 1 or len(found.affixes) != 2:
+        raise ValueError(
+            f"--mask {mask}: holds {len(found.affixes)} pictures of each name ({', '.join(map(str, found.affixes))}), and "
+            "names do not say which are the masks; put the masks in a folder of their own, named like their pictures"
+        )
+    divided, _ = split_up(by_name, found.affixes)
+    return {by_name[name] for name in divided[of_masks[0]].values()}, str(of_masks[0])
 
 
 def match(names: Sequence[str], mask: Path, pictures: Sequence[Path] = ()) -> list[Path]:

@@ -197,6 +197,8 @@ def _joined(
             also = f" (and {len(lonely) - 1} more like it)" if len(lonely) > 1 else ""
             name = with_affix(lonely[0], affixes[1 - side])
             hint = "" if affixes != SAME else "; where names differ, --suffix-a and --suffix-b say by what"
+            if other := next((partners[key] for key in partners if key.casefold() == lonely[0].casefold()), None):
+                hint = f": {other} differs in upper and lower case, rename one of the two"
             raise ValueError(
                 f"{own[lonely[0]]}: has no partner named {name!r} in {folders[1 - side]}{also}; add it or remove this "
                 f"one{hint}"

@@ -33,10 +33,10 @@ class Affix(NamedTuple):
 
     @classmethod
     def typed(cls, text: str) -> "Affix":
-        """A suffix as a person types it; with a star in the place of the key it may be a prefix too.
+        """A suffix as a person types it; with a star in the place of the key it may be a prefix too, or a folder.
 
-        >>> Affix.typed("_A"), Affix.typed("A_*")
-        (Affix(before='', behind='_A'), Affix(before='A_', behind=''))
+        >>> Affix.typed("_A"), Affix.typed("A_*"), Affix.typed("depth/*")
+        (Affix(before='', behind='_A'), Affix(before='A_', behind=''), Affix(before='depth/', behind=''))
         """
         before, star, behind = canonical(text).rpartition("*")
         return cls(before, behind) if star else cls(behind=behind)
@@ -51,13 +51,21 @@ class Affix(NamedTuple):
 
         >>> Affix(behind="_A").key("street/1_A"), Affix(behind="_A").key("street/_A")
         ('street/1', None)
+        >>> Affix("depth/").key("cam0/depth/1")
+        'cam0/1'
         """
+        place, _, before = self.before.rpartition("/")
         folder, slash, own = name.rpartition("/")
-        if len(own) <= len(self.before) + len(self.behind):
+        if place:
+            above, ends, rest = f"/{folder}".rpartition(f"/{place}")
+            if not ends or rest:
+                return None
+            folder, slash = above.removeprefix("/"), "/" if above else ""
+        if len(own) <= len(before) + len(self.behind):
             return None
-        if not (own.startswith(self.before) and own.endswith(self.behind)):
+        if not (own.startswith(before) and own.endswith(self.behind)):
             return None
-        return folder + slash + own[len(self.before) : len(own) - len(self.behind)]
+        return folder + slash + own[len(before) : len(own) - len(self.behind)]
 
     def __str__(self) -> str:
         return f"{self.before}*{self.behind}"
@@ -159,6 +167,37 @@ def kinds_in_each(folders: Sequence[Collection[str]], typed: Collection[str] = (
         found = kinds([f"{number}/{name}" for number, names in enumerate(folders) for name in names])
         affixes = found.affixes if found else []
     return affixes if all(all(split_up(names, affixes)[0].values()) for names in folders) else []
+
+
+def sides_in_each(names: Iterable[str]) -> tuple[list[Affix], bool] | None:
+    """The folders that each of several folders has, of equal names; and whether two of these may be A and B as well.
+
+    None where the pictures in them are no partners by their names.
+
+    >>> names = [f"cam{camera}/{side}/{camera}{n}" for camera in (0, 1) for side in ("depth", "rgb") for n in (1, 2)]
+    >>> [*map(str, sides_in_each(names)[0])], sides_in_each(names)[1]
+    (['depth/*', 'rgb/*'], False)
+    """
+    found = dict[str, dict[str, set[str]]]()
+    for name in names:
+        folder, _, own = name.rpartition("/")
+        top, _, below = folder.partition("/")
+        found.setdefault(top, {}).setdefault(below, set()).add(own)
+    tops = [*found.values()]
+    if len(tops) < 2 or len(tops[0]) < 2 or "" in tops[0] or any(top.keys() != tops[0].keys() for top in tops):
+        return None
+    for folders in tops:
+        first, *others = folders.values()
+        if len(others) > 1 and any(first != other for other in others):  # a chance of many, unless all are the same
+            return None
+        if not all(_share_names(first, other) for other in others):
+            return None
+    may_be_tops = len(tops) == 2 and all(_share_names(own, tops[1][below]) for below, own in tops[0].items())
+    return [Affix(f"{below}/") for below in sorted(tops[0])], may_be_tops
+
+
+def _share_names(a: set[str], b: set[str]) -> bool:
+    return 2 * len(a & b) >= min(len(a), len(b))
 
 
 def partners_of_all(names: Sequence[str], others: Collection[str]) -> list[list[str]]:

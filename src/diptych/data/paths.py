@@ -16,7 +16,7 @@ SHOWN = 4  # names in a line
 Split = Literal["train", "val", "test"]
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
+    "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
 
@@ -130,9 +130,10 @@ def require_no_hidden_splits(folders: Sequence[Path], taken_for: str) -> None:
     words = {word for names in SPLIT_FOLDERS.values() for word in names}
     names = [path.name for path in folders]
     if len(names) > 1 and all(map(LIKE_SPLIT.fullmatch, names)) and not words.issuperset(map(str.lower, names)):
+        to_learn_from = min(folders, key=lambda folder: not folder.name.lower().startswith("train"))
         raise ValueError(
             f"{folders[0].parent}: {', '.join(names[:SHOWN])} look like splits, and not like {taken_for}; name them train, "
-            f"val or test, or give --data {shlex.quote(str(folders[0]))}"
+            f"val or test, or give --data {shlex.quote(str(to_learn_from))}"
         )
 
 

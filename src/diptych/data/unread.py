@@ -108,7 +108,7 @@ def describe(folders: Iterable[Path]) -> str:
     counts, links = Counter[str](), list[str]()
     for folder in filter(Path.is_dir, dict.fromkeys(folders)):
         counts.update(_suffixes(walk(folder, _is_picture, links)))
-    more = [f"and {len(links) - SHOWN} more links"] if len(links) > SHOWN else []
+    more = [f"and {len(links) - SHOWN} more"] if len(links) > SHOWN else []
     parts = [f"{_listed(counts)} (not read here; save them as PNG, TIFF or JPEG)"] if counts else []
     return f"left out: {', '.join([*parts, *links[:SHOWN], *more])}" if parts or links else ""
 
@@ -121,6 +121,8 @@ def hint(folder: Path) -> str:
     >>> hint(Path(folder))
     '; photos.zip: unpack it, and give the folder'
     """
+    if (folder / "settings.toml").exists():
+        return "; it is the folder of a run, for it has a settings.toml: give a folder of pictures, or rename that file"
     if counts := Counter(_suffixes(walk(folder, _is_picture))):
         return f"; {_listed(counts)} are not read: save them as PNG, TIFF or JPEG"
     for path in sorted(walk(folder, lambda name: not is_passed_over(name))):

@@ -61,7 +61,11 @@ def walk(folder: Path, wanted: Callable[[str], bool], left_out: list[str] | None
                 _note(left_out, f"{parent} (cannot be opened: {error.strerror})")
                 continue
             if "settings.toml" in files:  # a run inside the data: its previews and results are not data
+                _note(left_out, f"{parent} (a run, for it has a settings.toml)")
                 continue
+            for name in files if left_out is not None else ():
+                if _leads_nowhere(path := os.path.join(parent, name)):  # noqa: PTH118 -- as below
+                    _note(left_out, f"{path} (a link to nothing)")
             pending += folders
             links += linked
             for name in files:
@@ -102,6 +106,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads in a circle
         return False
+
+
+def _leads_nowhere(path: str) -> bool:
+    """Whether it is a link to what is not there, without a suffix, as one to a folder; pictures are looked at anyway."""
+    return os.path.islink(path) and not os.path.splitext(path)[1] and not os.path.exists(path)  # noqa: PTH110, PTH114, PTH122
 
 
 def _identity(folder: str | Path) -> Identity:

@@ -194,7 +194,8 @@ def _notes(
     """What to repair or to choose first."""
     classes = [] if contents.idx_files else _classes(fit, infos)
     left_out = unread.describe([folder])
-    return [*fit.notes, *_losses(infos, pairs), *classes, *warnings, *filter(None, [left_out])]
+    places = _of_places(folder, contents.pictures)
+    return [*fit.notes, *_losses(infos, pairs), *classes, *warnings, *places, *filter(None, [left_out])]
 
 
 def _losses(infos: Mapping[Path, ImageInfo], pairs: Sequence[tuple[Path, Path]]) -> list[str]:
@@ -212,6 +213,26 @@ def _warnings(problems: Sequence[str], leaks: Sequence[object]) -> list[str]:
     if leaks:
         warnings.append("val and test hold pictures of train: `diptych data split` keeps near-duplicates on one side")
     return warnings
+
+
+def _of_places(folder: Path, pictures: Sequence[Path]) -> list[str]:
+    """Notes on names that collide where case does not count, and on folders of code whose pictures are read."""
+    by_name = defaultdict[str, list[Path]](list)
+    for path in pictures:
+        by_name[str(path).casefold()].append(path)
+    notes = [
+        f"{' and '.join(_names(folder, same))} are one file on disks of Windows and macOS: rename one before copying"
+        for same in by_name.values()
+        if len(same) > 1
+    ]
+    parents = {
+        parent for path in pictures for parent in path.parents if parent != folder and parent.is_relative_to(folder)
+    }
+    for code in sorted(parent for parent in parents if (parent / ".git").exists()):
+        count = sum(path.is_relative_to(code) for path in pictures)
+        inside = f"{counted(count, 'picture')} in it {'is' if count == 1 else 'are'} read too"
+        notes.append(f"{code} is a repository (.git), and {inside}; move it if it is code")
+    return notes[:SHOWN]
 
 
 def _sizes(infos: Iterable[ImageInfo]) -> dict[str, Any]:
@@ -242,9 +263,20 @@ def _contents(folder: Path) -> _Contents:
     records = [file for file in others if tfrecords.NAMES.fullmatch(file.name)]
     pairs = [] if pictures or records else list(idx_files(folder).values())
     if not pictures and not records and not pairs and not _custom(DataPaths(folder), DataKind):
+        _require_no_array(folder)
         raise no_images(folder, ", and no TFRecord or idx files")
     packed = {*pictures, *records, *chain.from_iterable(pairs)}
     return _Contents(pictures, records, pairs, [file for file in others if file not in packed])
+
+
+def _require_no_array(folder: Path) -> None:
+    """Raises a `ValueError` with the command for a folder of arrays, which are not looked into."""
+    for found in layouts.matches(DataKind.IMAGES, DataPaths(folder)):
+        method, *_ = methods_for(DataKind.IMAGES)
+        raise ValueError(
+            f"{folder}: holds an array of {counted(len(found.datasets[0]), 'picture')}, which is not looked into here; "
+            f"training reads it: {train_command(method, DataPaths(folder))}"
+        )
 
 
 def _count_records(contents: _Contents) -> tuple[int, list[str]]:
@@ -320,6 +352,14 @@ def _fit(
     has_files = contents.pictures or contents.records
     if fit := _unpaired(paths, contents.records) or _custom(paths, SIDES if has_files else DataKind):
         return fit
+    try:
+        layouts.match(DataKind.IMAGES, paths, "train")
+    except ValueError as error:
+        return _Fit(None, paths, str(error))
+    return _of_single_files(paths, infos)
+
+
+def _of_single_files(paths: DataPaths, infos: Mapping[Path, ImageInfo]) -> _Fit:
     wide, others, known = _side_by_side(paths, infos)
     if wide and not others:
         direction = "AtoB makes the right half from the left one, BtoA the left from the right: choose the --direction"
