@@ -257,7 +257,7 @@ def test_the_fourth_channel_of_a_completed_tiff_stays_what_it_was(
         made = after.asarray()
         np.testing.assert_array_equal(made[mask == 0], values[mask == 0])
         assert (made[mask == 255][:, :3] != values[mask == 255][:, :3]).any()
-        assert after.pages[0].tags[338].value == before.pages[0].tags[338].value
+        assert after.pages.first.tags[338].value == before.pages.first.tags[338].value
     if kind == "unspecified":
         np.testing.assert_array_equal(made[..., 3], values[..., 3])
     assert lines(said) == (
@@ -282,7 +282,7 @@ def test_the_tools_say_what_becomes_of_a_channel_after_rgb(tmp_path: Path, said:
     resize(tmp_path / "in.tif", out=tmp_path / "same", size=16, console=said)
     with tifffile.TiffFile(tmp_path / "same/in.tif") as after:
         np.testing.assert_array_equal(after.asarray(), values)
-        assert after.pages[0].tags[338].value == (0,)
+        assert after.pages.first.tags[338].value == (0,)
     assert lines(said) == []
     blank(tmp_path / "in.tif", out=tmp_path / "blank", console=said)
     assert "not kept in .png files: the last channel, which is alpha there (1 picture" in lines(said)[-1]

@@ -271,7 +271,7 @@ def test_a_palette_of_8_bits_is_not_black(dtype: str) -> None:
 def test_a_compression_that_is_not_read_is_named(dtype: str, number: int, name: str) -> None:
     data = bytearray(written(noise(8, 8, 3, dtype), photometric="rgb"))
     with tifffile.TiffFile(io.BytesIO(data)) as opened:
-        place = opened.pages[0].tags[259].offset + 8
+        place = opened.pages.first.tags[259].offset + 8
     data[place : place + 2] = number.to_bytes(2, "little")
     want = rf"x\.tif: a TIFF with {name} compression \({number}\), which is not read; save it with LZW or Deflate$"
     with pytest.raises(ValueError, match=want):
@@ -287,7 +287,7 @@ def test_a_compression_that_this_libtiff_lacks_is_no_damage(
 
     data = bytearray(written(noise(8, 8, 3, "u1"), photometric="rgb"))
     with tifffile.TiffFile(io.BytesIO(data)) as opened:
-        place = opened.pages[0].tags[259].offset + 8
+        place = opened.pages.first.tags[259].offset + 8
     data[place : place + 2] = number.to_bytes(2, "little")
     monkeypatch.setattr(Image.Image, "save", lacking)
     tiff._is_built_in.cache_clear()
@@ -324,7 +324,7 @@ def test_multiplied_colours_come_back_bit_for_bit(tmp_path: Path, dtype: str, ch
     assert files.encode(pixels, tmp_path / "y.tif", known) == []
     with tifffile.TiffFile(tmp_path / "y.tif") as opened:
         np.testing.assert_array_equal(opened.asarray(), values)
-        assert opened.pages[0].tags[338].value == (1,)
+        assert opened.pages.first.tags[338].value == (1,)
     assert files.encode(pixels, tmp_path / "y.png", known) == ["colours multiplied by alpha"]
 
 
@@ -336,7 +336,7 @@ def test_grey_and_alpha_of_16_bits_stay_two_channels(tmp_path: Path, compression
     files.encode(pixels, tmp_path / "x.tif", known)
     with tifffile.TiffFile(tmp_path / "x.tif") as opened:
         np.testing.assert_array_equal(opened.asarray(), values)
-        assert opened.pages[0].tags[338].value == (2,)
+        assert opened.pages.first.tags[338].value == (2,)
 
 
 def test_what_a_tiff_of_other_channels_knows_is_no_damage(tmp_path: Path) -> None:
