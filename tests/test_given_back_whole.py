@@ -231,3 +231,73 @@ def test_a_scaled_map_says_that_it_has_no_place(tmp_path: Path, said: Console) -
     resize(tmp_path / "in.tif", out=tmp_path / "small", size=16, console=said)
     [line] = lines(said)
     assert "the GeoTIFF position, which is that of another size (1 picture" in line
+
+
+@pytest.mark.parametrize("kind", ["assocalpha", "unassalpha", "unspecified"])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("name", ["", "display_p3"])
+def test_the_fourth_channel_of_a_completed_tiff_stays_what_it_was(
+    completion_run: Path,
+    tmp_path: Path,
+    said: Console,
+    request: pytest.FixtureRequest,
+    kind: Any,
+    dtype: str,
+    name: str,
+) -> None:
+    values = noise(40, 48, 4).astype(dtype) * (257 if dtype == "u2" else 1)
+    profile = request.getfixturevalue(name) if name else None
+    tifffile.imwrite(tmp_path / "in.tif", values, photometric="rgb", extrasamples=[kind], iccprofile=profile)
+    mask = np.zeros((40, 48), np.uint8)
+    mask[10:22, 12:26] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    given: dict[str, Any] = {"mask": tmp_path / "mask.png", "device": "cpu", "console": said}
+    assert translate(completion_run, tmp_path / "in.tif", out=tmp_path / "out.tif", **given) == []
+    with tifffile.TiffFile(tmp_path / "in.tif") as before, tifffile.TiffFile(tmp_path / "out.tif") as after:
+        made = after.asarray()
+        np.testing.assert_array_equal(made[mask == 0], values[mask == 0])
+        assert (made[mask == 255][:, :3] != values[mask == 255][:, :3]).any()
+        assert after.pages.first.tags[338].value == before.pages.first.tags[338].value
+    if kind == "unspecified":
+        np.testing.assert_array_equal(made[..., 3], values[..., 3])
+    assert lines(said) == (
+        [f"{tmp_path / 'in.tif'}: RGB is filled; the channel after it stays as it is, in the holes too"]
+        if kind == "unspecified"
+        else []
+    )
+
+
+def test_a_channel_after_rgb_is_left_out_in_one_line(tiny_run: Path, tmp_path: Path, said: Console) -> None:
+    (folder := tmp_path / "in").mkdir()
+    for number in range(3):
+        tifffile.imwrite(folder / f"{number}.tif", noise(16, 16, 4), photometric="rgb", extrasamples=["unspecified"])
+    assert translate(tiny_run, folder, out=tmp_path / "out", device="cpu", console=said) == []
+    [line] = lines(said)
+    assert line.startswith(f"{folder}/0.tif (and 2 more): the channel after RGB is left out: the model reads RGB; one ")
+    assert tifffile.imread(tmp_path / "out/0.tif").shape == (16, 16, 3)
+
+
+def test_the_tools_say_what_becomes_of_a_channel_after_rgb(tmp_path: Path, said: Console) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", values := noise(16, 16, 4), photometric="rgb", extrasamples=["unspecified"])
+    resize(tmp_path / "in.tif", out=tmp_path / "same", size=16, console=said)
+    with tifffile.TiffFile(tmp_path / "same/in.tif") as after:
+        np.testing.assert_array_equal(after.asarray(), values)
+        assert after.pages.first.tags[338].value == (0,)
+    assert lines(said) == []
+    blank(tmp_path / "in.tif", out=tmp_path / "blank", console=said)
+    assert "not kept in .png files: the last channel, which is alpha there (1 picture" in lines(said)[-1]
+    grayscale(tmp_path / "in.tif", out=tmp_path / "grey", console=said)
+    assert lines(said)[-1] == f"{tmp_path / 'in.tif'}: the channel after RGB is left out"
+
+
+def test_a_quality_without_a_format_that_has_one(tiny_run: Path, tmp_path: Path) -> None:
+    (folder := tmp_path / "in").mkdir()
+    Image.fromarray(noise(20, 30, 3)).save(folder / "a.png")
+    given: dict[str, Any] = {"out": tmp_path / "out", "device": "cpu", "quality": 30}
+    with pytest.raises(ValueError, match=r"^--quality 30: is for JPEG and WebP, and .*a\.png is neither; leave it out"):
+        translate(tiny_run, folder, **given)
+    assert not (tmp_path / "out").exists()
+    Image.fromarray(noise(20, 30, 3)).save(folder / "b.jpg")
+    assert translate(tiny_run, folder, **given) == []
+    with opened(tmp_path / "out/b.jpg") as out:
+        assert max(out.quantization[0]) > 150

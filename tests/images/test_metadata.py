@@ -457,3 +457,32 @@ def test_entries_that_share_their_bytes_are_no_bomb(tmp_path: Path) -> None:
     known = metadata.Metadata((8, 8), "JPEG", exif=exif)
     files.encode(Pixels(noise(8, 8, 3)), tmp_path / "a.tif", known)
     assert (tmp_path / "a.tif").stat().st_size < 2**25
+
+
+# ---- several pictures in a JPEG
+
+
+def test_a_second_picture_in_a_jpeg_is_said_and_the_rest_is_kept(tmp_path: Path, display_p3: bytes) -> None:
+    camera_jpeg(tmp_path / "in.jpg", display_p3)
+    with opened(tmp_path / "in.jpg") as one:
+        options = {"icc_profile": display_p3, "exif": one.info["exif"], "quality": 71, "subsampling": "4:2:2"}
+        one.save(tmp_path / "two.jpg", "MPO", save_all=True, append_images=[Image.new("RGB", one.size)], **options)
+    target, lost = rewritten(tmp_path / "two.jpg", ".jpg")
+    assert lost == ["the second picture in the file"]
+    with opened(tmp_path / "two.jpg") as before, opened(target) as after:
+        assert (before.format, after.format) == ("MPO", "JPEG")
+        assert after.quantization == before.quantization
+        assert after.info["icc_profile"] == display_p3
+        _as_the_camera(after.getexif())
+
+
+def test_what_is_not_there_any_more_is_not_promised(tmp_path: Path) -> None:
+    """A gain map, and the film of a motion photo: a viewer would look for them."""
+    told = b'GCamera:MotionPhoto="1" hdrgm:Version="1.0"><Container:Directory>two</Container:Directory><a'
+    Image.new("RGB", (8, 8)).save(
+        tmp_path / "in.jpg", xmp=(XMP % b"").replace(b'xmp:Rating="4">', b'xmp:Rating="4" ' + told + b"/>")
+    )
+    target, lost = rewritten(tmp_path / "in.jpg", ".jpg")
+    assert lost == ["the film of a motion photo"]
+    with opened(target) as after:
+        assert b'GCamera:MotionPhoto="0"><a/>' in after.info["xmp"]

@@ -189,3 +189,23 @@ def test_one_of_them_may_lose_its_name_to_another(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     with pytest.raises(ValueError, match=r"x\.png: .*x\.gif and .*x\.png would both be written to it"):
         plan_folder([tmp_path], tmp_path / "out")
+
+
+# ---- what is cut off
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("WEBP", {}), ("WEBP", {"lossless": True}), ("GIF", {}), *([("AVIF", {})] if features.check("avif") else [])],
+)
+def test_what_is_cut_off_is_said_in_our_words(name: str, options: dict[str, Any]) -> None:
+    data = encoded(
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)), name, **options
+    )
+    missing = rf"{{}} of {len(data):,} bytes are there" if name == "WEBP" else "its end is missing"
+    for length in (30, len(data) // 2, len(data) - 40):
+        want = (
+            rf"^x: damaged or only half written \(it is cut off: {missing.format(f'{length:,}')}\); remove it or copy"
+        )
+        with pytest.raises(ValueError, match=want):
+            decode_bytes(data[:length], "x")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.images import files, png, remarks
+from diptych.images import files, metadata, png, remarks
 
 
 def chunk(kind: bytes, content: bytes, checksum: int | None = None) -> bytes:
@@ -195,3 +195,77 @@ def test_a_wrong_checksum_of_what_the_pixels_need_is_damage(kind: bytes) -> None
     end = place + 4 + struct.unpack_from(">I", data, place - 4)[0]
     with pytest.raises(ValueError, match="x: damaged or only half written"):
         files.decode_bytes(data[:end] + b"oops" + data[end + 4 :], "x")
+
+
+# ---- transparent greys, backgrounds
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_becomes_alpha(tmp_path: Path, bits: int) -> None:
+    values = np.random.default_rng(3).integers(0, 1 << bits, (6, 8)).astype(np.uint16)
+    single = np.unpackbits(values.astype(">u2").view(np.uint8).reshape(6, 8, 2), axis=-1)[..., 16 - bits :]
+    rows = np.packbits(single.reshape(6, -1), axis=1)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 6, bits, 0, 0, 0, 0))
+    clear = chunk(b"tRNS", struct.pack(">H", values[2, 3]))
+    pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows)))
+    (tmp_path / "x.png").write_bytes(png.SIGNATURE + header + clear + pixels + png.END)
+    found, known = files.decode_to_rewrite(tmp_path / "x.png")
+    assert found.alpha is not None
+    full = np.iinfo(found.alpha.dtype).max
+    np.testing.assert_array_equal(found.alpha, np.where(values == values[2, 3], 0, full))
+    np.testing.assert_array_equal(found.values[..., 0], values * (full // ((1 << bits) - 1)))
+    files.encode(found, tmp_path / "y.png", known)
+    assert (tmp_path / "y.png").read_bytes()[24:26] == bytes([max(8, bits), 4])  # grey and alpha
+    again = files.decode(tmp_path / "y.png")
+    np.testing.assert_array_equal(again.values, found.values)
+    np.testing.assert_array_equal(again.alpha, found.alpha)
+
+
+def test_grey_and_alpha_of_16_bits_are_read_by_others(tmp_path: Path) -> None:
+    values = np.random.default_rng(4).integers(0, 65536, (6, 8, 2)).astype(np.uint16)
+    files.encode(files.Pixels(values[..., :1], values[..., 1]), tmp_path / "x.png")
+    read = cv2.imread(str(tmp_path / "x.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read, values[..., [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("mode", "content", "want"),
+    [
+        ("RGB", struct.pack(">HHH", 1, 2, 3), struct.pack(">HHH", 1, 2, 3)),
+        ("L", struct.pack(">H", 7), struct.pack(">H", 7)),
+        ("P", b"\1", struct.pack(">HHH", 40, 50, 60)),
+        ("I;16", struct.pack(">H", 700), struct.pack(">H", 700)),
+    ],
+)
+def test_a_background_is_handed_on(tmp_path: Path, mode: str, content: bytes, want: bytes) -> None:
+    image = Image.new(mode, (9, 9))
+    if mode == "P":
+        image.putpalette([10, 20, 30, 40, 50, 60])
+    image.save(tmp_path / "x.png")
+    data = (tmp_path / "x.png").read_bytes()
+    place = data.index(b"IDAT") - 4
+    (tmp_path / "x.png").write_bytes(data[:place] + chunk(b"bKGD", content) + data[place:])
+    assert files.encode(*_rewritten(tmp_path, "y.png")) == []
+    assert chunk(b"bKGD", want) in (tmp_path / "y.png").read_bytes()
+    assert files.encode(*_rewritten(tmp_path, "y.bmp"))[-1] == "the background colour"
+
+
+def test_chunks_stay_as_the_specification_says(tmp_path: Path) -> None:
+    """A small fourth letter: they hold for changed pixels too. Others are named, but for what says how old pixels lay."""
+    stays, place = chunk(b"aaAa", b"own"), chunk(b"oFFs", struct.pack(">iiB", 1, 2, 0))
+    data = shallow(stays, place, chunk(b"abCD", b"own"), chunk(b"tIME", bytes(7)), chunk(b"sBIT", b"\5\6\5"))
+    (tmp_path / "x.png").write_bytes(data)
+    assert files.encode(*_rewritten(tmp_path, "y.png")) == ["PNG chunks that hold for the old pixels (abCD)"]
+    written = (tmp_path / "y.png").read_bytes()
+    assert stays in written
+    assert place in written
+    _, known = files.decode_to_rewrite(tmp_path / "x.png")
+    larger = files.Pixels(np.zeros((4, 4, 3), np.uint8))
+    assert "PNG chunks of another size (oFFs)" in files.encode(larger, tmp_path / "z.png", known)
+    assert place not in (tmp_path / "z.png").read_bytes()
+    assert "PNG chunks" in files.encode(*_rewritten(tmp_path, "y.jpg"))
+
+
+def _rewritten(folder: Path, name: str) -> tuple[files.Pixels, Path, metadata.Metadata]:
+    pixels, known = files.decode_to_rewrite(folder / "x.png")
+    return pixels, folder / name, known

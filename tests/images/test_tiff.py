@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from diptych.images import files, remarks
+from diptych.images import files, metadata, remarks, tiff
 from diptych.images.files import Array, decode, decode_bytes, read_numbers
 
 COMPRESSIONS = (None, "zlib", "packbits", *(("lzw", "zstd", "lzma") if find_spec("imagecodecs") else ()))
@@ -223,3 +223,125 @@ def test_a_damaged_one_is_refused_and_prints_nothing(
         except ValueError as error:
             assert str(error).startswith("x.tif: ")  # noqa: PT017 -- some are whole pictures still
     assert capfd.readouterr() == ("", "")
+
+
+# ---- pages, palettes, compressions
+
+
+@pytest.mark.parametrize("dtype", LEVELS)
+@pytest.mark.parametrize("below", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_smaller_copy_in_front_is_not_the_picture(dtype: str, below: bool, order: Any) -> None:
+    """Scanners put the thumbnail first, cameras the picture below it; what else they say stands with the thumbnail."""
+    artist = [(315, "s", 0, "a scanner", True)]
+    small, full = noise(4, 5, 3, dtype), noise(16, 20, 3, dtype, seed=1)
+    with tifffile.TiffWriter(file := io.BytesIO(), byteorder=order) as writer:
+        writer.write(small, photometric="rgb", subfiletype=1, subifds=int(below), extratags=artist, metadata=None)
+        writer.write(full, photometric="rgb", metadata=None)
+    with remarks.collected() as said:
+        pixels, known = files.decode_bytes_to_rewrite(file.getvalue(), "x.tif")
+    np.testing.assert_array_equal(pixels.values, full)
+    assert said == []
+    assert b"a scanner" in known.exif
+
+
+@pytest.mark.parametrize("kinds", [(2, 2), (0, 1, 0)])
+def test_further_pages_are_said_whatever_stands_between(kinds: tuple[int, ...]) -> None:
+    with tifffile.TiffWriter(file := io.BytesIO()) as writer:
+        for kind in kinds:
+            writer.write(noise(8, 8, 3, "u1"), photometric="rgb", subfiletype=kind)
+    with remarks.collected() as said:
+        decode_bytes(file.getvalue(), "x.tif")
+    assert [text for _, text in said] == [remarks.FIRST_FRAME]
+
+
+@pytest.mark.parametrize("dtype", LEVELS)
+def test_a_palette_of_8_bits_is_not_black(dtype: str) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (3, np.iinfo(dtype).max + 1)).astype("u2")
+    values = noise(6, 8, 1, dtype)
+    pixels = decode_bytes(written(values, photometric="palette", colormap=colours), "x.tif")
+    assert pixels.bits == 8
+    np.testing.assert_array_equal(pixels.values, colours.T[values[..., 0]])
+
+
+@pytest.mark.parametrize("dtype", LEVELS)
+@pytest.mark.parametrize(
+    ("number", "name"), [(34712, "JPEG 2000"), (34887, "LERC"), (50002, "JPEG XL"), (34933, "PNG"), (65000, "unknown")]
+)
+def test_a_compression_that_is_not_read_is_named(dtype: str, number: int, name: str) -> None:
+    data = bytearray(written(noise(8, 8, 3, dtype), photometric="rgb"))
+    with tifffile.TiffFile(io.BytesIO(data)) as opened:
+        place = opened.pages.first.tags[259].offset + 8
+    data[place : place + 2] = number.to_bytes(2, "little")
+    want = rf"x\.tif: a TIFF with {name} compression \({number}\), which is not read; save it with LZW or Deflate$"
+    with pytest.raises(ValueError, match=want):
+        decode_bytes(bytes(data), "x.tif")
+
+
+@pytest.mark.parametrize(("number", "name"), [(50001, "WebP"), (50000, "Zstandard"), (34925, "LZMA")])
+def test_a_compression_that_this_libtiff_lacks_is_no_damage(
+    monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
+    def lacking(*_: Any, **__: Any) -> None:
+        raise OSError("encoder error -2 when writing image file")
+
+    data = bytearray(written(noise(8, 8, 3, "u1"), photometric="rgb"))
+    with tifffile.TiffFile(io.BytesIO(data)) as opened:
+        place = opened.pages.first.tags[259].offset + 8
+    data[place : place + 2] = number.to_bytes(2, "little")
+    monkeypatch.setattr(Image.Image, "save", lacking)
+    tiff._is_built_in.cache_clear()
+    try:
+        with pytest.raises(ValueError, match=rf"x\.tif: a TIFF with {name} compression .*save it with LZW"):
+            decode_bytes(bytes(data), "x.tif")
+    finally:
+        tiff._is_built_in.cache_clear()
+
+
+def test_a_header_that_is_cut_off_is_no_compression() -> None:
+    data = written(noise(8, 8, 3, "u1"), photometric="rgb")
+    for length in (12, 30, 60):
+        with pytest.raises(ValueError, match=r"x\.tif: damaged or only half written \(it is cut off: "):
+            decode_bytes(data[:length], "x.tif")
+
+
+# ---- colours that are multiplied by their alpha
+
+
+@pytest.mark.parametrize("dtype", LEVELS)
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("is_light", [False, True])
+def test_multiplied_colours_come_back_bit_for_bit(tmp_path: Path, dtype: str, channels: int, is_light: bool) -> None:
+    """Also where they are brighter than their alpha, as light that is added."""
+    values = noise(40, 48, channels, dtype)
+    if not is_light:
+        values[..., :-1] = np.minimum(values[..., :-1], values[..., -1:])
+    kind = "rgb" if channels == 4 else "minisblack"
+    (tmp_path / "x.tif").write_bytes(
+        written(values, photometric=kind, planarconfig="contig", extrasamples=["assocalpha"])
+    )
+    pixels, known = files.decode_to_rewrite(tmp_path / "x.tif")
+    assert files.encode(pixels, tmp_path / "y.tif", known) == []
+    with tifffile.TiffFile(tmp_path / "y.tif") as opened:
+        np.testing.assert_array_equal(opened.asarray(), values)
+        assert opened.pages.first.tags[338].value == (1,)
+    assert files.encode(pixels, tmp_path / "y.png", known) == ["colours multiplied by alpha"]
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_grey_and_alpha_of_16_bits_stay_two_channels(tmp_path: Path, compression: str) -> None:
+    values = noise(9, 7, 2, "u2")
+    pixels = files.Pixels(values[..., :1], values[..., 1])
+    known = metadata.Metadata((9, 7), "TIFF", compression={"compression": compression})
+    files.encode(pixels, tmp_path / "x.tif", known)
+    with tifffile.TiffFile(tmp_path / "x.tif") as opened:
+        np.testing.assert_array_equal(opened.asarray(), values)
+        assert opened.pages.first.tags[338].value == (2,)
+
+
+def test_what_a_tiff_of_other_channels_knows_is_no_damage(tmp_path: Path) -> None:
+    tags = [(33550, "d", 3, (1.0, 1.0, 0.0), True)]
+    options: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig", "extratags": tags}
+    (tmp_path / "x.tif").write_bytes(written(noise(9, 7, 2, "u2"), resolution=(300, 300), resolutionunit=2, **options))
+    _, known = files.decode_to_rewrite(tmp_path / "x.tif")
+    assert (known.gone, known.resolution, set(known.position)) == ((), (300.0, 300.0), {33550})
