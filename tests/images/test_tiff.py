@@ -252,7 +252,7 @@ def test_further_pages_are_said_whatever_stands_between(kinds: tuple[int, ...]) 
             writer.write(noise(8, 8, 3, "u1"), photometric="rgb", subfiletype=kind)
     with remarks.collected() as said:
         decode_bytes(file.getvalue(), "x.tif")
-    assert [text for _, text in said] == [remarks.FIRST_FRAME]
+    assert [remark.text for remark in said] == [remarks.FIRST_FRAME]
 
 
 @pytest.mark.parametrize("dtype", LEVELS)
