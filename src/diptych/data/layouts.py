@@ -43,6 +43,7 @@ from diptych.data.paths import (
     list_pictures,
     listed,
     require_no_hidden_splits,
+    require_no_splits_below,
     split_folder,
 )
 from diptych.data.sides import (
@@ -327,6 +328,7 @@ class SideBySideFiles(Layout):
         folders_in(folder)
         if not (files := by_stem(folder)):
             return None
+        require_no_splits_below(folder, files.values())
         any_shape = paths.halves or _made_by_combine(paths.folder)
         if not any_shape and (sizes := _sizes([files])) and _share_of_halves(sizes) < MOST_ARE:
             raise _no_halves(folder, files, sizes, kind)
@@ -425,6 +427,8 @@ class SingleImages(Layout):
     def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
         folder = None if paths.folder_b else split_folder(paths.folder, split, HINTS[kind])
         dataset = self.open(folder, specs[0]) if folder else None
+        if folder and isinstance(dataset, FileDataset):
+            require_no_splits_below(folder, dataset.paths)
         return [dataset] if dataset else None
 
 

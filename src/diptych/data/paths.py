@@ -116,7 +116,18 @@ def without_file_suffix(text: str) -> str:
 
 # ---- splits
 
-LIKE_SPLIT = re.compile(r"(train|test|val|valid|validation|eval|dev|fold)(ing|set|data|x)?([^a-z].*)?", re.IGNORECASE)
+LIKE_SPLIT = re.compile(
+    r"(?P<before>.*?[^a-z])??(?P<word>train|test|val|valid|validation|eval|dev|fold)(ing|set|data|x)?([^a-z].*)?",
+    re.IGNORECASE,
+)
+
+
+def _are_like_splits(names: Iterable[str]) -> bool:
+    """Whether all are named much like splits. Of steam_train and model_train one is as good a split as the other."""
+    found = [LIKE_SPLIT.fullmatch(name) for name in names]
+    before = {like["before"] for like in found if like}
+    words = {like["word"].lower() for like in found if like}
+    return len(found) > 1 and all(found) and len(before) == 1 and (before == {None} or len(words) > 1)
 
 
 def require_no_hidden_splits(folders: Sequence[Path], taken_for: str) -> None:
@@ -129,11 +140,38 @@ def require_no_hidden_splits(folders: Sequence[Path], taken_for: str) -> None:
     """
     words = {word for names in SPLIT_FOLDERS.values() for word in names}
     names = [path.name for path in folders]
-    if len(names) > 1 and all(map(LIKE_SPLIT.fullmatch, names)) and not words.issuperset(map(str.lower, names)):
+    if _are_like_splits(names) and not words.issuperset(map(str.lower, names)):
+        trained = next((path for path in folders if "train" in path.name.lower()), folders[0])
         raise ValueError(
             f"{folders[0].parent}: {', '.join(names[:SHOWN])} look like splits, and not like {taken_for}; name them train, "
-            f"val or test, or give --data {shlex.quote(str(folders[0]))}"
+            f"val or test, or give --data {shlex.quote(str(trained))}"
         )
+
+
+def require_no_splits_below(data: Path, files: Iterable[Path]) -> None:
+    """Raises a `ValueError` where the `files` below `data`, which are to be one set, lie in splits, as val would be trained on.
+
+    >>> require_no_splits_below(Path("data"), [Path("data/maps/train/1.png"), Path("data/maps/val/2.png")])
+    Traceback (most recent call last):
+        ...
+    ValueError: data: splits lie further below (maps/train, maps/val), and all would be one set; give --data data/maps
+    """
+    inside: dict[Path, set[Path]] = {}
+    for folder in {file.parent for file in files}:
+        while folder != data:
+            inside.setdefault(folder.parent, set()).add(folder)
+            folder = folder.parent
+    words = {word + side for names in SPLIT_FOLDERS.values() for word in names for side in ("", "a", "b")}
+    for parent, below in sorted(inside.items()):
+        folders = sorted(below)
+        require_no_hidden_splits(folders, "one set of pictures")
+        splits = [folder for folder in folders if folder.name.lower() in words]
+        if len(splits) > 1:
+            shown = ", ".join(split.relative_to(data).as_posix() for split in splits[:SHOWN])
+            raise ValueError(
+                f"{data}: splits lie further below ({shown}), and all would be one set; give --data "
+                f"{shlex.quote(str(parent))}"
+            )
 
 
 def split_folder(data: Path, split: Split, hint: str) -> Path | None:
