@@ -140,6 +140,36 @@ def test_side_by_side_pairs_in_folders_stay_whole(tmp_path: Path, folders: tuple
     assert read(DataPaths(tmp_path)) == want
 
 
+@pytest.mark.parametrize(("beside", "suffix"), [("train_masks", "_mask"), ("train_labels", ""), ("labels", "")])
+@pytest.mark.parametrize("width", [8, 16])
+def test_partners_beside_the_folder_of_a_split_are_seen(tmp_path: Path, beside: str, suffix: str, width: int) -> None:
+    tree = Tree(tmp_path)
+    want = {tree.pair(f"train/{number}", f"{beside}/{number}{suffix}", 8, width) for number in range(3)}
+    for kind in (DataKind.PAIRED, DataKind.UNPAIRED):
+        with pytest.raises(
+            ValueError, match=rf"give --data-a {tmp_path}/train --data-b {tmp_path / beside}, or --halves"
+        ):
+            find(kind, DataPaths(tmp_path), "train")
+    assert read(DataPaths(tmp_path / "train", tmp_path / beside)) == want
+
+
+def test_splits_of_side_by_side_pairs_may_have_the_same_names(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    want = {tree.halves(f"train/{number}") for number in range(3)}
+    for number in range(3):
+        tree.halves(f"val/{number}")
+        tree.halves(f"test_old/{number}")
+    assert read(DataPaths(tmp_path)) == want
+
+
+def test_one_side_of_cityscapes_is_not_cut_in_halves(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    want = {tree.halves(f"{city}/{city}_{number:06d}_leftImg8bit") for city in CITIES for number in range(2)}
+    with pytest.raises(ChoiceError, match=r"'aachen_000000_leftImg8bit'; give --data-a DIR --data-b DIR .*--halves"):
+        find(DataKind.PAIRED, DataPaths(tmp_path), "train")
+    assert read(DataPaths(tmp_path, halves=True)) == want
+
+
 # ---- partners by suffix
 
 SUFFIXES = [

@@ -3,6 +3,8 @@
 `train`, `evaluate` and `data inspect` all ask this list. A new layout is one class here, and one entry in the list.
 """
 
+import re
+import shlex
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +32,7 @@ from diptych.data.loaded import LoadedDataset, Source
 from diptych.data.pairs import ChoiceError, Files, Typed, by_stem, chosen, in_one_folder, in_two_folders, suffix_flags
 from diptych.data.partners import Affix, Affixes, are_partners, kinds, kinds_in_each
 from diptych.data.paths import (
+    LIKE_SPLIT,
     SPLIT_FOLDERS,
     DataPaths,
     Split,
@@ -66,6 +69,8 @@ from diptych.kinds import DataKind, Direction
 MOST_ARE = 0.75  # share of halves from which the others are the odd ones, which a look at all of them names
 HELD_OUT: tuple[Split, ...] = ("val", "test")
 LOOKED_AT = 16  # pictures whose shape tells whether they are pairs; each is looked at before training
+ONE_SIDE = re.compile(r"_((left|right)Img8bit|gt(Fine|Coarse)_\w+|masks?|labels?|seg)$", re.IGNORECASE)
+"""Names of pictures of which each is one side: Cityscapes' own, and those of masks and labels."""
 Uniform = tuple[int, int, int]
 """Height, width and channels."""
 
@@ -330,10 +335,33 @@ class SideBySideFiles(Layout):
             return None
         require_no_splits_below(folder, files.values())
         any_shape = paths.halves or _made_by_combine(paths.folder)
-        if not any_shape and (sizes := _sizes([files])) and _share_of_halves(sizes) < MOST_ARE:
-            raise _no_halves(folder, files, sizes, kind)
+        if not any_shape:
+            _require_no_partners_elsewhere(paths.folder, folder, files)
+            if (sizes := _sizes([files])) and _share_of_halves(sizes) < MOST_ARE:
+                raise _no_halves(folder, files, sizes, kind)
         pairs = SideBySide(folder, [*files.values()], specs, any_shape)
         return [pairs] if kind == DataKind.PAIRED else [PairSide(pairs, 0), PairSide(pairs, 1)]
+
+
+def _require_no_partners_elsewhere(data: Path, folder: Path, files: Files) -> None:
+    """Raises a `ValueError` where the pictures of a split have partners in a folder beside it, or the names of one side."""
+    for other in () if folder == data else folders_in(data).values():
+        like = LIKE_SPLIT.fullmatch(other.name)
+        if other == folder or (like and like["word"].lower() not in folder.name.lower()):
+            continue  # another split may well have pictures of the same names
+        beside: Files = {}
+        with suppress(ValueError):
+            beside = by_stem(other)
+        if beside and are_partners(files, beside):
+            raise ChoiceError(
+                f"{folder}: {other.name} beside it holds partners of its pictures; give --data-a {shlex.quote(str(folder))} "
+                f"--data-b {shlex.quote(str(other))}, or --halves if each picture holds both"
+            )
+    if all(map(ONE_SIDE.search, files)):
+        raise ChoiceError(
+            f"{folder}: its pictures are all named as one side of pairs, such as {Path(min(files)).name!r}; give --data-a "
+            "DIR --data-b DIR for the two sides, or --halves if each picture holds both"
+        )
 
 
 def _may_be_either(folder: Path, a: Affix, b: Affix) -> ChoiceError:

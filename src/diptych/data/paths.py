@@ -149,7 +149,7 @@ def require_no_hidden_splits(folders: Sequence[Path], taken_for: str) -> None:
 
 
 def require_no_splits_below(data: Path, files: Iterable[Path]) -> None:
-    """Raises a `ValueError` where the `files` below `data`, which are to be one set, lie in splits, as val would be trained on.
+    """Raises a `ValueError` where `files` below `data`, which are to be one set, lie in splits: val would be trained on.
 
     >>> require_no_splits_below(Path("data"), [Path("data/maps/train/1.png"), Path("data/maps/val/2.png")])
     Traceback (most recent call last):
