@@ -287,6 +287,41 @@ def test_a_suffix_that_nothing_has_is_named(tmp_path: Path) -> None:
     assert DataPaths.from_flags("d", None, None, "_A.PNG", "x_*").typed == ("_A", "x_*")
 
 
+@pytest.mark.parametrize("places", [("", ""), ("A/", "B/")])
+@pytest.mark.parametrize("others", [("_edges", "_parts_1", "_parts_2"), ("_parts_1",)])
+def test_a_typed_suffix_pairs_plain_names_and_leaves_other_kinds_out(
+    tmp_path: Path, places: tuple[str, str], others: tuple[str, ...]
+) -> None:
+    tree = Tree(tmp_path)
+    a, b = places
+    want = {tree.pair(f"{a}photo {number}", f"{b}photo {number}_seg") for number in range(3)}
+    for number in range(3):
+        for other in others:
+            tree.draw(f"{a}photo {number}{other}")
+    for paths in (DataPaths(tmp_path, None, "", "_seg"), DataPaths(tmp_path, None, "*", "_seg")):
+        assert read(paths) == want
+        assert f"({3 * len(others)} others left out)" in described(paths)
+    tree.draw(f"{a}photo 3")  # a photograph without its labels is no other kind
+    for paths in (DataPaths(tmp_path, None, "", "_seg"), DataPaths(tmp_path, None, "*", "_seg")):
+        with pytest.raises(ValueError, match=r"photo 3.png: has no partner named 'photo 3_seg'"):
+            find(DataKind.PAIRED, paths, "train")
+
+
+def test_of_several_kinds_the_refusal_names_flags_that_work(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    for number in range(3):
+        tree.pair(f"one/x{number}", f"one/x{number}_edges")
+        tree.draw(f"one/x{number}_seg")
+        tree.pair(f"two/A/x{number}", f"two/B/x{number}")
+        tree.draw(f"two/A/x{number}_edges")
+    with pytest.raises(ChoiceError, match=r"such as --suffix-b _seg$"):
+        find(DataKind.PAIRED, DataPaths(tmp_path / "one"), "train")
+    assert len(read(DataPaths(tmp_path / "one", None, "", "_seg"))) == 3
+    with pytest.raises(ChoiceError, match=r"such as --suffix-a '\*'$"):
+        find(DataKind.PAIRED, DataPaths(tmp_path / "two"), "train")
+    assert len(read(DataPaths(tmp_path / "two", None, "*"))) == 3
+
+
 def test_single_pictures_have_no_suffixes(tmp_path: Path) -> None:
     Tree(tmp_path).draw("1_A")
     with pytest.raises(ValueError, match="--suffix-a _A: single pictures are learnt from"):
