@@ -322,6 +322,15 @@ def test_of_several_kinds_the_refusal_names_flags_that_work(tmp_path: Path) -> N
     assert len(read(DataPaths(tmp_path / "two", None, "*"))) == 3
 
 
+def test_suffixes_that_begin_with_a_dash_are_proposed_as_they_can_be_typed(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    for number in range(3):
+        for kind in ("inputs", "outputs", "targets"):
+            tree.draw(f"{number}-{kind}")
+    with pytest.raises(ChoiceError, match=r"such as --suffix-a=-outputs --suffix-b=-targets$"):
+        find(DataKind.PAIRED, DataPaths(tmp_path), "train")
+
+
 def test_single_pictures_have_no_suffixes(tmp_path: Path) -> None:
     Tree(tmp_path).draw("1_A")
     with pytest.raises(ValueError, match="--suffix-a _A: single pictures are learnt from"):
@@ -382,6 +391,13 @@ def test_partners_of_two_unicode_forms(tmp_path: Path, forms: tuple[str, str], a
     if "_" in a:
         flags = unicodedata.normalize("NFD", "_á"), unicodedata.normalize("NFC", "_ö")
         assert read(DataPaths(tmp_path, None, *flags)) == want
+
+
+def test_two_files_that_look_alike_are_told_apart_in_words(tmp_path: Path) -> None:
+    for form in ("NFC", "NFD"):
+        Tree(tmp_path).draw(unicodedata.normalize(form, "é"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"has the same stem in another Unicode form \(NFC and NFD\).*; rename one"):
+        find(DataKind.IMAGES, DataPaths(tmp_path), "train")
 
 
 def test_pictures_of_the_same_name_in_two_unicode_forms_are_compared(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Files -> pairs: partners in two folders or in one, by the same stem or by stems that differ by an affix."""
 
 import os
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from diptych.data.partners import (
     split_up,
     with_affix,
 )
-from diptych.data.paths import folders_in, list_pictures
+from diptych.data.paths import folders_in, list_pictures, typed_flag
 from diptych.data.sides import RGB, TWO_SIDES, Specs, no_images
 
 Files = dict[str, Path]
@@ -37,8 +36,9 @@ def by_stem(folder: Path) -> Files:
     for path in list_pictures(folder):
         name = canonical(stem(path, folder))
         if name in files:
+            forms = "" if stem(path, folder) == stem(files[name], folder) else " in another Unicode form (NFC and NFD)"
             raise ValueError(
-                f"{path}: {files[name].name} has the same stem, and pictures are told apart by it; rename one"
+                f"{path}: {files[name].name} has the same stem{forms}, and pictures are told apart by it; rename one"
             )
         files[name] = path
     return files
@@ -162,7 +162,7 @@ def _told_apart(folders: Sequence[Path], found: Kinds | None) -> Affixes | None:
             f"{suffix_flags(a, b)}"
         )
     flags = " ".join(
-        f"--suffix-{letter} {shlex.quote(side[0].as_typed or '*')}"
+        typed_flag(f"suffix-{letter}", side[0].as_typed or "*")
         for letter, side in zip("ab", found.sides, strict=True)
         if len(side) > 1
     )
@@ -177,9 +177,11 @@ def suffix_flags(a: Affix, b: Affix) -> str:
 
     >>> suffix_flags(Affix(), Affix("mask_"))
     "--suffix-b 'mask_*'"
+    >>> suffix_flags(Affix(behind="-in"), Affix(behind="_out"))
+    '--suffix-a=-in --suffix-b _out'
     """
     typed = (("a", a.as_typed), ("b", b.as_typed))
-    return " ".join(f"--suffix-{side} {shlex.quote(text)}" for side, text in typed if text)
+    return " ".join(typed_flag(f"suffix-{side}", text) for side, text in typed if text)
 
 
 def _none_has(folder: Path, typed: Typed, side: int, names: Iterable[str]) -> ValueError:

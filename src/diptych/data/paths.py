@@ -96,13 +96,20 @@ class DataPaths:
     @property
     def arguments(self) -> str:
         """The flags as typed on a command line."""
-        given = " ".join(
-            f"--{flag} {shlex.quote(str(value))}" for flag, value in {**self.flags, **self.suffixes}.items()
-        )
+        given = " ".join(typed_flag(flag, str(value)) for flag, value in {**self.flags, **self.suffixes}.items())
         return f"{given} --halves" if self.halves else given
 
     def __str__(self) -> str:
         return " and ".join(str(folder) for folder in self.flags.values())
+
+
+def typed_flag(flag: str, value: str) -> str:
+    """A flag and its value as typed on a command line; a value that begins with a dash would be read as another flag.
+
+    >>> typed_flag("suffix-a", "_A"), typed_flag("suffix-a", "-A")
+    ('--suffix-a _A', '--suffix-a=-A')
+    """
+    return f"--{flag}{'=' if value.startswith('-') else ' '}{shlex.quote(value)}"
 
 
 def without_file_suffix(text: str) -> str:
