@@ -30,7 +30,7 @@ from diptych.data.datasets import (
 )
 from diptych.data.loaded import LoadedDataset, Source
 from diptych.data.pairs import ChoiceError, Files, Typed, by_stem, chosen, in_one_folder, in_two_folders, suffix_flags
-from diptych.data.partners import Affix, Affixes, are_partners, kinds, kinds_in_each
+from diptych.data.partners import Affix, Affixes, are_partners, canonical, kinds, kinds_in_each
 from diptych.data.paths import (
     LIKE_SPLIT,
     SPLIT_FOLDERS,
@@ -236,7 +236,7 @@ class ClassFolders(Layout):
                 f"{images.paths[names.index('')]}: lies in no class, beside folders that are classes; move it into one of "
                 f"them, or away; the layouts are: {HINTS[kind]}"
             )
-        return [LabelledDataset(images, names)]
+        return [LabelledDataset(images, [*map(canonical, names)])]
 
 
 class NamedSides(Layout):
