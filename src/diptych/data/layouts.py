@@ -3,6 +3,7 @@
 `train`, `evaluate` and `data inspect` all ask this list. A new layout is one class here, and one entry in the list.
 """
 
+import os
 import re
 import shlex
 from abc import ABC, abstractmethod
@@ -642,6 +643,11 @@ def open_folder(folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset
 
 
 def _open_sides(sides: tuple[Path, Path], paths: DataPaths, specs: Specs, remark: str = "") -> list[ImageDataset]:
+    if len({os.path.realpath(side) for side in sides}) == 1 and not all(paths.typed):
+        raise ValueError(
+            f"{sides[0]} and {sides[1]}: lead to the same folder; give B another, or say which of its pictures are A and B: "
+            "--suffix-a _A --suffix-b _B"
+        )
     hint = f"; the layouts are: {TWO_SIDES}"
     own: tuple[Typed, Typed] = (paths.suffix_a, ""), ("", paths.suffix_b)
     return [
