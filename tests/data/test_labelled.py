@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tomllib
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -325,3 +326,13 @@ def test_a_class_that_is_called_as_a_split_is_named(tmp_path: Path) -> None:
         find(DataKind.LABELLED, DataPaths(tmp_path / "vehicles"), "train")
     paint(tmp_path / "divided", {"train/car": [1], "train/train": [3], "val/car": [2]})
     assert found_in(tmp_path / "divided").keys() == {"car/0", "train/0"}
+
+
+def test_a_class_is_one_in_both_unicode_forms(tmp_path: Path) -> None:
+    for split, form in (("train", "NFD"), ("val", "NFC")):
+        folder = tmp_path / split / unicodedata.normalize(form, "Müller")  # type: ignore[arg-type]
+        folder.mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(folder / "1.png")
+    paths = DataPaths(tmp_path)
+    train, val = (find_one(DataKind.LABELLED, paths, split) for split in ("train", "val"))
+    assert classes_of([train]) == classes_of([val]) == ("M\u00fcller",)  # type: ignore[list-item]

@@ -898,3 +898,43 @@ def test_what_is_named_much_like_splits_is_neither_a_and_b_nor_classes(
             Image.new("RGB", (8, 8)).save(tmp_path / name / below / "0.png")
     with pytest.raises(ValueError, match="look like splits, and not like"):
         find(kind, DataPaths(tmp_path), "train")
+
+
+# ---- a level too high, and splits of other names
+
+
+@pytest.mark.parametrize("inner", ["facades", "sub/facades"])
+def test_val_is_never_trained_on_from_a_level_too_high(tmp_path: Path, inner: str) -> None:
+    for split in ("train", "val"):
+        draw(tmp_path / inner / split / f"{split}.png", 1, 2)
+    for kind in (DataKind.PAIRED, DataKind.UNPAIRED, DataKind.IMAGES):
+        with pytest.raises(ValueError, match=rf"{inner}/val: is named like held-out.*give --data {tmp_path / inner}$"):
+            find(kind, DataPaths(tmp_path), "train")
+        assert find(kind, DataPaths(tmp_path / inner), "train")
+
+
+def test_sides_a_level_too_high_are_not_cut_in_halves(tmp_path: Path) -> None:
+    for side in "AB":
+        draw(tmp_path / f"dataset/train{side}/1.png", 1, 2)
+    for kind in (DataKind.PAIRED, DataKind.UNPAIRED):
+        with pytest.raises(ValueError, match=rf"give --data {tmp_path / 'dataset'}$"):
+            find(kind, DataPaths(tmp_path), "train")
+
+
+@pytest.mark.parametrize("names", [("train2017", "val2017"), ("training_set", "test_set"), ("seg_train", "seg_test")])
+def test_splits_of_other_names_are_no_set_and_no_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        for label in ("cat", "dog"):
+            draw(tmp_path / name / label / "1.png", 1)
+    for kind in (DataKind.IMAGES, DataKind.LABELLED):
+        with pytest.raises(
+            ValueError, match=f"(look like splits|like held-out pictures).*give --data {tmp_path / names[0]}$"
+        ):
+            find(kind, DataPaths(tmp_path), "train")
+        assert find(kind, DataPaths(tmp_path / names[0]), "train")
+
+
+def test_classes_of_trains_are_classes(tmp_path: Path) -> None:
+    for label in ("steam_train", "model_train"):
+        draw(tmp_path / label / "1.png", 1)
+    assert find(DataKind.LABELLED, DataPaths(tmp_path), "train")

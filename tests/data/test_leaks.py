@@ -157,3 +157,30 @@ def test_where_no_command_divides_them_the_folder_is_said(
     line = leaks.describe_missing(kind, paths, layouts.find(kind, paths, "train") or [])
     assert "in a folder val" in line
     assert "split" not in line
+
+
+@pytest.mark.parametrize("kind", [DataKind.UNPAIRED, DataKind.PAIRED])
+def test_sides_that_are_copies_of_each_other_are_said(tmp_path: Path, kind: DataKind) -> None:
+    for data, levels in (("copies", [1, 2, 3]), ("others", [1, 2, 4])):
+        write_pictures(tmp_path / data / "A", [1, 2, 3])
+        write_pictures(tmp_path / data / "B", levels)
+    write_pictures(tmp_path / "joined", [1, 2, 3], size=8)  # halves of one picture are no copies
+    said = {
+        data: leaks.describe_same_sides(
+            layouts.find(kind, DataPaths(tmp_path / data, halves=data == "joined"), "train") or []
+        )
+        for data in ("copies", "others", "joined")
+    }
+    assert said["copies"].startswith("A and B hold the same pictures, byte for byte")
+    assert not said["others"]
+    assert not said["joined"]
+
+
+@pytest.mark.parametrize("kind", [DataKind.UNPAIRED, DataKind.PAIRED])
+def test_a_and_b_that_lead_to_one_folder_are_refused(tmp_path: Path, kind: DataKind) -> None:
+    write_pictures(tmp_path / "store", [1, 2, 3])
+    (tmp_path / "data").mkdir()
+    for side in "AB":
+        (tmp_path / "data" / side).symlink_to("../store")
+    with pytest.raises(ValueError, match=r"same folder|is A and B"):
+        layouts.find(kind, DataPaths(tmp_path / "data"), "train")

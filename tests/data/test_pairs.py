@@ -142,6 +142,36 @@ def test_side_by_side_pairs_in_folders_stay_whole(tmp_path: Path, folders: tuple
     assert read(DataPaths(tmp_path)) == want
 
 
+@pytest.mark.parametrize(("beside", "suffix"), [("train_masks", "_mask"), ("train_labels", ""), ("labels", "")])
+@pytest.mark.parametrize("width", [8, 16])
+def test_partners_beside_the_folder_of_a_split_are_seen(tmp_path: Path, beside: str, suffix: str, width: int) -> None:
+    tree = Tree(tmp_path)
+    want = {tree.pair(f"train/{number}", f"{beside}/{number}{suffix}", 8, width) for number in range(3)}
+    for kind in (DataKind.PAIRED, DataKind.UNPAIRED):
+        with pytest.raises(
+            ValueError, match=rf"give --data-a {tmp_path}/train --data-b {tmp_path / beside}, or --halves"
+        ):
+            find(kind, DataPaths(tmp_path), "train")
+    assert read(DataPaths(tmp_path / "train", tmp_path / beside)) == want
+
+
+def test_splits_of_side_by_side_pairs_may_have_the_same_names(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    want = {tree.halves(f"train/{number}") for number in range(3)}
+    for number in range(3):
+        tree.halves(f"val/{number}")
+        tree.halves(f"test_old/{number}")
+    assert read(DataPaths(tmp_path)) == want
+
+
+def test_one_side_of_cityscapes_is_not_cut_in_halves(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    want = {tree.halves(f"{city}/{city}_{number:06d}_leftImg8bit") for city in CITIES for number in range(2)}
+    with pytest.raises(ChoiceError, match=r"'aachen_000000_leftImg8bit'; give --data-a DIR --data-b DIR .*--halves"):
+        find(DataKind.PAIRED, DataPaths(tmp_path), "train")
+    assert read(DataPaths(tmp_path, halves=True)) == want
+
+
 # ---- partners by suffix
 
 SUFFIXES = [
@@ -330,6 +360,50 @@ def test_a_suffix_that_nothing_has_is_named(tmp_path: Path) -> None:
     assert DataPaths.from_flags("d", None, None, "_A.PNG", "x_*").typed == ("_A", "x_*")
 
 
+@pytest.mark.parametrize("places", [("", ""), ("A/", "B/")])
+@pytest.mark.parametrize("others", [("_edges", "_parts_1", "_parts_2"), ("_parts_1",)])
+def test_a_typed_suffix_pairs_plain_names_and_leaves_other_kinds_out(
+    tmp_path: Path, places: tuple[str, str], others: tuple[str, ...]
+) -> None:
+    tree = Tree(tmp_path)
+    a, b = places
+    want = {tree.pair(f"{a}photo {number}", f"{b}photo {number}_seg") for number in range(3)}
+    for number in range(3):
+        for other in others:
+            tree.draw(f"{a}photo {number}{other}")
+    for paths in (DataPaths(tmp_path, None, "", "_seg"), DataPaths(tmp_path, None, "*", "_seg")):
+        assert read(paths) == want
+        assert f"({3 * len(others)} others left out)" in described(paths)
+    tree.draw(f"{a}photo 3")  # a photograph without its labels is no other kind
+    for paths in (DataPaths(tmp_path, None, "", "_seg"), DataPaths(tmp_path, None, "*", "_seg")):
+        with pytest.raises(ValueError, match=r"photo 3.png: has no partner named 'photo 3_seg'"):
+            find(DataKind.PAIRED, paths, "train")
+
+
+def test_of_several_kinds_the_refusal_names_flags_that_work(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    for number in range(3):
+        tree.pair(f"one/x{number}", f"one/x{number}_edges")
+        tree.draw(f"one/x{number}_seg")
+        tree.pair(f"two/A/x{number}", f"two/B/x{number}")
+        tree.draw(f"two/A/x{number}_edges")
+    with pytest.raises(ChoiceError, match=r"such as --suffix-b _seg$"):
+        find(DataKind.PAIRED, DataPaths(tmp_path / "one"), "train")
+    assert len(read(DataPaths(tmp_path / "one", None, "", "_seg"))) == 3
+    with pytest.raises(ChoiceError, match=r"such as --suffix-a '\*'$"):
+        find(DataKind.PAIRED, DataPaths(tmp_path / "two"), "train")
+    assert len(read(DataPaths(tmp_path / "two", None, "*"))) == 3
+
+
+def test_suffixes_that_begin_with_a_dash_are_proposed_as_they_can_be_typed(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    for number in range(3):
+        for kind in ("inputs", "outputs", "targets"):
+            tree.draw(f"{number}-{kind}")
+    with pytest.raises(ChoiceError, match=r"such as --suffix-a=-outputs --suffix-b=-targets$"):
+        find(DataKind.PAIRED, DataPaths(tmp_path), "train")
+
+
 def test_single_pictures_have_no_suffixes(tmp_path: Path) -> None:
     Tree(tmp_path).draw("1_A")
     with pytest.raises(ValueError, match="--suffix-a _A: single pictures are learnt from"):
@@ -390,6 +464,13 @@ def test_partners_of_two_unicode_forms(tmp_path: Path, forms: tuple[str, str], a
     if "_" in a:
         flags = unicodedata.normalize("NFD", "_á"), unicodedata.normalize("NFC", "_ö")
         assert read(DataPaths(tmp_path, None, *flags)) == want
+
+
+def test_two_files_that_look_alike_are_told_apart_in_words(tmp_path: Path) -> None:
+    for form in ("NFC", "NFD"):
+        Tree(tmp_path).draw(unicodedata.normalize(form, "é"))
+    with pytest.raises(ValueError, match=r"has the same stem in another Unicode form \(NFC and NFD\).*; rename one"):
+        find(DataKind.IMAGES, DataPaths(tmp_path), "train")
 
 
 def test_pictures_of_the_same_name_in_two_unicode_forms_are_compared(tmp_path: Path) -> None:

@@ -12,8 +12,12 @@ from diptych.data.paths import SPLIT_FOLDERS, DataPaths, Split, folders_of_image
 
 SPLIT_OF: dict[str, Split] = {word: split for split, words in SPLIT_FOLDERS.items() for word in words}
 HELD_OUT = {word for word, split in SPLIT_OF.items() if split != "train"}
-LIKE_HELD_OUT = re.compile(r"(test|val|valid|validation|eval|dev)(ing|set|data)?([^a-z].*)?", re.IGNORECASE)
-LIKE_TRAIN = re.compile(r"train(ing|set|data)?([^a-z].*)?", re.IGNORECASE)
+SIDES = {word + side for word in SPLIT_OF for side in "ab"}
+"""Folders of one side of a split."""
+LIKE_HELD_OUT = re.compile(
+    r"(?P<before>.*?[^a-z])??(test|val|valid|validation|eval|dev)(ing|set|data)?([^a-z].*)?", re.IGNORECASE
+)
+LIKE_TRAIN = re.compile(r"(?P<before>.*?[^a-z])??train(ing|set|data)?([^a-z].*)?", re.IGNORECASE)
 
 
 def in_each_folder(data: Path, split: Split) -> dict[Split, list[Path]]:
@@ -51,12 +55,17 @@ def require_none(paths: DataPaths, datasets: Sequence[Dataset], count: Callable[
         return
     first = min(min(folders) for folders in hidden if folders)
     train_like = [path for path in folders_of_images(first.parent) if LIKE_TRAIN.fullmatch(path.name)]
-    if first.name.lower() not in HELD_OUT:
+    if first.name.lower() not in HELD_OUT | SIDES:
         raise ValueError(
             f"{first}: is named like held-out pictures, beside {listed(train_like)}; name them train, val or test, or give "
             f"--data {shlex.quote(str(train_like[0]))}"
         )
-    said = f"{first}: is named like held-out pictures, and would be trained on"
+    what = (
+        "one side of a split, and would be taken for all"
+        if first.name.lower() in SIDES
+        else "held-out pictures, and would be trained on"
+    )
+    said = f"{first}: is named like {what}"
     files = count_files(datasets)
     for candidate in _candidates(paths, hidden):
         if candidate != paths and count(candidate) == files:
@@ -95,16 +104,22 @@ def _parents(dataset: Dataset) -> list[list[str]]:
 
 
 def _hidden(parents: set[str], roots: Sequence[str]) -> set[Path]:
-    """The folders below the roots that are named like held-out splits; much like them, if one beside is much like train."""
+    """The folders below the roots that are named like held-out splits, and the sides of splits further below.
+
+    Those that are named much like held-out splits, if one beside is much like train.
+    """
     places = set[Path]()
     for parent in parents:
         for root in roots:
             if parent.startswith(root):
                 parts = Path(parent[len(root) :]).parts
                 places |= {Path(root, *parts[: number + 1]) for number in range(len(parts))}
-    beside_train = {place.parent for place in places if LIKE_TRAIN.fullmatch(place.name)}
+    beside_train = {(place.parent, like["before"]) for place in places if (like := LIKE_TRAIN.fullmatch(place.name))}
+    tops = {Path(root) for root in roots}
     return {
         place
         for place in places
-        if place.name.lower() in HELD_OUT or (place.parent in beside_train and LIKE_HELD_OUT.fullmatch(place.name))
+        if place.name.lower() in HELD_OUT
+        or (place.name.lower() in SIDES and place.parent not in tops)
+        or ((like := LIKE_HELD_OUT.fullmatch(place.name)) and (place.parent, like["before"]) in beside_train)
     }

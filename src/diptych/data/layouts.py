@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shlex
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -33,6 +34,7 @@ from diptych.data.loaded import LoadedDataset, Source
 from diptych.data.pairs import ChoiceError, Files, Typed, by_stem, chosen, in_one_folder, in_two_folders, suffix_flags
 from diptych.data.partners import Affix, Affixes, are_partners, canonical, kinds, kinds_in_each, sides_in_each
 from diptych.data.paths import (
+    LIKE_SPLIT,
     SPLIT_FOLDERS,
     DataPaths,
     Split,
@@ -68,6 +70,8 @@ from diptych.kinds import DataKind, Direction
 MOST_ARE = 0.75  # share of halves from which the others are the odd ones, which a look at all of them names
 HELD_OUT: tuple[Split, ...] = ("val", "test")
 LOOKED_AT = 16  # pictures whose shape tells whether they are pairs; each is looked at before training
+ONE_SIDE = re.compile(r"_((left|right)Img8bit|gt(Fine|Coarse)_\w+|masks?|labels?|seg)$", re.IGNORECASE)
+"""Names of pictures of which each is one side: Cityscapes' own, and those of masks and labels."""
 Uniform = tuple[int, int, int]
 """Height, width and channels."""
 
@@ -247,7 +251,7 @@ class ClassFolders(Layout):
                 f"{images.paths[names.index('')]}: lies in no class, beside folders that are classes; move it into one of "
                 f"them, or away; the layouts are: {HINTS[kind]}"
             )
-        return [LabelledDataset(images, names)]
+        return [LabelledDataset(images, [*map(canonical, names)])]
 
 
 class NamedSides(Layout):
@@ -376,8 +380,10 @@ class SideBySideFiles(Layout):
         if not (files := by_stem(folder)):
             return None
         any_shape = paths.halves or _made_by_combine(paths.folder)
-        if not any_shape and (sizes := _sizes([files])) and _share_of_halves(sizes) < MOST_ARE:
-            raise _no_halves(folder, files, sizes, kind)
+        if not any_shape:
+            _require_no_partners_elsewhere(paths.folder, folder, files)
+            if (sizes := _sizes([files])) and _share_of_halves(sizes) < MOST_ARE:
+                raise _no_halves(folder, files, sizes, kind)
         pairs = SideBySide(folder, [*files.values()], specs, any_shape)
         return [pairs] if kind == DataKind.PAIRED else [PairSide(pairs, 0), PairSide(pairs, 1)]
 
@@ -388,6 +394,27 @@ def _sides_of(pairs: FilePairs, kind: DataKind, folder: Path) -> Sequence[Datase
         return [pairs]
     sides = zip((pairs.a, pairs.b), pairs.specs, pairs.affixes, strict=True)
     return [FileDataset(folder, side, (spec,), f" named {affix}") for side, spec, affix in sides]
+
+
+def _require_no_partners_elsewhere(data: Path, folder: Path, files: Files) -> None:
+    """Raises a `ValueError` where the pictures of a split have partners in a folder beside it, or the names of one side."""
+    for other in () if folder == data else folders_in(data).values():
+        like = LIKE_SPLIT.fullmatch(other.name)
+        if other == folder or (like and like["word"].lower() not in folder.name.lower()):
+            continue  # another split may well have pictures of the same names
+        beside: Files = {}
+        with suppress(ValueError):
+            beside = by_stem(other)
+        if beside and are_partners(files, beside):
+            raise ChoiceError(
+                f"{folder}: {other.name} beside it holds partners of its pictures; give --data-a {shlex.quote(str(folder))} "
+                f"--data-b {shlex.quote(str(other))}, or --halves if each picture holds both"
+            )
+    if all(map(ONE_SIDE.search, files)):
+        raise ChoiceError(
+            f"{folder}: its pictures are all named as one side of pairs, such as {Path(min(files)).name!r}; give --data-a "
+            "DIR --data-b DIR for the two sides, or --halves if each picture holds both"
+        )
 
 
 def _may_be_either(folder: Path, a: Affix, b: Affix) -> ChoiceError:
@@ -708,6 +735,11 @@ def _within(images: ImageDataset, folders: Sequence[Path]) -> ImageDataset:
 
 
 def _open_sides(sides: tuple[Path, Path], paths: DataPaths, specs: Specs, remark: str = "") -> list[ImageDataset]:
+    if len({os.path.realpath(side) for side in sides}) == 1 and not all(paths.typed):
+        raise ValueError(
+            f"{sides[0]} and {sides[1]}: lead to the same folder; give B another, or say which of its pictures are A and B: "
+            "--suffix-a _A --suffix-b _B"
+        )
     hint, opened = f"; the layouts are: {TWO_SIDES}", list[ImageDataset]()
     own: tuple[Typed, Typed] = (paths.suffix_a, ""), ("", paths.suffix_b)
     for side, (folder, spec) in enumerate(zip(sides, specs, strict=True)):

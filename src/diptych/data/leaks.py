@@ -7,11 +7,21 @@ from collections.abc import Hashable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from diptych.data.datasets import ArrayDataset, Dataset, LabelledDataset, RecordDataset
+from diptych.data.datasets import (
+    ArrayDataset,
+    Dataset,
+    FileDataset,
+    FilePairs,
+    LabelledDataset,
+    PairSide,
+    RecordDataset,
+)
 from diptych.data.layouts import HELD_OUT_FOLDERS
+from diptych.data.loaders import evenly_spaced
 from diptych.data.paths import SPLIT_FOLDERS, DataPaths, folders_in, folders_of_images
 from diptych.kinds import DataKind
 
+COMPARED = 16  # samples of A and of B
 STAGES = (0, 2**12, sys.maxsize)
 """Bytes that are compared: lengths only, then a page, and the whole of what may still be the same."""
 
@@ -37,6 +47,21 @@ def count_shared(held_out: Dataset, training: Dataset) -> int:
         both = ({*keys.values()} & {*their_keys.values()}) - {None}
         ours, theirs = ([index for index, key in of.items() if key in both] for of in (keys, their_keys))
     return len(ours)
+
+
+def describe_same_sides(training: Sequence[Dataset]) -> str:
+    """A line about A and B that are byte copies of each other, as some evenly spaced samples show; empty where not."""
+    sides = training
+    if isinstance(pairs := training[0], FilePairs):
+        sides = [FileDataset(Path(), files, pairs.specs[:1]) for files in (pairs.a, pairs.b)]
+    if len(sides) != 2 or isinstance(sides[0], PairSide) or len(sides[0]) != len(sides[1]):
+        return ""
+    keys = [[_key(side, index, sys.maxsize) for index in evenly_spaced(COMPARED, len(side))] for side in sides]
+    if keys[0] != keys[1] or None in keys[0]:
+        return ""
+    return (
+        "A and B hold the same pictures, byte for byte: a network learns to copy its input; give B pictures of its own"
+    )
 
 
 def _key(dataset: Dataset, index: int, most: int) -> Hashable:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from diptych.data import leaks
 from diptych.data.datasets import PairSide
 from diptych.data.loaders import CachedDataset
 from diptych.images.observed import Seen
@@ -24,7 +25,8 @@ def of_training(datasets: Sequence[CachedDataset]) -> list[str]:
         for side, spec in enumerate(dataset.dataset.specs, start=first):
             specs.append(spec)
             seen.append([one[side] for one in found if one])  # datasets of others may note nothing
-    return [*of_sides(specs, seen), *_previews(specs)]
+    same = leaks.describe_same_sides([dataset.dataset for dataset in datasets])
+    return [*([same] if same else ()), *of_sides(specs, seen), *_previews(specs)]
 
 
 def of_sides(specs: Sequence[ImageSpec], seen: Sequence[Sequence[Seen]]) -> list[str]:

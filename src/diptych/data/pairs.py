@@ -1,13 +1,23 @@
 """Files -> pairs: partners in two folders or in one, by the same stem or by stems that differ by an affix."""
 
 import os
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from diptych.data.datasets import FilePairs, stem
-from diptych.data.partners import LEAST, SAME, Affix, Affixes, Kinds, canonical, kinds, split_up, with_affix
-from diptych.data.paths import folders_in, list_pictures
+from diptych.data.partners import (
+    LEAST,
+    SAME,
+    Affix,
+    Affixes,
+    Kinds,
+    canonical,
+    is_another_kind,
+    kinds,
+    split_up,
+    with_affix,
+)
+from diptych.data.paths import folders_in, list_pictures, typed_flag
 from diptych.data.sides import RGB, TWO_SIDES, Specs, no_images
 
 Files = dict[str, Path]
@@ -26,8 +36,9 @@ def by_stem(folder: Path) -> Files:
     for path in list_pictures(folder):
         name = canonical(stem(path, folder))
         if name in files:
+            forms = "" if stem(path, folder) == stem(files[name], folder) else " in another Unicode form (NFC and NFD)"
             raise ValueError(
-                f"{path}: {files[name].name} has the same stem, and pictures are told apart by it; rename one"
+                f"{path}: {files[name].name} has the same stem{forms}, and pictures are told apart by it; rename one"
             )
         files[name] = path
     return files
@@ -113,7 +124,7 @@ def _divided(folder: Path, files: Files, typed: Typed) -> list[list[str]]:
 
 
 def _completed(folders: Sequence[Path], names: Sequence[Sequence[str]], typed: Typed) -> Affixes:
-    """The affixes that were typed, and the other one where it was not."""
+    """The affixes that were typed, and the other one where it was not: that of plain names, where they are partners."""
     affixes = [Affix.typed(text) if text else None for text in typed]
     sides = list[list[str]]()
     for side, (folder, of_side, affix) in enumerate(zip(folders, names, affixes, strict=True)):
@@ -123,6 +134,10 @@ def _completed(folders: Sequence[Path], names: Sequence[Sequence[str]], typed: T
     a, b = affixes
     if a and b:
         return a, b
+    own, plain = sides if a else reversed(sides)
+    keys = {(a or b or Affix()).key(name) for name in own}
+    if 2 * len(keys.intersection(plain)) >= len(keys):
+        return a or Affix(), b or Affix()
     found = _told_apart(folders, kinds(*sides)) or SAME
     return a or found[0], b or found[1]
 
@@ -141,11 +156,16 @@ def _told_apart(folders: Sequence[Path], found: Kinds | None) -> Affixes | None:
     listed = ", ".join(map(str, found.affixes))
     if len(found.sides) == 1:
         *_, a, b = found.affixes
+        a = Affix() if Affix() in found.affixes else a
         raise ChoiceError(
             f"{folders[0]}: there are {len(found.affixes)} pictures of each name ({listed}); say which are A and B, such as "
             f"{suffix_flags(a, b)}"
         )
-    flags = suffix_flags(*(side[0] if len(side) > 1 else Affix() for side in found.sides))
+    flags = " ".join(
+        typed_flag(f"suffix-{letter}", side[0].as_typed or "*")
+        for letter, side in zip("ab", found.sides, strict=True)
+        if len(side) > 1
+    )
     several = next(folder for folder, side in zip(folders, found.sides, strict=True) if len(side) > 1)
     raise ChoiceError(
         f"{several}: there are several pictures for the same partner ({listed}); say which are A and B, such as {flags}"
@@ -157,9 +177,11 @@ def suffix_flags(a: Affix, b: Affix) -> str:
 
     >>> suffix_flags(Affix(), Affix("mask_"))
     "--suffix-b 'mask_*'"
+    >>> suffix_flags(Affix(behind="-in"), Affix(behind="_out"))
+    '--suffix-a=-in --suffix-b _out'
     """
     typed = (("a", a.as_typed), ("b", b.as_typed))
-    return " ".join(f"--suffix-{side} {shlex.quote(text)}" for side, text in typed if text)
+    return " ".join(typed_flag(f"suffix-{side}", text) for side, text in typed if text)
 
 
 def _none_has(folder: Path, typed: Typed, side: int, names: Iterable[str]) -> ValueError:
@@ -191,7 +213,15 @@ def _joined(
     specs: Specs,
     may_leave_out: bool,
 ) -> FilePairs:
-    """The pairs of equal keys; a `ValueError` for a picture without its partner."""
+    """The pairs of equal keys; a `ValueError` for a picture without its partner.
+
+    Beside suffixes that were typed (`may_leave_out`) pictures of other kinds are left out: 1_edges beside 1 and 1_mask.
+    """
+    for side in (0, 1) if may_leave_out else ():
+        own, partners = by_key[side], by_key[1 - side]
+        if affixes[side] == Affix():
+            left = [key for key in own if key not in partners and is_another_kind(key, partners)]
+            others = [*others, *(own.pop(key) for key in left)]
     for side, (own, partners) in enumerate(zip(by_key, reversed(by_key), strict=True)):
         if lonely := sorted(own.keys() - partners.keys()):
             also = f" (and {len(lonely) - 1} more like it)" if len(lonely) > 1 else ""

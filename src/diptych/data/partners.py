@@ -226,6 +226,20 @@ def with_affix(key: str, affix: Affix) -> str:
     return f"{folder}{slash}{affix.before}{own}{affix.behind}"
 
 
+def is_another_kind(name: str, keys: Collection[str]) -> bool:
+    """Whether a name is one of some keys and a word before or behind it, which is none of a series.
+
+    >>> is_another_kind("1_edges", {"1"}), is_another_kind("edges_1", {"1"}), is_another_kind("1_2", {"1"})
+    (True, True, False)
+    """
+    return any(
+        (_turned(key) if turned else key) in keys and not _word(one[len(key) :]).isdecimal()
+        for turned, one in ((False, name), (True, _turned(name)))
+        for key in _keys(one)
+        if key != one
+    )
+
+
 # ---- which affixes there may be
 
 

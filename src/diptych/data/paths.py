@@ -96,13 +96,20 @@ class DataPaths:
     @property
     def arguments(self) -> str:
         """The flags as typed on a command line."""
-        given = " ".join(
-            f"--{flag} {shlex.quote(str(value))}" for flag, value in {**self.flags, **self.suffixes}.items()
-        )
+        given = " ".join(typed_flag(flag, str(value)) for flag, value in {**self.flags, **self.suffixes}.items())
         return f"{given} --halves" if self.halves else given
 
     def __str__(self) -> str:
         return " and ".join(str(folder) for folder in self.flags.values())
+
+
+def typed_flag(flag: str, value: str) -> str:
+    """A flag and its value as typed on a command line; a value that begins with a dash would be read as another flag.
+
+    >>> typed_flag("suffix-a", "_A"), typed_flag("suffix-a", "-A")
+    ('--suffix-a _A', '--suffix-a=-A')
+    """
+    return f"--{flag}{'=' if value.startswith('-') else ' '}{shlex.quote(value)}"
 
 
 def without_file_suffix(text: str) -> str:
@@ -116,7 +123,18 @@ def without_file_suffix(text: str) -> str:
 
 # ---- splits
 
-LIKE_SPLIT = re.compile(r"(train|test|val|valid|validation|eval|dev|fold)(ing|set|data|x)?([^a-z].*)?", re.IGNORECASE)
+LIKE_SPLIT = re.compile(
+    r"(?P<before>.*?[^a-z])??(?P<word>train|test|val|valid|validation|eval|dev|fold)(ing|set|data|x)?([^a-z].*)?",
+    re.IGNORECASE,
+)
+
+
+def _are_like_splits(names: Iterable[str]) -> bool:
+    """Whether all are named much like splits. Of steam_train and model_train one is as good a split as the other."""
+    found = [LIKE_SPLIT.fullmatch(name) for name in names]
+    before = {like["before"] for like in found if like}
+    words = {like["word"].lower() for like in found if like}
+    return len(found) > 1 and all(found) and len(before) == 1 and (before == {None} or len(words) > 1)
 
 
 def require_no_hidden_splits(folders: Sequence[Path], taken_for: str) -> None:
@@ -129,11 +147,11 @@ def require_no_hidden_splits(folders: Sequence[Path], taken_for: str) -> None:
     """
     words = {word for names in SPLIT_FOLDERS.values() for word in names}
     names = [path.name for path in folders]
-    if len(names) > 1 and all(map(LIKE_SPLIT.fullmatch, names)) and not words.issuperset(map(str.lower, names)):
-        to_learn_from = min(folders, key=lambda folder: not folder.name.lower().startswith("train"))
+    if _are_like_splits(names) and not words.issuperset(map(str.lower, names)):
+        trained = next((path for path in folders if "train" in path.name.lower()), folders[0])
         raise ValueError(
             f"{folders[0].parent}: {', '.join(names[:SHOWN])} look like splits, and not like {taken_for}; name them train, "
-            f"val or test, or give --data {shlex.quote(str(to_learn_from))}"
+            f"val or test, or give --data {shlex.quote(str(trained))}"
         )
 
 
