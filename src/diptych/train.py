@@ -87,7 +87,7 @@ def train(
     left_out = _check_all(cached, run, translator, console)
     description = _describe(cached)
     say(console, f"{paths}: {description}")
-    if unused := unread.describe(folder for dataset in datasets for folder in dataset.folders):
+    if unused := unread.describe((folder for one in datasets for folder in one.folders), bool(run.classes)):
         say(console, unused)
     for line in notices.of_training(cached):
         say(console, line)
