@@ -169,6 +169,9 @@ def continue_training(
     reading: dict[str, Any] = {"suffix_a": suffix_a, "suffix_b": suffix_b, "halves": halves}
     if not any(pictures.values()):
         pictures = {flag.replace("-", "_"): folder for flag, folder in run.data_paths.flags.items()}
+        if missing := next((folder for folder in pictures.values() if not folder.exists()), None):
+            flags = " ".join(f"--{flag} DIR" for flag in run.data_paths.flags)
+            raise ValueError(f"{missing}: is gone, and {run.path} learnt from it; say where it is now with {flags}")
         if not any(reading.values()):
             reading = {flag.replace("-", "_"): value for flag, value in run.data_paths.reading.items()}
     is_branch = out is not None and Path(out).resolve() != run.path.resolve()
