@@ -532,3 +532,11 @@ def test_the_bar_counts_and_torch_adds_no_threads(tmp_path: Path, monkeypatch: p
     assert "2/2" in screen.getvalue()
     assert (len(looks), problems, threads) == (2, [], [1, 1])
     assert all(look.cell is None for look in looks.values())
+
+
+def test_no_command_is_named_that_is_refused(tmp_path: Path) -> None:
+    for side in "AB":
+        draw_all(tmp_path / "test" / side, f"{side}1.png", f"{side}2.png")
+    findings = inspect(tmp_path)
+    assert "has no train folder, only test" in findings.reason
+    assert "diptych train" not in printed(findings)

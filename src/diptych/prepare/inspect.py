@@ -306,6 +306,11 @@ def _fit(
     reason = f"{counted(len(infos), 'single picture')}, {coloured} of them in colour"
     if not infos:
         return _Fit(None, paths, f"{reason}, and no second set to learn from")
+    try:
+        if not contents.records:  # which may be damaged in part
+            layouts.match(DataKind.IMAGES, paths, "train")
+    except ValueError as error:  # a test folder alone
+        return _Fit(None, paths, str(error))
     reason = f"{reason}: too few to learn colours from" if _only_grey(infos) else reason
     remark = f"{wide} are twice as wide as tall, as side-by-side pairs are; {others} are not, such as "
     odd = next((path.name for path, info in infos.items() if not are_halves(info.height, info.width)), "")
