@@ -206,3 +206,16 @@ def test_outputs_are_measured_by_their_classes(drawing_run: Path, pairs: Path) -
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         settings_from("pix2pix", settings)
+
+
+def test_label_maps_are_never_written_as_jpeg(train_tiny: Train, pairs: Path, tmp_path: Path) -> None:
+    run = train_tiny(
+        tmp_path / "run", data=pairs, direction="AtoB", kind_b="labels"
+    ).path  # without names of labels too
+    (tmp_path / "photos").mkdir()
+    photo = tmp_path / "photos/1.jpg"
+    Image.open(pairs / "valA/0.png").convert("RGB").save(photo)
+    translate(run, photo.parent, out=tmp_path / "out", device="cpu")
+    assert (tmp_path / "out/1.png").read_bytes().startswith(b"\x89PNG")
+    [problem] = translate(run, photo, out=tmp_path / "1.jpg", device="cpu")
+    assert "1.jpg: .jpg changes the colours of labels; use .png or .tif" in problem

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -120,6 +121,22 @@ def test_levels_in_use_are_measured_said_and_offered(tmp_path: Path) -> None:
     assert "A: files hold 0 to 3,060, and what lies beyond --range-a 0 2000 is cut to it" in said(
         data, tmp_path / "run", range_a=[0, 2000], range_b=[0, 5000]
     )
+
+
+@pytest.mark.parametrize(
+    ("level", "dtype", "words"),
+    [(0, "uint8", "black"), (255, "uint8", "of one level (255)"), (7, "uint16", "of one level (7)")],
+)
+def test_files_of_one_level_are_said_and_get_no_range(tmp_path: Path, level: int, dtype: str, words: str) -> None:
+    for number in range(2):
+        for side in "AB":
+            values = np.random.default_rng(number).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+            values = values if side == "A" else np.full((32, 32, 3), level, dtype)
+            (tmp_path / "data" / side).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / f"data/{side}/{number}.png"), values)
+    for told in (said(tmp_path / "data", tmp_path / "run"), notes(tmp_path / "data")):
+        assert f"B: all 2 files are {words} everywhere" in told
+        assert "--range" not in told
 
 
 def test_16_bits_are_not_trained_in_the_8_of_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -279,7 +279,7 @@ class Model:
     def suffix(self) -> str | None:
         """That of the files that hold its results, where those of the inputs may not; None where they may."""
         out = self.translator.output_spec
-        if out.labels:
+        if out.kind == "labels":
             return ".png"
         return ".tif" if out.range and not self.x_spec.range else None
 

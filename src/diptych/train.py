@@ -174,7 +174,7 @@ def _look_at_all(run: Run, datasets: list[Dataset], translator: Translator, cons
     left_out = _check_all(cached, run, translator, console)
     description = _describe(cached)
     say(console, f"{run.data_paths}: {description}")
-    if unused := unread.describe(folder for dataset in datasets for folder in dataset.folders):
+    if unused := unread.describe((folder for one in datasets for folder in one.folders), bool(run.classes)):
         say(console, unused)
     for line in notices.of_training(cached):
         say(console, line)
@@ -269,6 +269,9 @@ def continue_training(
     reading: dict[str, Any] = {"suffix_a": suffix_a, "suffix_b": suffix_b, "halves": halves}
     if not any(pictures.values()):
         pictures = {flag.replace("-", "_"): folder for flag, folder in run.data_paths.flags.items()}
+        if missing := next((folder for folder in pictures.values() if not folder.exists()), None):
+            flags = " ".join(f"--{flag} DIR" for flag in run.data_paths.flags)
+            raise ValueError(f"{missing}: is gone, and {run.path} learnt from it; say where it is now with {flags}")
         if not any(reading.values()):
             reading = {flag.replace("-", "_"): value for flag, value in run.data_paths.reading.items()}
     is_branch = out is not None and Path(out).resolve() != run.path.resolve()

@@ -117,3 +117,21 @@ def test_what_is_no_such_file_is_one_line(tmp_path: Path, capsys: pytest.Capture
         as_command({"model": "pix2pixHD"})
     with pytest.raises(ValueError, match="ngf: a number is expected"):
         as_command({"model": "pix2pix", "ngf": "wide"})
+
+
+@pytest.mark.parametrize(
+    ("option", "ours"),
+    [
+        ("--weights", "--init RUN|MODEL"),
+        ("--pretrained_name", "--init RUN|MODEL"),
+        ("--learning_rate", "--lr"),
+        ("--learning-rate", "--lr"),
+        ("--resume-from", "diptych train --continue RUN"),
+    ],
+)
+def test_options_of_many_programs_are_answered_by_ours(
+    capsys: pytest.CaptureFixture[str], option: str, ours: str
+) -> None:
+    assert cli.run(["train", "pix2pix", option, "x"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"Unknown option: {option}. Other programs call it so; here it is {ours}")

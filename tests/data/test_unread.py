@@ -1,5 +1,6 @@
 """What is not read is counted and named by suffix, in one line, by every command; where nothing is, the remedy is said."""
 
+import io
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -160,3 +161,92 @@ def test_a_file_that_is_given_as_data_gets_its_remedy(
         assert command(line) == 2
         [said] = capsys.readouterr().err.splitlines()
         assert said.endswith(unread.remedy(tmp_path / name))
+
+
+def start_of(format: str) -> bytes:
+    """A small picture file."""
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)).save(file, format)
+    return file.getvalue()
+
+
+def dry(method: str, data: Path) -> list[str]:
+    width = [] if method == "cgan" else ["--method.width", "2"]
+    more = ["--out", "none", "--size", "32", "--steps", "2", *width, "--device", "cpu", "--dry-run"]
+    return ["train", method, "--data", str(data), *more]
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "words"),
+    [
+        ("n000001", "JPEG", "1 JPEG without a suffix"),
+        ("n02.0001", "PNG", "1 PNG without a suffix"),
+        ("x.jpg_large", "JPEG", "1 JPEG .jpg_large"),
+        ("x.jpg!d", "JPEG", "1 JPEG .jpg!d"),
+        ("x.jpg?w=600", "JPEG", "1 JPEG .jpg?w"),
+        ("x.jpg ", "JPEG", '1 JPEG ".jpg "'),
+        ("x.webp_", "WEBP", "1 WEBP .webp_"),
+        ("x.dat", "TIFF", "1 TIFF .dat"),
+        ("x.dat", "BMP", "1 BMP .dat"),
+        ("x.dib", "BMP", "1 .dib ("),
+        ("x.rgb", "SGI", "1 .rgb ("),
+        ("x.jpg.crdownload", "JPEG", "1 .crdownload (half downloaded"),
+        ("part2.zip", "JPEG", "1 .zip (not unpacked"),
+        ("x.mp4", "JPEG", "1 .mp4 (videos"),
+        ("x.npy", "JPEG", "1 .npy (not read beside pictures"),
+    ],
+)
+def test_pictures_whose_names_do_not_say_so_are_said_by_their_content(
+    tmp_path: Path, name: str, format: str, words: str
+) -> None:
+    (tmp_path / "1.png").touch()
+    (tmp_path / name).write_bytes(start_of(format))
+    assert unread.describe([tmp_path]).startswith(f"left out: {words}")
+
+
+def test_texts_and_arrays_of_their_own_are_not_said(tmp_path: Path) -> None:
+    for name in ("README", "BMI", "labels", "1.txt", "captions.jsonl"):
+        (tmp_path / name).write_text("BM of two letters begins a text too")
+    (tmp_path / "arrays").mkdir()
+    (tmp_path / "arrays/1.npy").touch()
+    (tmp_path / "1.png").touch()
+    assert unread.describe([tmp_path]) == ""
+
+
+def test_a_large_folder_is_looked_at_in_part_and_counted_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3 * unread.LOOKED_AT):
+        (tmp_path / str(number)).write_bytes(start_of("PNG"))
+    opened = list[str]()
+
+    def noted(path: str) -> str:
+        opened.append(path)
+        return "PNG"
+
+    monkeypatch.setattr(unread, "_kind", noted)
+    assert unread.describe([tmp_path]).startswith(f"left out: {3 * unread.LOOKED_AT} PNG without a suffix")
+    assert len(opened) == unread.LOOKED_AT
+
+
+def test_classes_that_vanish_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("ape/1.png", "cat/1.png", "dog/1.png", "owl/1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(start_of("PNG"))
+    (tmp_path / "horse").mkdir()
+    (tmp_path / "emu").symlink_to("nowhere/emu")
+    assert command(dry("cgan", tmp_path)) == 0
+    said = one_line(capsys)
+    assert "1 PNG without a suffix" in said
+    for missing in ("horse", "owl"):
+        assert f"{tmp_path / missing} (no class" in said
+    assert f"{tmp_path / 'emu'} (a link to nowhere)" in said
+
+
+def test_a_folder_of_pictures_without_suffixes_is_refused_with_the_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        (tmp_path / f"n{number}").write_bytes(start_of("JPEG"))
+    assert command(dry("colorize", tmp_path)) == 2
+    [said] = capsys.readouterr().err.splitlines()
+    assert "3 JPEG without a suffix" in said
+    assert "give them the suffix of their format" in said

@@ -122,7 +122,24 @@ def test_a_folder_that_cannot_be_opened_is_said(tmp_path: Path, monkeypatch: pyt
     assert left_out == [f"{tmp_path / 'b'} (cannot be opened: Permission denied)"]
 
 
-@pytest.mark.parametrize("name", [*sorted(OTHER_PROGRAMS), "@eaDir", "$Recycle.Bin", ".@__thumb", ".ipynb_checkpoints"])
+VARYING = [
+    *(
+        "@eaDir",
+        "@eaDir@tmp",
+        "@tmp",
+        "@__thumb",
+        "@SynoResource",
+        "@sharebin",
+        "@Recycle",
+        "@Recently-Snapshot",
+        "@Transcode",
+    ),
+    *("FOUND.000", "found.017", "$Recycle.Bin", "Catalog Previews.lrdata", "Photos Library.photoslibrary"),
+    *(".@__thumb", ".ipynb_checkpoints", "~$1"),
+]
+
+
+@pytest.mark.parametrize("name", [*sorted(OTHER_PROGRAMS), *VARYING])
 def test_what_other_programs_keep_is_no_class_no_side_and_no_file(tmp_path: Path, name: str) -> None:
     for place in ("cat", "dog", name, f"cat/{name}"):
         draw(tmp_path / place / "1.png")
@@ -149,3 +166,18 @@ def test_links_to_folders_are_the_same_for_all_kinds_of_data(tmp_path: Path, kin
     found = layouts.find(kind, DataPaths(tmp_path / "data"), "train") or []
     assert [len(dataset) for dataset in found] == {DataKind.PAIRED: [3], DataKind.UNPAIRED: [3, 3]}.get(kind, [6])
     assert inspect(tmp_path / "data").pictures == 6
+
+
+@pytest.mark.parametrize(
+    "name", ["@home", "@anna", "found", "found.objects", "recycling", "_thumbnails", "~old", "snapshots"]
+)
+def test_names_that_users_give_are_theirs(tmp_path: Path, name: str) -> None:
+    picture = touch(tmp_path / name / "1.png")
+    assert list_pictures(tmp_path) == [picture]
+
+
+def test_the_lock_of_a_file_that_is_open_elsewhere_stops_nothing(tmp_path: Path) -> None:
+    draw(tmp_path / "1.png")
+    (tmp_path / "~$1.png").write_bytes(b"\x05anna")
+    assert list_pictures(tmp_path) == [tmp_path / "1.png"]
+    assert inspect(tmp_path).unreadable == []

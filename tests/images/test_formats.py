@@ -1,5 +1,6 @@
 """Which files are opened, how large they may be, and what a decoder may do."""
 
+import gzip
 import io
 import os
 import struct
@@ -258,3 +259,16 @@ def test_a_picture_that_alone_is_above_what_threads_share_is_decoded_by_itself(m
     with room_for(50, 50):
         assert formats._shared.free == 0
     assert formats._shared.free == 100
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n", "git lfs pull"),
+        (gzip.compress(b"x"), "is compressed by gzip; unpack it"),
+    ],
+)
+def test_what_stands_for_a_picture_gets_its_own_remedy(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "1.png").write_bytes(data)
+    with pytest.raises(ValueError, match=f"1.png: .*{words}"):
+        files.decode(tmp_path / "1.png")

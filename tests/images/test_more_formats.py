@@ -158,7 +158,7 @@ def test_nothing_is_said_of_a_single_frame(name: str) -> None:
     assert said == []
 
 
-@pytest.mark.parametrize("suffix", [".jp2", ".j2k"])
+@pytest.mark.parametrize("suffix", [".jp2", ".j2k", ".j2c", ".jpc"])
 def test_8_of_16_bits_of_a_jpeg_2000_are_said(tmp_path: Path, suffix: str) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (33, 40, 3)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "x.jp2"), values)

@@ -571,3 +571,11 @@ def test_partners_that_differ_in_case_alone_are_named(tmp_path: Path) -> None:
         ValueError, match=r"has no partner named 'x' .*X\.png differs in upper and lower case, rename one"
     ):
         layouts.find(DataKind.PAIRED, DataPaths(tmp_path), "train")
+
+
+def test_no_command_is_named_that_is_refused(tmp_path: Path) -> None:
+    for side in "AB":
+        draw_all(tmp_path / "test" / side, f"{side}1.png", f"{side}2.png")
+    findings = inspect(tmp_path)
+    assert "has no train folder, only test" in findings.reason
+    assert "diptych train" not in printed(findings)

@@ -115,3 +115,17 @@ def test_what_cannot_go_on_is_refused_in_one_line(
     ):
         assert cli.run(["train", *arguments]) == 2, arguments
         assert line in capsys.readouterr().err
+
+
+def test_pictures_that_have_moved_are_asked_for(
+    tiny_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shutil.copytree(tiny_pairs, tmp_path / "data")
+    run = train("pix2pix", data=data, out=tmp_path / "run", method=METHOD, **SETTINGS)
+    data.rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert cli.run(["train", "--continue", str(run.path), "--steps", "6"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"{data}: is gone" in line
+    assert line.endswith("say where it is now with --data DIR")
+    assert cli.run(["train", "--continue", str(run.path), "--data", str(tmp_path / "moved"), "--steps", "6"]) == 0

@@ -89,6 +89,24 @@ OPTIONS_OF_AFFINELAYER = {
     "trace_freq": "nothing: torch.profiler traces any Python program",
 }
 
+OPTIONS_OF_OTHERS = {
+    "pretrained_name": "--init RUN|MODEL",
+    "pretrained": "--init RUN|MODEL",
+    "weights": "--init RUN|MODEL",
+    "finetune": "--init RUN|MODEL",
+    "learning_rate": "--lr",
+    "resume": "diptych train --continue RUN",
+    "resume_from": "diptych train --continue RUN",
+    "resume_from_checkpoint": "diptych train --continue RUN",
+    "num_workers": "--workers",
+    "num_epochs": "--epochs",
+    "image_size": "--size",
+    "img_size": "--size",
+    "amp": "--precision bf16",
+    "fp16": "--precision bf16",
+}
+"""As many other programs call them."""
+
 
 def remedy(option: str) -> str:
     """What to type instead of an option of another program; empty for an option that none of these programs has.
@@ -105,4 +123,4 @@ def remedy(option: str) -> str:
             if ours.startswith("nothing"):
                 ours, here = ours.removeprefix("nothing").removeprefix(": "), "here is none:"
             return f"{program} calls it so; {here} {ours}"
-    return ""
+    return f"Other programs call it so; here it is {OPTIONS_OF_OTHERS[name]}" if name in OPTIONS_OF_OTHERS else ""

@@ -58,6 +58,11 @@ def of_files(side: str, spec: ImageSpec, seen: Sequence[Seen]) -> list[str]:
         if low < spec.range[0] or high > spec.range[1]:
             given = _flag(side, "range", " ".join(map(_plain, spec.range)))
             lines.append(f"files hold {low:,.6g} to {high:,.6g}, and what lies beyond {given} is cut to it")
+    elif low == high and spec.kind == "image":  # no range has only one level
+        level = "black" if low == 0 else f"of one level ({low:,.6g})"
+        lines.append(
+            f"all {len(seen)} files are {level} everywhere, and nothing can be learnt from them; are these the right files?"
+        )
     elif types - LEVELS.keys():
         of = " and ".join(sorted(types))
         if all(one.channels == 1 for one in seen) and spec.channels != 1:

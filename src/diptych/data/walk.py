@@ -1,30 +1,46 @@
 """Walks through a user's folders: links are followed, no folder twice, and what other programs keep there is passed over."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 OTHER_PROGRAMS = frozenset(
     {
-        "@eadir",  # Synology: thumbnails
-        "#recycle",
+        "#recycle",  # Synology
         "#snapshot",
-        "@recycle",  # QNAP
-        "@recently-snapshot",
         "$recycle.bin",  # Windows
+        "$winreagent",
         "recycler",
+        "recycled",
         "system volume information",
-        "found.000",
+        "msocache",
+        "config.msi",
         "thumbs.db",
         "ehthumbs.db",
+        "ehthumbs_vista.db",
         "desktop.ini",
+        "_vti_cnf",  # FrontPage
         "lost+found",  # Linux
         "__macosx",  # macOS, in archives and on network disks
         "network trash folder",
         "temporary items",
+        "ipod photo cache",
+        "picasa originals",
+        "~snapshot",  # NetApp
+        "_gsdata_",  # GoodSync
+        "__pycache__",
     }
 )
 """Names, in lower case, of what other programs keep among a user's files, besides hidden names (`._x.jpg`)."""
+PATTERNS = re.compile(
+    r"@ea(dir|stream).*"  # Synology: thumbnails
+    r"|@(__thumb|appstore|database|recently-snapshot|recycle|sharebin|sharesnap|snapshot|syno.*|tmp|transcode)"  # and QNAP
+    r"|found\.[0-9]{3}"  # what Windows saved of a damaged disk
+    r"|~\$.*"  # the lock of a file that is open in an office program
+    r"|.*\.(lrdata|lrlibrary|photoslibrary)"  # libraries of Lightroom and Photos: previews
+)
+"""As above, of names that vary."""
 
 Identity = tuple[int, int]
 
@@ -35,7 +51,7 @@ def is_passed_over(name: str) -> bool:
     >>> [name for name in ("cat", "@eaDir", ".AppleDouble", "Thumbs.db") if is_passed_over(name)]
     ['@eaDir', '.AppleDouble', 'Thumbs.db']
     """
-    return name.startswith(".") or name.lower() in OTHER_PROGRAMS
+    return name.startswith(".") or (lower := name.lower()) in OTHER_PROGRAMS or PATTERNS.fullmatch(lower) is not None
 
 
 def walk(folder: Path, wanted: Callable[[str], bool], left_out: list[str] | None = None) -> Iterator[str]:
@@ -69,7 +85,7 @@ def walk(folder: Path, wanted: Callable[[str], bool], left_out: list[str] | None
             pending += folders
             links += linked
             for name in files:
-                if wanted(name):
+                if wanted(name) and not is_passed_over(name):
                     yield os.path.join(parent, name)  # noqa: PTH118 -- a Path for each of 100,000 files takes seconds
 
 

@@ -42,7 +42,7 @@ FORMATS = {
     **{".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"},
 }
 """Pillow's names of what is written by each suffix."""
-READ_ONLY = (".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga")
+READ_ONLY = (".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".j2c", ".jpc", ".ppm", ".pgm", ".pbm", ".pnm", ".tga")
 """The suffixes of pictures that are read, and translated to PNG."""
 SUFFIXES = (*FORMATS, *READ_ONLY)
 """Of all that is taken for a picture in a folder."""

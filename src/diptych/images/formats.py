@@ -51,6 +51,9 @@ BY_NAME = ".tga"
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 ALL_FORMATS = "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC, ..."
 
+LFS, GZIP = b"version https://git-lfs", b"\x1f\x8b"
+"""The first bytes of what is found under the names of pictures."""
+
 MAX_PIXELS = 178_956_970
 """Of one picture, and of all that the threads of a command hold at once: 512 MiB of 8-bit RGB, as Pillow's own limit."""
 
@@ -87,6 +90,20 @@ class TooLargeError(ValueError):
     """A picture has more pixels than may be opened."""
 
 
+def kind_of(start: bytes) -> str:
+    """The format of a file that begins with these 16 bytes or more; empty where it is none of a picture.
+
+    >>> kind_of(b"GIF89a" + bytes(10)), kind_of(b"BMI of 3 patients, ")
+    ('GIF', '')
+    """
+    if start[:2] == b"BM" and start[6:10] != bytes(4):  # two letters may begin a text
+        return ""
+    if start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS:
+        return "HEIC"
+    openers = ((name, Image.OPEN[name][1]) for name in FORMATS if name != "PPM")
+    return next((name for name, accepts in openers if accepts and accepts(start[:16]) is True), "")
+
+
 def open_image(data: bytes, name: str = "") -> Image.Image:
     """The header of a picture file; its pixels are decoded when Pillow is asked for them.
 
@@ -119,6 +136,10 @@ def open_image(data: bytes, name: str = "") -> Image.Image:
             return Image.OPEN["TGA"][0](io.BytesIO(data), "")
     if damage:
         raise damage
+    if data.startswith(LFS):
+        raise UnreadableError("stands for a file in Git LFS, which is not here; fetch it with `git lfs pull`")
+    if data.startswith(GZIP):
+        raise UnreadableError("is compressed by gzip; unpack it with `gunzip`, under a name that ends in .gz")
     raise UnknownFormatError(f"not a picture of a format that is read ({ALL_FORMATS})")
 
 

@@ -239,7 +239,7 @@ def write(
     values, suffix = pixels.values, path.suffix.lower()
     plain = values.dtype in LEVELS and values.shape[-1] <= MOST_CHANNELS
     held = {np.dtype(np.uint8): tuple(FORMATS), np.dtype(np.uint16): DEEP_SUFFIXES}.get(values.dtype, TIFF_SUFFIXES)
-    if spec.labels and suffix in LOSSY:
+    if spec.kind == "labels" and suffix in LOSSY:
         raise ValueError(f"{path}: {suffix} changes the colours of labels; use .png or .tif")
     if spec.range and suffix not in (*held, ARRAY):
         raise ValueError(f"{path}: {suffix} cannot hold {values.dtype} numbers, which are to be written; use .tif")

@@ -26,7 +26,7 @@ class Size(NamedTuple):
     @classmethod
     def parse(cls, value: object, most: int = LARGEST) -> "Size":
         """The size that one number or "WIDTHxHEIGHT" is; a `ValueError` for anything else, and for a side above `most`."""
-        given = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", value, re.ASCII) if isinstance(value, str) else None
+        given = re.fullmatch(r"(\d{1,9})(?:[xX×](\d{1,9}))?", value, re.ASCII) if isinstance(value, str) else None
         if given:
             size = cls(height=int(given[2] or given[1]), width=int(given[1]))
         elif type(value) is int:  # and no bool
