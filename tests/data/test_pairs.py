@@ -187,6 +187,14 @@ def test_splits_of_side_by_side_pairs_may_have_the_same_names(tmp_path: Path) ->
     assert read(DataPaths(tmp_path)) == want
 
 
+def test_val_is_read_in_halves_as_the_training_is(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    for number in range(3):
+        tree.halves(f"train/{number}")
+    want = {tree.halves(f"val/{name}") for name in ("1", "n1", "2", "n2")}
+    assert read(DataPaths(tmp_path), "val") == want
+
+
 def test_one_side_of_cityscapes_is_not_cut_in_halves(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     want = {tree.halves(f"{city}/{city}_{number:06d}_leftImg8bit") for city in CITIES for number in range(2)}
