@@ -334,5 +334,5 @@ def test_a_class_is_one_in_both_unicode_forms(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         Image.new("RGB", (4, 4)).save(folder / "1.png")
     paths = DataPaths(tmp_path)
-    train, val = (find_one(DataKind.LABELLED, paths, split) for split in ("train", "val"))  # type: ignore[arg-type]
+    train, val = (find_one(DataKind.LABELLED, paths, split) for split in ("train", "val"))
     assert classes_of([train]) == classes_of([val]) == ("M\u00fcller",)  # type: ignore[list-item]

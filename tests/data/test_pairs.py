@@ -428,7 +428,7 @@ def test_partners_of_two_unicode_forms(tmp_path: Path, forms: tuple[str, str], a
 
 def test_two_files_that_look_alike_are_told_apart_in_words(tmp_path: Path) -> None:
     for form in ("NFC", "NFD"):
-        Tree(tmp_path).draw(unicodedata.normalize(form, "é"))  # type: ignore[arg-type]
+        Tree(tmp_path).draw(unicodedata.normalize(form, "é"))
     with pytest.raises(ValueError, match=r"has the same stem in another Unicode form \(NFC and NFD\).*; rename one"):
         find(DataKind.IMAGES, DataPaths(tmp_path), "train")
 
