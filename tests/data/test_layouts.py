@@ -251,7 +251,7 @@ def test_a_picture_without_its_partner_is_named(tmp_path: Path, side: str, other
     assert message.startswith(f"{lonely}: has no partner named '3' in {tmp_path / other};")
     draw(tmp_path / side / "4.png", 1)
     draw(tmp_path / side / "5.png", 1)
-    assert "(and 2 more like it)" in refused(tmp_path)
+    assert "(and 2 more like it, of 5)" in refused(tmp_path)
 
 
 def test_two_files_of_one_stem_are_named(tmp_path: Path) -> None:

@@ -126,6 +126,31 @@ def test_a_partner_that_is_missing_is_named(tmp_path: Path) -> None:
         find(DataKind.PAIRED, DataPaths(tmp_path), "train")
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ("input_{}", "output_{}", r"--suffix-a 'input_\*' --suffix-b 'output_\*' would say how names differ$"),
+        ("Cat-{}-Dog", "cat-{}-dog", r"'cat-0-dog' differs by upper and lower case, which counts: rename"),
+        ("{}", "00{}", r"'000' differs by leading zeros, which counts: rename"),
+    ],
+)
+def test_by_what_names_in_a_and_b_differ_is_said(tmp_path: Path, a: str, b: str, said: str) -> None:
+    tree = Tree(tmp_path)
+    want = {tree.pair(f"A/{a.format(number)}", f"B/{b.format(number)}") for number in range(3)}
+    with pytest.raises(ValueError, match=said):
+        find(DataKind.PAIRED, DataPaths(tmp_path), "train")
+    if "input" in a:
+        assert read(DataPaths(tmp_path, None, "input_*", "output_*")) == want
+
+
+def test_how_many_of_the_photographs_have_no_labels_is_said(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    for number in range(6):
+        tree.pair(f"A/{number}", f"B/{min(number, 2)}")
+    with pytest.raises(ValueError, match=r"A/3.png: has no partner .*\(and 2 more like it, of 6\); .*move these away"):
+        find(DataKind.PAIRED, DataPaths(tmp_path), "train")
+
+
 def test_of_three_folders_with_partners_none_is_guessed(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     for number in range(4):
@@ -162,6 +187,14 @@ def test_splits_of_side_by_side_pairs_may_have_the_same_names(tmp_path: Path) ->
         tree.halves(f"val/{number}")
         tree.halves(f"test_old/{number}")
     assert read(DataPaths(tmp_path)) == want
+
+
+def test_val_is_read_in_halves_as_the_training_is(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    for number in range(3):
+        tree.halves(f"train/{number}")
+    want = {tree.halves(f"val/{name}") for name in ("1", "n1", "2", "n2")}
+    assert read(DataPaths(tmp_path), "val") == want
 
 
 def test_one_side_of_cityscapes_is_not_cut_in_halves(tmp_path: Path) -> None:

@@ -568,7 +568,7 @@ def test_partners_that_differ_in_case_alone_are_named(tmp_path: Path) -> None:
     draw_all(tmp_path, "A/x.PNG", "B/X.png", "A/y.png", "B/y.png")
     assert run(["train", "pix2pix", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--dry-run"]) == 2
     with pytest.raises(
-        ValueError, match=r"has no partner named 'x' .*X\.png differs in upper and lower case, rename one"
+        ValueError, match=r"has no partner named 'x' .*'X' differs by upper and lower case, which counts: rename"
     ):
         layouts.find(DataKind.PAIRED, DataPaths(tmp_path), "train")
 

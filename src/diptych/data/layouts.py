@@ -362,6 +362,9 @@ class PartnersInOneFolder(Layout):
         if kind == DataKind.UNPAIRED and any(paths.typed):
             return [_chosen(folder, paths.typed, side, spec) for side, spec in enumerate(specs)]
         if not any(paths.typed) and _all_halves([files]) and (found := kinds(files)):
+            with suppress(ValueError):
+                if split != "train" and self.find(kind, paths, "train", specs) is None:
+                    return None  # the training has no partners, so that these are halves as its pictures are
             raise _may_be_either(folder, found.affixes[0], found.affixes[-1])
         pairs = in_one_folder(folder, files, paths.typed, specs, self.affixes_of_training(paths, split, specs))
         return _sides_of(pairs, kind, folder) if pairs else None

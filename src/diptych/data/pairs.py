@@ -1,7 +1,9 @@
 """Files -> pairs: partners in two folders or in one, by the same stem or by stems that differ by an affix."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from diptych.data.datasets import FilePairs, stem
@@ -224,14 +226,11 @@ def _joined(
             others = [*others, *(own.pop(key) for key in left)]
     for side, (own, partners) in enumerate(zip(by_key, reversed(by_key), strict=True)):
         if lonely := sorted(own.keys() - partners.keys()):
-            also = f" (and {len(lonely) - 1} more like it)" if len(lonely) > 1 else ""
-            name = with_affix(lonely[0], affixes[1 - side])
-            hint = "" if affixes != SAME else "; where names differ, --suffix-a and --suffix-b say by what"
-            if other := next((partners[key] for key in partners if key.casefold() == lonely[0].casefold()), None):
-                hint = f": {other} differs in upper and lower case, rename one of the two"
+            also = f" (and {len(lonely) - 1} more like it, of {len(own)})" if len(lonely) > 1 else ""
+            remedy = "add them or move these away" if also else "add it or move this one away"
             raise ValueError(
-                f"{own[lonely[0]]}: has no partner named {name!r} in {folders[1 - side]}{also}; add it or remove this "
-                f"one{hint}"
+                f"{own[lonely[0]]}: has no partner named {with_affix(lonely[0], affixes[1 - side])!r} in "
+                f"{folders[1 - side]}{also}; {remedy}{_difference(lonely[0], by_key) if affixes == SAME else ''}"
             )
     if others and not may_leave_out:
         raise ValueError(
@@ -243,3 +242,18 @@ def _joined(
     order = sorted(a, key=names.__getitem__)
     own_names = [names[key] for key in order]
     return FilePairs(own_names, [a[key] for key in order], [b[key] for key in order], specs, where + left_out, affixes)
+
+
+def _difference(name: str, sides: Sequence[Files]) -> str:
+    """By what the names on two sides may differ, for the error about one of them: flags that say it, where there are any."""
+    if found := kinds(*sides, maybe_classes=True):
+        return f"; {suffix_flags(found.affixes[0], found.affixes[-1])} would say how names differ"
+    for what, form in (("upper and lower case", str.casefold), ("leading zeros", _without_zeros)):
+        for other in chain.from_iterable(sides):
+            if other != name and form(other) == form(name):
+                return f"; {other!r} differs by {what}, which counts: rename the pictures of one side"
+    return "; where names differ, --suffix-a and --suffix-b say by what"
+
+
+def _without_zeros(name: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name)
