@@ -276,5 +276,5 @@ def test_an_array_is_a_list_of_single_pictures(tmp_path: Path) -> None:
 def test_inspect_wants_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"faces.npy: is not there, or no folder"):
         inspect(flat(tmp_path / "faces.npy", 1))
-    with pytest.raises(ValueError, match="holds an array of 1 picture.*training reads it"):
+    with pytest.raises(ValueError, match=r"holds an array of 1 picture.*training reads it"):
         inspect(flat(tmp_path / "in/train.npy", 1).parent)
