@@ -67,6 +67,21 @@ def test_a_pair_is_the_same_where_both_sides_are(tmp_path: Path) -> None:
     assert counted(tmp_path, DataKind.UNPAIRED) == 2 + 2
 
 
+@pytest.mark.parametrize("side", ["A", "B"])
+def test_a_side_that_leaks_with_other_partners_is_said(tmp_path: Path, side: str) -> None:
+    other = "B" if side == "A" else "A"
+    write_pictures(tmp_path / "train" / side, [1, 2, 3])
+    write_pictures(tmp_path / "val" / side, [3, 9, 1])
+    write_pictures(tmp_path / "train" / other, [4, 5, 6])
+    write_pictures(tmp_path / "val" / other, [10, 11, 12])
+    held_out, training = (layouts.find(DataKind.PAIRED, DataPaths(tmp_path), split) for split in ("val", "train"))
+    assert held_out
+    assert training
+    assert leaks.describe("val", held_out, training).startswith(f"val: 2 of 3 pictures of {side} are in train too")
+    write_pictures(tmp_path / "val" / side, [7, 9, 8])
+    assert leaks.describe("val", held_out, training) == ""
+
+
 def test_files_that_differ_only_far_behind_are_not_the_same(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     for split in ("train", "val"):

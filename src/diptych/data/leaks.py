@@ -29,13 +29,25 @@ STAGES = (0, 2**12, sys.maxsize)
 def describe(split: str, held_out: Sequence[Dataset], training: Sequence[Dataset]) -> str:
     """A line about the held-out samples that are trained on too; empty where there are none."""
     shared = sum(count_shared(*sides) for sides in zip(held_out, training, strict=False))
+    unit, among = "pairs" if len(held_out[0].specs) > 1 else "pictures", "in train too, byte for byte"
     if not shared:
-        return ""
-    unit = "pairs" if len(held_out[0].specs) > 1 else "pictures"
+        for name, ours, theirs in zip("AB", _sides(held_out), _sides(training), strict=False):
+            if shared := count_shared(ours, theirs):
+                unit, among = f"pictures of {name}", f"{among}, with other partners"
+                break
+        else:
+            return ""
     return (
-        f"{split}: {shared} of {sum(map(len, held_out))} {unit} are in train too, byte for byte: numbers on them say "
-        "nothing of new ones; take them out of the one or the other (`diptych data split` divides without this)"
+        f"{split}: {shared} of {sum(map(len, held_out))} {unit} are {among}: numbers on them say nothing of new ones; take "
+        "them out of the one or the other (`diptych data split` divides without this)"
     )
+
+
+def _sides(datasets: Sequence[Dataset]) -> Sequence[Dataset]:
+    """The pictures of A and of B by themselves, where pairs of files are one dataset."""
+    if isinstance(pairs := datasets[0], FilePairs):
+        return [FileDataset(Path(), files, pairs.specs[:1]) for files in (pairs.a, pairs.b)]
+    return datasets
 
 
 def count_shared(held_out: Dataset, training: Dataset) -> int:
@@ -51,9 +63,7 @@ def count_shared(held_out: Dataset, training: Dataset) -> int:
 
 def describe_same_sides(training: Sequence[Dataset]) -> str:
     """A line about A and B that are byte copies of each other, as some evenly spaced samples show; empty where not."""
-    sides = training
-    if isinstance(pairs := training[0], FilePairs):
-        sides = [FileDataset(Path(), files, pairs.specs[:1]) for files in (pairs.a, pairs.b)]
+    sides = _sides(training)
     if len(sides) != 2 or isinstance(sides[0], PairSide) or len(sides[0]) != len(sides[1]):
         return ""
     keys = [[_key(side, index, sys.maxsize) for index in evenly_spaced(COMPARED, len(side))] for side in sides]
