@@ -45,7 +45,7 @@ def describe(split: str, held_out: Sequence[Dataset], training: Sequence[Dataset
 
 def _sides(datasets: Sequence[Dataset]) -> Sequence[Dataset]:
     """The pictures of A and of B by themselves, where pairs of files are one dataset."""
-    if isinstance(pairs := datasets[0], FilePairs):
+    if datasets and isinstance(pairs := datasets[0], FilePairs):
         return [FileDataset(Path(), files, pairs.specs[:1]) for files in (pairs.a, pairs.b)]
     return datasets
 
