@@ -179,6 +179,16 @@ def test_an_unknown_method_or_command(call: Call) -> None:
 # ---- what goes well
 
 
+@pytest.mark.parametrize("words", [("--data", ""), ("--data=",)])
+def test_an_empty_path_is_not_the_current_folder(
+    call: Call, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(pairs)
+    status, _, error = call("train", "pix2pix", *words, "--out", tmp_path / "run", "--dry-run")
+    assert status == 2
+    assert error.startswith("diptych: --data: an empty text is given")
+
+
 def test_dry_run_tells_what_was_found_and_every_setting(call: Call, pairs: Path, tmp_path: Path) -> None:
     status, out, _ = train(call, pairs, tmp_path / "run", "--dry-run", "--method.conditional", "false")
     assert status == 0

@@ -4,6 +4,7 @@ import difflib
 import gc
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from cyclopts import CycloptsError, UnknownCommandError, UnknownOptionError
@@ -44,6 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     """The exit status of a command: 0, 1 (some pictures were skipped), 2 (a mistake to mend), 130 (interrupted)."""
     try:
         _require_surroundings()
+        _require_words(arguments)
         if arguments and arguments[0] == "train":
             if any(word.startswith("--from-junyanz") for word in arguments):
                 for line in training.command_of_junyanz(arguments):
@@ -107,6 +109,18 @@ def _require_surroundings() -> None:
             raise ValueError(
                 f"the limit on memory (ulimit -v) is {addresses >> 20} MiB, and torch alone needs "
                 f"{LEAST_ADDRESSES >> 20} MiB; raise it"
+            )
+
+
+def _require_words(arguments: Sequence[str]) -> None:
+    """Raises a `ValueError` for an empty argument: as a path it would be the current folder."""
+    for before, word in pairwise(["", *arguments]):
+        name, equals, value = word.partition("=")
+        if not word or (name.startswith("--") and equals and not value):
+            where = f"{name or before}: " if (name or before).startswith("--") else ""
+            raise ValueError(
+                f"{where}an empty text is given, as by a variable of the shell that is not set; give a value, or leave it "
+                "out"
             )
 
 

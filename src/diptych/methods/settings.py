@@ -1,6 +1,7 @@
 """The base class of all methods' settings, and the shape of a method's inputs and outputs."""
 
 import os
+import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Self
@@ -192,12 +193,15 @@ def require_classes(names: Sequence[str]) -> tuple[str, ...]:
     """The names of classes; a `ValueError` for unsafe ones, which may come from an untrusted model or run.
 
     Samples are written into folders of these names.
+
+    >>> require_classes(["Mu\\u0308ller"]) == ("M\\u00fcller",)  # as on a Mac's disk
+    True
     """
     if not isinstance(names, list | tuple):
         raise ValueError(f"classes: a list of names is expected, found {shown(names)}")
     if unsafe := [name for name in names if not isinstance(name, str) or not _is_name(name)]:
         raise ValueError(f"class {shown(unsafe[0])} is no name of a folder")
-    return tuple(names)
+    return tuple(unicodedata.normalize("NFC", name) for name in names)  # as datasets name them
 
 
 def _is_name(name: str) -> bool:
