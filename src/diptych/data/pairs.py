@@ -35,15 +35,32 @@ class ChoiceError(ValueError):
 def by_stem(folder: Path) -> Files:
     """The image files in a folder by name without suffix, which pairs partners and names results."""
     files: Files = {}
-    for path in list_pictures(folder):
+    pictures = list_pictures(folder)
+    for path in pictures:
         name = canonical(stem(path, folder))
         if name in files:
             forms = "" if stem(path, folder) == stem(files[name], folder) else " in another Unicode form (NFC and NFD)"
             raise ValueError(
-                f"{path}: {files[name].name} has the same stem{forms}, and pictures are told apart by it; rename one"
+                f"{path}: {files[name].name} has the same stem{forms}, and pictures are told apart by it; "
+                f"{_apart_by_suffix(pictures) or 'rename one'}"
             )
         files[name] = path
     return files
+
+
+def _apart_by_suffix(pictures: Sequence[Path]) -> str:
+    """What to do where each picture is there with two suffixes, as CMP Facades are published; else empty.
+
+    >>> _apart_by_suffix([Path("b1.jpg"), Path("b1.png"), Path("b2.jpg"), Path("b2.png")])
+    'if .jpg and .png are the two sides of pairs, move the ones into a folder A and the others into a folder B'
+    """
+    stems = dict[str, set[Path]]()
+    for path in pictures:
+        stems.setdefault(path.suffix.lower(), set()).add(path.with_suffix(""))
+    if len(stems) != 2 or len({*map(frozenset, stems.values())}) != 1:
+        return ""
+    suffixes = " and ".join(sorted(stems))
+    return f"if {suffixes} are the two sides of pairs, move the ones into a folder A and the others into a folder B"
 
 
 def some_by_stem(folder: Path) -> Files:
