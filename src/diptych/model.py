@@ -45,7 +45,7 @@ from diptych.images.files import (
 )
 from diptych.images.formats import TooLargeError
 from diptych.images.metadata import Metadata
-from diptych.images.remarks import FOURTH_KEPT, FOURTH_LEFT_OUT, collected, lines, note
+from diptych.images.remarks import collected, lines, note
 from diptych.images.spec import RGB, RGBX, ImageSpec
 from diptych.kinds import Direction
 from diptych.progress import Notes, say
@@ -290,14 +290,9 @@ class Model:
         """
         pixels, known = numbers.read_to_rewrite(file, self.x_spec, self.most_pixels() if most is None else most)
         if self.x_spec.channels in (1, RGB) and not self.x_spec.labels and pixels.values.shape[-1] == RGBX:
-            note(str(file), FOURTH_KEPT if self.translator.mask_spec else self._fourth_left_out)
+            note(str(file), self.translator.on_a_fourth_channel)
         numbers.note_beyond(pixels, self.x_spec, str(file))
         return pixels, known
-
-    @property
-    def _fourth_left_out(self) -> str:
-        read = "grey" if self.x_spec.channels == 1 else "RGB"
-        return f"{FOURTH_LEFT_OUT}: the model reads {read}; one trained with --channels-a 4 (or -b) reads all"
 
     def write(self, pixels: Pixels, file: Path, known: Metadata | None = None, quality: int | None = None) -> list[str]:
         """Writes what `pixels` gave, in the format of the file's suffix; returns in words what that cannot hold."""

@@ -757,7 +757,9 @@ def _open_sides(sides: tuple[Path, Path], paths: DataPaths, specs: Specs, remark
 def _of_one_kind(images: ImageDataset, folder: Path, side: int) -> ImageDataset:
     """A side; a `ChoiceError` where it holds several pictures of each name, of which one kind may be meant."""
     names = [canonical(images.name(number)) for number in range(len(images))] if isinstance(images, FileDataset) else []
-    if found := kinds(names):
+    found = kinds(names)
+    endings = [affix.as_typed for affix in found.affixes] if found else []
+    if found and (all(endings) or any(map(ONE_SIDE.search, endings))):  # else copies, or turned and mirrored pictures
         typed = next(affix.as_typed for affix in found.affixes if affix.as_typed)
         raise ChoiceError(
             f"{folder}: holds {len(found.affixes)} pictures of each name ({', '.join(map(str, found.affixes))}); say which "

@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from diptych.images import remarks
 from diptych.images.blend import Blend
 from diptych.images.files import Array, Pixels
 from diptych.images.masks import Mask, MaskSpec
@@ -81,6 +82,9 @@ class Translator(nn.Module, ABC):
         "makes pictures out of pictures, not out of noise: diptych translate RUN INPUT... --out PATH"
     )
     """The message for a request that only another kind of translator can serve."""
+
+    on_a_fourth_channel = remarks.FOURTH_NOT_READ
+    """What there is to say of a picture that has a channel behind grey or RGB, and a model that reads none there."""
 
     def __init__(self, network: nn.Module, stride: int) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diptych.images import geometry
+from diptych.images import geometry, remarks
 from diptych.images.blend import Blend, blend
 from diptych.images.files import Array, Pixels, from_tensor, to_channels, to_tensor, with_alpha_as_channel
 from diptych.images.masks import Box, Mask, MaskSpec, bounding_box, components, grown, thickness
@@ -22,6 +22,7 @@ class Completer(Translator):
     """`(x, mask) -> x` with the holes filled, mask 1 = hole. Pixels outside the holes are bit for bit those of the input."""
 
     mask_spec: MaskSpec
+    on_a_fourth_channel = remarks.FOURTH_KEPT
 
     def __init__(
         self, network: nn.Module, stride: int, spec: ImageSpec, mask_spec: MaskSpec, receptive_radius: int
