@@ -273,7 +273,9 @@ def test_a_channel_after_rgb_is_left_out_in_one_line(tiny_run: Path, tmp_path: P
         tifffile.imwrite(folder / f"{number}.tif", noise(16, 16, 4), photometric="rgb", extrasamples=["unspecified"])
     assert translate(tiny_run, folder, out=tmp_path / "out", device="cpu", console=said) == []
     [line] = lines(said)
-    assert line.startswith(f"{folder}/0.tif (and 2 more): the channel after RGB is left out; a model that is trained with ")
+    assert line.startswith(
+        f"{folder}/0.tif (and 2 more): the channel after RGB is left out; a model that is trained with "
+    )
     assert tifffile.imread(tmp_path / "out/0.tif").shape == (16, 16, 3)
 
 
