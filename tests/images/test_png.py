@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from diptych.images import files, metadata, png, remarks
 
@@ -269,3 +269,9 @@ def test_chunks_stay_as_the_specification_says(tmp_path: Path) -> None:
 def _rewritten(folder: Path, name: str) -> tuple[files.Pixels, Path, metadata.Metadata]:
     pixels, known = files.decode_to_rewrite(folder / "x.png")
     return pixels, folder / name, known
+
+
+def test_the_size_in_the_header_is_read_without_the_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (40, 20)).save(tmp_path / "x.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("all pixels were decoded"))
+    assert files.size_in_header(tmp_path / "x.png") == (20, 40)

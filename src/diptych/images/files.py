@@ -248,6 +248,8 @@ def size_in_header(path: Path) -> tuple[int, int] | None:
         require_file(path)
         with formats.open_image(path.read_bytes()) as image:
             width, height = image.size
+            if image.format == "PNG" and "exif" not in image.info:
+                return height, width  # Pillow would decode all pixels, to look for EXIF data behind them
             return (width, height) if _orientation(image) in ON_THEIR_SIDE else (height, width)
     except Exception:  # of a damaged file a decoder may raise anything; `decode` says what is wrong with it
         return None
