@@ -106,7 +106,7 @@ def _parents(dataset: Dataset) -> list[list[str]]:
 def _hidden(parents: set[str], roots: Sequence[str]) -> set[Path]:
     """The folders below the roots that are named like held-out splits, and the sides of splits further below.
 
-    Those that are named much like held-out splits, if one beside is much like train.
+    Names such as `val2017` count where a name such as `train2017` stands beside them.
     """
     places = set[Path]()
     for parent in parents:

@@ -71,7 +71,7 @@ MOST_ARE = 0.75  # share of halves from which the others are the odd ones, which
 HELD_OUT: tuple[Split, ...] = ("val", "test")
 LOOKED_AT = 16  # pictures whose shape tells whether they are pairs; each is looked at before training
 ONE_SIDE = re.compile(r"_((left|right)Img8bit|gt(Fine|Coarse)_\w+|masks?|labels?|seg)$", re.IGNORECASE)
-"""Names of pictures of which each is one side: Cityscapes' own, and those of masks and labels."""
+"""Names of pictures that are one side of a pair: Cityscapes' own, and those of masks and labels."""
 Uniform = tuple[int, int, int]
 """Height, width and channels."""
 
@@ -755,7 +755,7 @@ def _open_sides(sides: tuple[Path, Path], paths: DataPaths, specs: Specs, remark
 
 
 def _of_one_kind(images: ImageDataset, folder: Path, side: int) -> ImageDataset:
-    """A side; a `ChoiceError` where it holds several pictures of each name, of which one kind may be meant."""
+    """A side; a `ChoiceError` where it holds several kinds of pictures of each name, because one kind may be meant."""
     names = [canonical(images.name(number)) for number in range(len(images))] if isinstance(images, FileDataset) else []
     found = kinds(names)
     endings = [affix.as_typed for affix in found.affixes] if found else []
