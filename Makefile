@@ -1,8 +1,9 @@
-# make demo    install, train on the built-in facades, open the report: minutes on two cores
+# make demo    install, train on the built-in emoji, open the report: minutes on two cores
 # make test    install, run the tests
 # make lint    ruff, mypy, import-linter
 # make campaign          mutated files, hostile models, kills, full disks, each for 15 minutes at most; SEED=2 has other cases
 # make campaign-sample   minutes of the same; with -j2 those on files and those on processes at the same time
+# make site              the documentation as a site, in build/site
 # make vendor            fetch the runtime of web pages anew, by npm; users never need it
 VENV ?= .venv
 PYTHON ?= python3
@@ -10,11 +11,12 @@ BIN := $(VENV)/bin
 
 SEED ?= 1
 VENDOR := src/diptych/page/vendor
-RUNTIME := ort.wasm.min.js ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm
+RUNTIME := ort.wasm.min.js ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm \
+	ort.webgpu.min.js ort-wasm-simd-threaded.asyncify.mjs ort-wasm-simd-threaded.asyncify.wasm
 FILES := arrays records idx models networks recipes folders
 PROCESSES := signals disks disturbances environments
 
-.PHONY: demo test lint campaign campaign-sample campaign-sample-files campaign-sample-processes vendor clean
+.PHONY: demo test lint campaign campaign-sample campaign-sample-files campaign-sample-processes site vendor clean
 
 demo: $(VENV)/installed
 	$(BIN)/diptych quickstart --out demo
@@ -34,12 +36,15 @@ campaign: $(VENV)/installed-dev
 campaign-sample: campaign-sample-files campaign-sample-processes
 
 campaign-sample-files: $(VENV)/installed-dev
-	$(BIN)/python -m tests.campaigns pictures --seed "$(SEED)" --seconds 120
-	$(BIN)/python -m tests.campaigns $(FILES) --seed "$(SEED)" --seconds 30
+	$(BIN)/python -m tests.campaigns pictures --seed "$(SEED)" --seconds 60
+	$(BIN)/python -m tests.campaigns $(FILES) --seed "$(SEED)" --seconds 15
 
 campaign-sample-processes: $(VENV)/installed-dev
-	$(BIN)/python -m tests.campaigns kills --seed "$(SEED)" --seconds 120
-	$(BIN)/python -m tests.campaigns $(PROCESSES) --seed "$(SEED)" --seconds 40
+	$(BIN)/python -m tests.campaigns kills --seed "$(SEED)" --seconds 60
+	$(BIN)/python -m tests.campaigns $(PROCESSES) --seed "$(SEED)" --seconds 20
+
+site: $(VENV)/installed-dev
+	$(BIN)/zensical build --clean --strict
 
 # Another version: change it here, run this, and look at the new checksums; the licence files come with the onnxruntime wheel
 vendor:
@@ -52,11 +57,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fast]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fast,onnx,serve]"
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fast,onnx,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fast,onnx,serve,dev]"
 	touch $@
 
 clean:

@@ -23,10 +23,10 @@ def interleave(ways: Mapping[str, Callable[[], object]], turns: int) -> dict[str
     return seconds
 
 
-def times_as_fast(plain: Sequence[float], other: Sequence[float]) -> str:
+def times_as_fast(plain: Sequence[float], other: Sequence[float], name: str = "plain") -> str:
     """How many times as fast `other` is: the median over the turns that stood side by side, least..most."""
     ratios = [a / b for a, b in zip(plain, other, strict=True)]
-    return f"{statistics.median(ratios):.2f} times as fast as plain ({min(ratios):.2f}..{max(ratios):.2f})"
+    return f"{statistics.median(ratios):.2f} times as fast as {name} ({min(ratios):.2f}..{max(ratios):.2f})"
 
 
 def provenance(device: torch.device) -> str:

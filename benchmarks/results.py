@@ -1,4 +1,4 @@
-"""Writes docs/results.md from docs/results.template.md and what was measured, so that no number in it is typed by hand.
+"""Writes docs/results.md from results.template.md and what was measured, so that no number in it is typed by hand.
 
     python benchmarks/results.py                             from the records in docs/measured
     python benchmarks/results.py --runs runs .               first takes the records of the runs below these folders
@@ -34,7 +34,7 @@ from diptych.training.run import Run, read_json_lines
 from diptych.training.settings import MAY_CHANGE, settings_from
 
 ROOT = Path(__file__).parents[1]
-TEMPLATE, PAGE, RECORDS = ROOT / "docs/results.template.md", ROOT / "docs/results.md", ROOT / "docs/measured"
+TEMPLATE, PAGE, RECORDS = ROOT / "benchmarks/results.template.md", ROOT / "docs/results.md", ROOT / "docs/measured"
 
 Line = dict[str, Any]
 """A line of metrics.jsonl."""

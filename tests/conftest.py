@@ -68,6 +68,12 @@ def tiny(name: str) -> dict[str, Any]:
     return TINY[name]
 
 
+@pytest.fixture(scope="session")
+def tiny_settings() -> Callable[[str], dict[str, Any]]:
+    """For methods that are built without a run."""
+    return tiny
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing is kept where a person's things are kept, and no weights are found that happen to lie there."""

@@ -235,7 +235,7 @@ def test_methods(call: Call) -> None:
     assert status == 0
     assert "pix2pix" in out
     assert "paired" in out
-    assert "cgan: cgan-mnist, cgan-shapes-32\n" in out
+    assert "cgan: cgan-emoji-64, cgan-mnist, cgan-shapes-32\n" in out
 
 
 QUICK = {
@@ -258,15 +258,18 @@ def test_help_and_a_slip_do_not_wait_for_torch(arguments: str) -> None:
 
 DEVICE = "--device --precision"
 FLAGS = {
-    "translate": f"--run --out --direction --overwrite --mask --blend --stochastic --seed --working-size --batch-size "
-    f"--format --quality --strip-metadata {DEVICE}",
+    "translate": f"--run --out --to --direction --overwrite --mask --blend --stochastic --seed --working-size --batch-size "
+    f"--workers --format --quality --strip-metadata --skip-existing --shard --failures --engine --processes {DEVICE} "
+    "--runtime --memory --scratch",
     "sample": f"--run --out --label --count --seed --overwrite {DEVICE}",
     "submit": f"--run --data --out --direction {DEVICE}",
     "evaluate": "--run --data --data-a --data-b --suffix-a --suffix-b --halves "
     "--real --fake --out --metrics --baselines --direction --features --weights "
     "--fetch-weights --device",
-    "export": "--run --out --format --io --bits --weights --direction --palette --no-examples --overwrite",
-    "report": "--out",
+    "export": "--run --out --format --io --bits --weights --direction --palette --no-examples --webgpu --overwrite",
+    "serve": f"--host --port --lazy --workers --queue --max-batch --max-bytes --max-pixels --timeout --jobs --max-job-bytes "
+    f"--api-key-file --allow-origin --no-page --no-access-log {DEVICE} --runtime",
+    "report": "--out --table",
     "push": "--run --repository --licence --private --with-samples --dry-run",
     "import": "--files --out --discriminator --statistics --direction --mean-pixel",
     "quickstart": "--out",
@@ -279,7 +282,7 @@ FLAGS = {
     "data grayscale": "--out --strip-metadata --workers",
     "data edges": "--out --sigma --detail --shortest --strip-metadata --workers",
     "data split": "--folder --out --val --test --seed --by --workers",
-    "data pack": "--folder --out --size --count --val --seed --workers",
+    "data pack": "--folder --out --shards --size --count --val --seed --workers",
     "data download": "--name --out --mirror",
     "data demo": "--name --out --size --train --val --seed",
 }
@@ -444,6 +447,12 @@ def test_truncated_png_of_a_crashed_writer(call: Call, pairs: Path, tmp_path: Pa
     refused(train(call, pairs, tmp_path / "run"), path.name, "damaged or only half written")
 
 
+def test_the_help_of_a_run_lists_what_it_makes(call: Call, two_way_run: Path, tmp_path: Path) -> None:
+    status, out, _ = call("translate", two_way_run, "--help")
+    assert (status, out.splitlines()[-1]) == (0, f"{two_way_run}: --to A or --to B")
+    assert "--to A or" not in call("translate", tmp_path, "--help")[1]
+
+
 def test_both_ways_and_two_folders_from_the_command_line(
     call: Call, pairs: Path, tmp_path: Path, two_way_run: Path
 ) -> None:
@@ -490,7 +499,7 @@ def test_ctrl_c_is_said(
 
     monkeypatch.setattr(Model, "all_pixels", interrupt)
     status, _, errors = call("translate", two_way_run, pairs / "val", "--out", tmp_path / "out")
-    assert (status, errors) == (130, "diptych: interrupted\n")
+    assert (status, errors.splitlines()[-1]) == (130, "diptych: interrupted")
 
 
 # ---- diptych data
@@ -699,8 +708,8 @@ def test_no_name_gives_a_second_line_or_reaches_the_terminal(call: Call, tmp_pat
         (tmp_path / "in" / f"{number}{sign}x.png").write_text("no picture")
     status, printed, errors = call("translate", tiny_run, tmp_path / "in", "--out", tmp_path / "out", "--device", "cpu")
     lines = errors.split("\n")
-    assert (status, printed, len(lines)) == (1, "", 10)
-    for number, line in enumerate(lines[:-1]):
+    assert (status, printed, len(lines)) == (1, "", 11)  # the first says what is done
+    for number, line in enumerate(lines[1:-1]):
         assert line.startswith(f"diptych: skipped: {tmp_path}/in/{number}\\")
         assert line.isprintable()
     status, printed, errors = call("data", "inspect", tmp_path / "in")

@@ -1,5 +1,6 @@
 """`--kind-a labels` and `--labels`: never interpolated, one plane a class, remembered by the model, measured."""
 
+import shutil
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -170,6 +171,22 @@ def said(data: Path, out: Path, **settings: Any) -> str:
     train("pix2pix", data=data, out=out, dry_run=True, console=console, **own, **settings)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().split("\nsize = ")[0]
+
+
+def test_numbers_that_labels_become_are_finer_than_8_bits(train_tiny: Train, pairs: Path, tmp_path: Path) -> None:
+    """Photographs as numbers from 0 to 60,000: one in 235 of them would be all that 8 bits can write."""
+    for split in ("train", "val"):
+        shutil.copytree(pairs / f"{split}B", tmp_path / f"data/{split}A")
+        (tmp_path / f"data/{split}B").mkdir()
+        for file in (pairs / f"{split}A").iterdir():
+            grey = np.asarray(Image.open(file).convert("L")).astype(np.uint16) * 235
+            Image.fromarray(grey).save(tmp_path / f"data/{split}B" / file.name)
+    settings: dict[str, Any] = {"kind_a": "labels", "labels": str(pairs / "labels.csv")}
+    settings |= {"channels_b": 1, "bits_b": 16, "range_b": (0, 60_000)}
+    run = train_tiny(tmp_path / "run", data=tmp_path / "data", direction="AtoB", **settings).path
+    diptych.translate(run, pairs / "valB/0.png", out=tmp_path / "out.tif", device="cpu")
+    with Image.open(tmp_path / "out.tif") as written:
+        assert len(np.unique(np.asarray(written))) > 256
 
 
 def test_colours_of_no_label_are_said(pairs: Path, tmp_path: Path) -> None:

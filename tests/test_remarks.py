@@ -62,7 +62,7 @@ def test_translate_says_it_and_writes_what_is_only_read_as_png(
     tiny_run: Path, folder: Path, tmp_path: Path, console: Console
 ) -> None:
     assert translate(tiny_run, folder, out=tmp_path / "out", console=console, device="cpu") == []
-    assert lines(console) == want(folder)
+    assert lines(console) == [f"B -> A, 5 pictures, into {tmp_path / 'out'}", *want(folder)]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == WRITTEN
     assert {decode(path).size for path in (tmp_path / "out").iterdir()} == {(64, 96)}
 

@@ -1,3 +1,4 @@
+import csv
 import io
 import json
 import math
@@ -220,6 +221,7 @@ def test_a_run_that_has_only_begun_says_what_comes_and_which_command_measures(tm
     path = report(str(run.path))
     assert path == run.path / "index.html"
     page.goto(path.as_uri())
+    page.locator("#settings summary").click()
     text = page.inner_text("body")
     assert f"diptych evaluate {run.path} --data '{tmp_path / 'my data'}'" in text
     assert "Nothing is logged yet" in text
@@ -244,8 +246,8 @@ def test_drawn_again_while_training_runs_it_shows_what_is_new(tmp_path: Path) ->
 
 def test_every_setting_is_told_with_its_meaning(tmp_path: Path, page: Page) -> None:
     page.goto(report(make_run(tmp_path / "run").path).as_uri())
-    page.locator("summary").click()
-    rows = {row.split("\t")[0]: row for row in page.locator("details tbody tr").all_inner_texts()}
+    page.locator("#settings summary").click()
+    rows = {row.split("\t")[0]: row for row in page.locator("#settings tbody tr").all_inner_texts()}
     assert "true" in rows["flip"]
     assert "100.0\tWeight of the pixel loss" in rows["method.lambda-l1"]
 
@@ -263,14 +265,25 @@ def test_the_newest_numbers_stand_with_their_step_the_model_first(tmp_path: Path
     add_metrics(run, 10, "model", {METRICS[0]: 0.4})
     add_metrics(run, 20, "model", {METRICS[0]: 0.3})
     page.goto(report(run.path).as_uri())
-    header = page.locator(".numbers th").last
-    assert header.locator(".metric").inner_text().split() == ["l1", "↓", "(lower", "is", "better)"]
-    assert header.locator("small").inner_text() == "8-bit/64px"
+    header = page.locator(".numbers th .metric")
+    assert header.inner_text().split() == ["L1", "error", "↓", "(lower", "is", "better)"]
+    assert header.get_attribute("title") == METRICS[0]
+    page.get_by_text("How these were measured").click()  # where nothing can point
+    assert page.inner_text(".protocols li") == f"L1 error: {METRICS[0]}"
     rows = page.locator(".numbers tbody tr").all_inner_texts()
     assert [row.split("\t") for row in rows] == [
-        ["model", "val, A to B", "20", "9", "0.3000"],
-        ["mean training target", "val, A to B", "10", "9", "0.5000"],
+        ["model", "0.3000", "val, A to B", "20", "9"],
+        ["mean training target", "0.5000", "val, A to B", "–", "9"],
     ]
+
+
+def test_the_best_model_is_told_where_it_is_not_the_last(tmp_path: Path, page: Page) -> None:
+    run = make_run(tmp_path / "run")
+    add_metrics(run, 20, "model", {METRICS[0]: 0.4})
+    for step, names in ((20, ["model"]), (10, ["model", "best"])):
+        add_metrics(run, step, "best", {METRICS[0]: 0.4})
+        page.goto(report(run.path).as_uri())
+        assert page.locator(".numbers td.who").all_inner_texts() == names
 
 
 def test_the_best_of_a_column_is_bold_and_the_truth_is_no_answer(tmp_path: Path, page: Page) -> None:
@@ -289,7 +302,7 @@ def test_a_number_has_its_standard_error_and_what_was_not_measured_its_reason(tm
     add_metrics(run, 10, "model", {kid: 0.05123, "l1": 0.1}, **{"standard-error": {kid: 0.00123}, "not-measured": why})
     add_metrics(run, 10, "mean training target", {"l1": 0.2}, **{"not-measured": why})
     page.goto(report(run.path).as_uri())
-    assert page.locator(".numbers tbody tr").first.locator("td").nth(4).inner_text() == "0.05123 ± 0.0012"
+    assert page.locator(".numbers tbody tr").first.locator("td").nth(1).inner_text() == "0.05123 ± 0.0012"
     assert page.inner_text("#numbers").count("Not measured: fid: the weights <b> are missing") == 1
 
 
@@ -337,7 +350,7 @@ def test_a_doctor_without_findings_says_so_and_an_older_run_has_none(tmp_path: P
     run = make_run(tmp_path / "run")
     add_lines(run, [{}, {"doctor": []}])
     page.goto(report(run.path).as_uri())
-    assert page.inner_text("#doctor p") == "The doctor found nothing."
+    assert page.inner_text("#doctor p") == "No problems found."
     assert page.locator("nav a", has_text="Doctor").count() == 1
     add_lines(run, [{}, {}])
     page.goto(report(run.path).as_uri())
@@ -359,7 +372,7 @@ def test_hostile_names_arrive_intact_and_their_pictures_are_found(tmp_path: Path
     page.locator("#results").scroll_into_view_if_needed()
     assert page.inner_text("h1") == run.path.name
     assert page.locator(".numbers td").first.inner_text() == HOSTILE[0]
-    assert page.locator(".numbers th").last.inner_text().split("\n")[-1] == HOSTILE[4]
+    assert page.locator(".numbers th .metric").get_attribute("title") == f"<b>/{HOSTILE[4]}"
     assert sorted(names_of(page)) == sorted(HOSTILE)
     page.locator("#grid").scroll_into_view_if_needed()
     page.wait_for_function("[...document.querySelectorAll('#grid img')].every(image => image.naturalWidth === 24)")
@@ -390,7 +403,7 @@ def test_nothing_comes_from_outside_and_the_folder_can_be_moved(tmp_path: Path, 
     page.goto((moved / "index.html").as_uri())
     page.evaluate("for (const image of document.images) image.loading = 'eager'")
     page.wait_for_function(
-        "[...document.images].every(image => image.naturalWidth > 0) && document.images.length === 1 + 10 + 24"
+        "[...document.images].every(image => image.naturalWidth > 0) && document.images.length === 18 + 1 + 10 + 24"
     )
 
 
@@ -572,7 +585,7 @@ def test_validation_has_charts_of_its_own_and_the_best_step_is_marked(tmp_path: 
     keep_best(run, 30)
     page.goto(report(run.path).as_uri())
     assert page.locator("#charts h3").all_inner_texts() == ["Validation", "Losses and learning rate"]
-    assert captions(page)[0].split("\n") == ["ssim8-bit/\u200b64px↑ higher is better", "0.4 at step 40"]
+    assert captions(page)[0].split("\n") == ["SSIM↑ higher is better", "0.4 at step 40"]
     assert "↓ lower is better" in captions(page)[1]
     assert page.locator("header dl").inner_text().split("\n").count("step 30, in model-best/") == 1
     assert [page.locator("#charts figure").nth(n).locator("circle.best").count() for n in range(4)] == [1, 1, 0, 0]
@@ -595,6 +608,24 @@ def test_gradients_have_charts_after_the_losses(tmp_path: Path, page: Page) -> N
     assert captions(page)[2:] == ["generator\n2.5 at step 3", "D <b>\n1 at step 3"]
 
 
+# ---- what is at the top
+
+
+def test_results_or_else_the_last_samples_are_at_the_top(tmp_path: Path, page: Page) -> None:
+    run = make_run(tmp_path / "run")
+    add_samples(run, [10, 20])
+    page.goto(report(run.path).as_uri())
+    assert page.locator("header .hero img").get_attribute("src") == "samples/step-00000020.png"
+    add_results(run, [f"picture {i}" for i in range(12)])
+    page.goto(report(run.path).as_uri())
+    images = page.locator("header .hero img")
+    alts = [image.get_attribute("alt") for image in images.all()]
+    assert alts[:6] == [f"input of picture {i}" for i in (0, 10, 2, 4, 6, 8)]  # every second by name
+    assert [str(alt).split(" of ")[0] for alt in alts] == [panel for panel in PANELS for _ in range(6)]
+    page.wait_for_function("[...document.querySelectorAll('.hero img')].every(image => image.naturalWidth === 8)")
+    assert images.first.bounding_box()["y"] < 400  # type: ignore[index]
+
+
 # ---- results
 
 
@@ -603,7 +634,7 @@ def test_ten_thousand_results_show_one_page_sort_filter_and_jump(tmp_path: Path,
     add_results(run, [f"Picture {i}" for i in range(10_000)], pictures=False)
     path = report(run.path)
     assert path.stat().st_size < 1_000_000
-    page.route("**/thumbnails/**", lambda route: route.fulfill(status=200, content_type="image/jpeg", body=b""))
+    page.route("**/results/**", lambda route: route.fulfill(status=200, content_type="image/jpeg", body=b""))
     page.goto(path.as_uri())
     assert page.inner_text("#count") == "10,000 pictures"
     assert names_of(page) == [f"Picture {i}" for i in range(24)]  # 2 before 10, as people count
@@ -613,9 +644,9 @@ def test_ten_thousand_results_show_one_page_sort_filter_and_jump(tmp_path: Path,
     page.get_by_label("Page", exact=True).press("Enter")
     assert names_of(page) == [f"Picture {i}" for i in range(9984, 10_000)]
     assert page.get_by_role("button", name="Next page").is_disabled()
-    page.get_by_label("Order").select_option(f"{METRICS[0]}, lowest first")
+    page.get_by_label("Order").select_option("L1 error, lowest first")
     assert names_of(page)[0] == "Picture 9998"  # 9999 has no such number and comes last
-    page.get_by_label("Order").select_option(f"{METRICS[1]}, highest first")
+    page.get_by_label("Order").select_option("PSNR (dB), highest first")
     assert names_of(page)[:2] == ["Picture 9999", "Picture 9998"]
     page.get_by_label("Name has").fill("PICTURE 77")
     assert page.inner_text("#count") == "111 pictures"
@@ -630,8 +661,11 @@ def test_numbers_that_are_not_finite_are_told_and_nothing_breaks(tmp_path: Path,
     file = run.path / "results/val/results.jsonl"
     file.write_text(file.read_text().replace("10.0", "Infinity").replace("11.0", "NaN"))  # as Python writes them
     page.goto(report(run.path).as_uri())
-    page.get_by_label("Order").select_option(f"{METRICS[1]}, lowest first")
-    assert page.locator("#grid span:last-of-type").all_text_contents() == ["l1 1 · psnr Infinity", "l1 – · psnr –"]
+    page.get_by_label("Order").select_option("PSNR (dB), lowest first")
+    assert page.locator("#grid span:last-of-type").all_text_contents() == [
+        "L1 error 1 · PSNR (dB) Infinity",
+        "L1 error – · PSNR (dB) –",
+    ]
 
 
 def cases(page: Page, which: str) -> list[str]:
@@ -649,14 +683,14 @@ def test_the_worst_and_the_best_by_a_metric(tmp_path: Path, page: Page) -> None:
     page.goto(report(run.path).as_uri())
     assert cases(page, "worst") == [f"picture {i}" for i in range(5)]  # the highest l1
     assert cases(page, "best") == [f"picture {i}" for i in (18, 17, 16, 15, 14)]  # 19 has none
-    assert page.locator("#worst span:last-of-type").first.inner_text() == "l1 1"
-    page.get_by_label("Worst and best by").select_option(METRICS[1])
+    assert page.locator("#worst span:last-of-type").first.inner_text() == "L1 error 1"
+    page.get_by_label("Worst and best by").select_option("PSNR (dB)")
     assert cases(page, "worst") == [f"picture {i}" for i in range(5)]  # the lowest psnr
     assert cases(page, "best")[0] == "picture 19"
     assert page.locator("#cases h3").all_inner_texts() == ["Worst", "Best", "All"]
-    page.get_by_label("Worst and best by").select_option("ssim/p")
+    page.get_by_label("Worst and best by").select_option("SSIM")
     assert (cases(page, "worst"), cases(page, "best")) == (["picture 0", "picture 1"], ["picture 3", "picture 2"])
-    page.get_by_label("Worst and best by").select_option("colourfulness/p")
+    page.get_by_label("Worst and best by").select_option("Colourfulness")
     assert page.locator("#cases h3").all_inner_texts() == ["Lowest", "Highest", "All"]
     page.locator("#best button").nth(1).click()
     assert page.inner_text("#who") == "picture 18"
@@ -679,11 +713,34 @@ def test_the_viewer_walks_over_the_page_edge_and_escape_closes_it(tmp_path: Path
     assert page.locator("#panels img").first.get_attribute("alt") == "input of picture 23"
     page.keyboard.press("ArrowRight")
     assert page.inner_text("#who") == "picture 24"
-    assert f"{METRICS[1]} 34" in page.inner_text("#values")
+    assert "PSNR (dB) 34" in page.inner_text("#values")
     page.get_by_label("Next picture").click()
     page.keyboard.press("Escape")
     assert not page.locator("#viewer").is_visible()
     page.wait_for_function("document.activeElement.title === 'picture 25'")
+
+
+def test_zoomed_pictures_show_their_pixels_and_move_together(tmp_path: Path, page: Page) -> None:
+    run = make_run(tmp_path / "run")
+    add_results(run, ["one", "two"])
+    for panel in PANELS:
+        encode(Pixels(np.zeros((300, 500, 3), np.uint8)), run.path / "results/val" / panel / "one.png")
+    page.set_viewport_size({"width": 900, "height": 600})
+    page.goto(report(run.path).as_uri())
+    page.locator("#grid button").first.click()
+    page.get_by_role("button", name="4×").click()
+    page.wait_for_function("[...document.querySelectorAll('#panels img')].every(image => image.clientWidth === 2000)")
+    assert page.inner_text("#pixels") == "500 × 300 px"
+    assert page.locator("#panels img").first.evaluate("one => getComputedStyle(one).imageRendering") == "pixelated"
+    page.locator(".pan").first.evaluate("one => one.scrollTo(300, 200)")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.pan')].every(one => one.scrollLeft === 300 && one.scrollTop === 200)"
+    )
+    page.keyboard.press("d")
+    page.wait_for_function("document.querySelector('#box').clientWidth === 2000")
+    assert page.evaluate("find('viewer').scrollWidth <= find('viewer').clientWidth")
+    page.keyboard.press("0")
+    page.wait_for_function("document.querySelector('#box').clientWidth < 900")
 
 
 def shades(page: Page, *shares: float) -> list[int]:
@@ -787,11 +844,11 @@ def test_colours_follow_the_system_until_somebody_chooses_and_the_choice_is_kept
     light, dark = open_page(path, color_scheme="light"), open_page(path, color_scheme="dark")
     of_light, of_dark = light.evaluate(paper), dark.evaluate(paper)
     assert of_light != of_dark
-    dark.get_by_label("Colours").select_option("light")
+    dark.get_by_label("Theme").select_option("light")
     assert dark.evaluate(paper) == of_light
     reload_until(dark, paper, of_light)
-    assert dark.get_by_label("Colours").input_value() == "light"
-    dark.get_by_label("Colours").select_option("of the system")
+    assert dark.get_by_label("Theme").input_value() == "light"
+    dark.get_by_label("Theme").select_option("system")
     assert dark.evaluate(paper) == of_dark
 
 
@@ -800,7 +857,7 @@ def test_a_browser_that_gives_no_storage_changes_colours_all_the_same(tmp_path: 
         "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('denied', 'SecurityError') }})"
     )
     page = open_page(report(make_run(tmp_path / "run").path), script=denied, color_scheme="light")
-    page.get_by_label("Colours").select_option("dark")
+    page.get_by_label("Theme").select_option("dark")
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
 
 
@@ -872,7 +929,7 @@ def test_landmarks_and_less_motion(tmp_path: Path, open_page: Open) -> None:
 
 def test_on_paper_it_is_light_and_has_charts_samples_and_the_first_results(tmp_path: Path, open_page: Open) -> None:
     page = open_page(report(whole_run(tmp_path / "run").path), color_scheme="dark")
-    page.get_by_label("Colours").select_option("dark")
+    page.get_by_label("Theme").select_option("dark")
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
@@ -886,7 +943,7 @@ def test_on_paper_it_is_light_and_has_charts_samples_and_the_first_results(tmp_p
         "#reached",
         "#worst img",
         "#grid img",
-        "details table",
+        "#settings table",
         ".numbers",
         "#doctor article",
     ):
@@ -901,7 +958,7 @@ def test_on_paper_it_is_light_and_has_charts_samples_and_the_first_results(tmp_p
 def test_the_page_never_scrolls_sideways(tmp_path: Path, open_page: Open, width: int) -> None:
     run = whole_run(tmp_path / f"a-run-with-a-{'very' * 30}-long-name")
     page = open_page(report(run.path), viewport={"width": width, "height": 700})
-    page.locator("summary").click()
+    page.locator("#settings summary").click()
     page.locator("#grid button").first.click()
     for _ in range(2):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -924,7 +981,8 @@ def test_both_ways_of_a_two_way_run(two_way_run: Path, tiny_pairs: Path, tmp_pat
     for number, name in enumerate(names):  # each name stands over its column
         assert name is not None
         assert name["x"] == pytest.approx(sheet["x"] + number * sheet["width"] / 8, abs=6)
-    assert [row.split("\t")[:2] for row in page.locator(".numbers tbody tr").all_inner_texts()] == [
+    rows = [row.split("\t") for row in page.locator(".numbers tbody tr").all_inner_texts()]
+    assert [[row[0], row[-3]] for row in rows] == [
         [who, f"val, {way}"]
         for way in ("A to B", "B to A")
         for who in ("model", "the input as it is", "mean training picture", "held-out pictures")
@@ -1014,7 +1072,7 @@ def test_a_comparison_tells_what_differs_and_folds_what_is_the_same(compared: Pa
     assert "size" not in differ
     assert compared.get_by_text("Length of the run in steps").is_visible()
     assert not compared.get_by_text("Size of the pictures at training").is_visible()
-    compared.locator("summary").click()
+    compared.locator("#settings summary").click()
     assert compared.get_by_text("Size of the pictures at training").is_visible()
     assert compared.locator(".runs tbody tr").all_inner_texts() == [
         "one\tpix2pix, A to B\t256 px\t40 of 40\t0 min 20 s\tstep 20",
@@ -1024,8 +1082,8 @@ def test_a_comparison_tells_what_differs_and_folds_what_is_the_same(compared: Pa
 
 def test_a_comparison_has_numbers_side_by_side(compared: Page) -> None:
     assert [row.split("\t") for row in compared.locator(".numbers tbody tr").all_inner_texts()] == [
-        ["one", "model", "val, A to B", "40", "9", "0.3000"],
-        ["two <b>", "model", "val, A to B", "20", "9", "0.2000"],
+        ["one", "model", "0.3000", "val, A to B", "40", "9"],
+        ["two <b>", "model", "0.2000", "val, A to B", "20", "9"],
     ]
     assert compared.locator(".numbers b").all_inner_texts() == ["0.2000"]
 
@@ -1046,7 +1104,7 @@ def test_numbers_that_nothing_can_be_compared_with_stand_in_another_table(tmp_pa
 
 def test_curves_of_one_name_share_a_chart_and_runs_are_switched_off(compared: Page) -> None:
     titles = compared.locator("#charts .name b").all_inner_texts()
-    assert titles == ["ssim", "G", "of two", "learning rate"]
+    assert titles == ["SSIM", "G", "of two", "learning rate"]
     curves = [figure.locator(".line").count() for figure in compared.locator("#charts figure").all()]
     assert curves == [1, 2, 1, 2]
     strokes = {line.evaluate("one => getComputedStyle(one).stroke") for line in compared.locator(".line").all()}
@@ -1096,7 +1154,7 @@ def test_results_of_the_same_name_stand_side_by_side_under_the_divider_too(compa
     compared.keyboard.press("d")
     compared.wait_for_function("[...document.querySelectorAll('#box img')].every(image => image.naturalWidth > 0)")
     assert shades(compared, 0.1, 0.9) == [5, 180]
-    assert compared.inner_text("#values").split("\n")[0] == f"one: {METRICS[0]} 0.09091 · {METRICS[1]} 20"
+    assert compared.inner_text("#values").split("\n")[0] == "one: L1 error 0.09091 · PSNR (dB) 20"
     compared.keyboard.press("ArrowRight")
     compared.keyboard.press("Escape")
     compared.wait_for_function("document.activeElement.title === 'picture 11'")
@@ -1205,7 +1263,9 @@ def test_one_run_wants_no_out_and_several_want_one_and_each_is_given_once(
         (one, "--out", "x"): "--out x: the page of one run is drawn in its folder",
         (one, two): "2 runs make a comparison, which needs a folder of its own; add --out DIR",
         (one, f"{tmp_path}/./one", "--out", str(tmp_path / "x")): "is given twice",
-        (one, str(tmp_path), "--out", str(tmp_path / "x")): "is not a run",
+        (one, str(tmp_path), "--out", str(tmp_path / "x")): "is given twice",
+        (one, f"{tmp_path}/one/samples", "--out", str(tmp_path / "x")): "is not a run",
+        (one, "--out", "x", "--table", "x.md"): "leave --out or --table out",
     }.items():
         assert cli.run(["report", *arguments]) == 2
         said = capsys.readouterr().err
@@ -1214,3 +1274,54 @@ def test_one_run_wants_no_out_and_several_want_one_and_each_is_given_once(
     assert not (tmp_path / "x").exists()
     assert cli.run(["report", one, two, "--out", str(tmp_path / "x")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "x" / "index.html")
+
+
+def test_a_folder_of_runs_stands_for_the_runs_in_it(tmp_path: Path) -> None:
+    two_runs(tmp_path / "runs")
+    (tmp_path / "runs" / "no run").mkdir()
+    drawn = report(tmp_path / "runs", out=tmp_path / "x")
+    assert [run["label"] for run in embedded(drawn)["runs"]] == ["one", "two <b>"]
+
+
+def test_a_table_for_a_spreadsheet_has_every_digit_that_was_measured(tmp_path: Path) -> None:
+    runs = two_runs(tmp_path)
+    add_metrics(Run.open(runs[0]), 40, "mean", {METRICS[0]: 1 / 3, METRICS[1]: 2 / 7})
+    with report(*runs, table=tmp_path / "x.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    told = {(row["run"], row["who"]): (row[METRICS[0]], row[METRICS[1]]) for row in rows}
+    assert told == {
+        ("one", "model"): ("0.3", ""),
+        ("one", "mean"): (repr(1 / 3), repr(2 / 7)),
+        ("two <b>", "model"): ("0.2", ""),
+    }
+    assert {(row["split"], row["step"]) for row in rows} == {("val", "40"), ("val", "20")}
+
+
+def test_a_table_for_a_readme_or_a_paper_has_the_best_in_bold_and_escapes_names(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a|b_c&d")
+    add_metrics(run, 40, "model", {METRICS[0]: 0.25, METRICS[1]: 19.0}, **{"standard-error": {METRICS[1]: 0.5}})
+    add_metrics(run, 40, "mean", {METRICS[0]: 0.3})
+    markdown = report(run.path, table=tmp_path / "x.md").read_text()
+    assert "| run | who | L1 error ↓ | PSNR (dB) ↑ |\n| --- | --- | ---: | ---: |\n" in markdown
+    assert r"| a\|b_c&d | model | **0.2500** | 19.00 ± 0.5 |" in markdown
+    latex = report(run.path, table=tmp_path / "x.tex").read_text()
+    assert r"run & who & L1 error $\downarrow$ & PSNR (dB) $\uparrow$ \\" in latex
+    assert r"a|b\_c\&d & model & \textbf{0.2500} & 19.00 $\pm$ 0.5 \\" in latex
+    assert r"a|b\_c\&d & mean & 0.3000 & -- \\" in latex
+
+
+def test_a_table_replaces_its_like_and_nothing_else(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    with pytest.raises(ValueError, match="nothing is measured yet"):
+        report(run.path, table=tmp_path / "x.md")
+    add_metrics(run, 40, "model", {METRICS[0]: 0.25})
+    for suffix in (".md", ".tex", ".csv"):
+        file = tmp_path / f"x{suffix}"
+        first = report(run.path, table=file).read_bytes()
+        assert report(run.path, table=file).read_bytes() == first
+        file.write_text("mine")
+        with pytest.raises(ValueError, match="exists and is no table written earlier"):
+            report(run.path, table=file)
+        assert file.read_text() == "mine"
+    with pytest.raises(ValueError, match=r"--table .*x.html: a table is written as .md, .tex, .csv"):
+        report(run.path, table=tmp_path / "x.html")

@@ -1,5 +1,7 @@
 """A picture in, a picture out, of the same kind and size, whatever that is."""
 
+import io
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file
 
 import diptych
@@ -281,7 +284,7 @@ def test_a_batch_that_is_refused_is_translated_one_by_one(
 def test_two_large_pictures_are_never_held_at_once(
     tiny_run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["diptych.translate"], "LARGE", 0)
+    monkeypatch.setattr(sys.modules["diptych.pipeline"], "LARGE", 0)
     Image.fromarray(noise(20, 30, 3)).save(folder / "b.png")  # of the same size as the one before
     events: list[str] = []
     run = Model.run
@@ -421,6 +424,106 @@ def test_a_one_way_model_says_so(tiny_run: Path) -> None:
     assert load(tiny_run, direction="BtoA", device="cpu").direction == "BtoA"
     with pytest.raises(ValueError, match=r"--direction AtoB: .*BtoA"):
         load(tiny_run, direction="AtoB", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def named_run(train_tiny: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained from paintings to photos and back."""
+    folder = tmp_path_factory.mktemp("art")
+    for side in ("paintings", "photos"):
+        (folder / side).mkdir()
+        Image.fromarray(noise(32, 32, 3)).save(folder / side / "1.png")
+    sides = {"data_a": folder / "paintings", "data_b": folder / "photos"}
+    return train_tiny(folder / "run", "cyclegan", steps=1, direction="AtoB", **sides).path
+
+
+def said(run: Path, source: Path, out: Path, **how: Any) -> tuple[str, Any]:
+    """What is said of a translation that begins at once, and the picture that comes out."""
+    with io.StringIO() as text:
+        assert not translate(run, source, out=out, console=Console(file=text, width=300), device="cpu", **how)
+        [line] = text.getvalue().splitlines()
+    return line, np.asarray(Image.open(out))
+
+
+def test_a_side_is_called_by_its_folder(named_run: Path, tmp_path: Path) -> None:
+    assert load(named_run / "model", device="cpu").makes == {"photos": "AtoB", "paintings": "BtoA"}
+    assert load(named_run, to="paintings", device="cpu").direction == "BtoA"
+    Image.fromarray(noise(32, 32, 3)).save(tmp_path / "1.png")
+    for to, direction, line in (
+        ("photos", "AtoB", "paintings -> photos"),
+        ("paintings", "BtoA", "photos -> paintings"),
+    ):
+        by_name, picture = said(named_run, tmp_path / "1.png", tmp_path / f"{to}.png", to=to)
+        assert by_name == f"{line}, 1 picture, into {tmp_path / to}.png"
+        by_direction, same = said(named_run, tmp_path / "1.png", tmp_path / f"{to}2.png", direction=direction)
+        assert by_direction.startswith(f"{line}, ")
+        assert np.array_equal(picture, same)
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "why"),
+    [
+        ("photos/1.png", "photos -> paintings", "; by their names they are photos, and --to photos goes the other way"),
+        ("my photo.png", "photos -> paintings", "; by their names they are photos, and --to photos goes the other way"),
+        (
+            "painting.png",
+            "paintings -> photos",
+            "; by their names they are paintings, and --to paintings goes the other ",
+        ),
+        ("DSC1.png", "paintings -> photos", "; no name says which way, and --to paintings goes the other"),
+    ],
+)
+def test_what_a_picture_is_called_says_which_way(
+    named_run: Path, tmp_path: Path, name: str, way: str, why: str
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    Image.fromarray(noise(32, 32, 3)).save(tmp_path / name)
+    line, picture = said(named_run, tmp_path / name, out := tmp_path / "out.png")
+    assert line.startswith(f"{way}, 1 picture, into {out}{why}")
+    told, same = said(named_run, tmp_path / name, tmp_path / "2.png", to=way.split(" -> ")[1])
+    assert told.endswith("2.png")
+    assert np.array_equal(picture, same)
+
+
+def test_a_person_is_asked_only_where_nothing_says_which_way(named_run: Path, tmp_path: Path) -> None:
+    asked = list[tuple[str, str]]()
+
+    def ask(names: tuple[str, str]) -> str:
+        asked.append(names)
+        return names[1]
+
+    for name in ("photo.png", "DSC1.png"):
+        Image.fromarray(noise(32, 32, 3)).save(tmp_path / name)
+    said(named_run, tmp_path / "photo.png", tmp_path / "1.png", ask=ask)
+    said(named_run, tmp_path / "DSC1.png", tmp_path / "2.png", to="photos", ask=ask)
+    assert not asked
+    line, _ = said(named_run, tmp_path / "DSC1.png", tmp_path / "3.png", ask=ask)
+    assert asked == [("photos", "paintings")]
+    assert line == f"photos -> paintings, 1 picture, into {tmp_path / '3.png'}"
+
+
+def test_the_page_of_a_run_calls_sides_by_their_folders(named_run: Path, tmp_path: Path) -> None:
+    page = diptych.report(shutil.copytree(named_run, tmp_path / "run"))
+    assert "cyclegan, paintings to photos and back" in page.read_text(encoding="utf-8")
+
+
+def test_a_model_of_one_way_says_that_pictures_may_be_of_the_other_side(tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "testA").mkdir()
+    Image.fromarray(noise(32, 32, 3)).save(tmp_path / "testA/1.png")
+    line, _ = said(tiny_run, tmp_path / "testA/1.png", tmp_path / "out.png")
+    assert line == f"B -> A, 1 picture, into {tmp_path / 'out.png'}; by their names they are A already"
+
+
+def test_what_cannot_be_made_is_refused_with_what_can(named_run: Path, tiny_run: Path, colouring_run: Path) -> None:
+    for run, to, line in (
+        (named_run, "B", r"--to B: .* makes photos or paintings; give --to photos or --to paintings"),
+        (tiny_run, "B", r"--to B: .* makes A; give --to A"),
+        (colouring_run, "B", r"--to B: .* has no A and B; leave it out"),
+    ):
+        with pytest.raises(ValueError, match=line):
+            load(run, to=to, device="cpu")
+    with pytest.raises(ValueError, match=r"--direction AtoB and --to paintings: are two ways"):
+        load(named_run, to="paintings", direction="AtoB", device="cpu")
 
 
 def test_each_way_reads_and_writes_its_own_channels(train_tiny: Train, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""The tutorials do what they say: their blocks run from top to bottom in an empty folder, as they stand but for the length.
+"""Tutorials and notebooks do what they say: they run from top to bottom in an empty folder, as they stand but shorter.
 
 What is shorter here is in `SHORTER`, and in the fixture below it: nothing else differs from what a reader types.
 """
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -16,6 +17,7 @@ from diptych.evaluate import generation, labelmaps, measures, segmentation
 ROOT = Path(__file__).parents[1]
 TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.md"))
 METRICS = sorted((ROOT / "docs/metrics").glob("*.md"))
+NOTEBOOKS = sorted((ROOT / "examples/notebooks").glob("*.ipynb"))
 
 SHORTER = {
     "data demo": {"--size": "32", "--train": "75", "--val": "5"},
@@ -113,3 +115,34 @@ def test_the_index_knows_every_metric_and_which_way_is_better() -> None:
     for name, better in found.items():
         wanted = told[metrics.better(name)] if name not in metrics.HOLE_METRICS else "as without"
         assert wanted in better, name
+
+
+def as_python(cell: str) -> str:
+    """A cell of a notebook as plain Python: `!` gives a line to `run_commands`, and what is installed is there."""
+    assert all(line.startswith("%pip install ") for line in cell.splitlines() if line.startswith("%"))
+    cell = re.sub(r"^%.*$", "", cell, flags=re.M)
+    return re.sub(r"^( *)!((?:.*\\\n)*.*)$", r'\1run_commands(f"""\2""")', cell, flags=re.M)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_a_notebook_runs_from_top_to_bottom(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript", reason="pip install 'diptych[onnx]'")
+    monkeypatch.chdir(tmp_path)
+
+    def run_commands(text: str) -> None:
+        for arguments in commands(text):
+            assert cli.run(shortened(arguments)) == 0, arguments
+
+    names: dict[str, Any] = {"run_commands": run_commands}
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []  # what it printed is nobody's
+            assert cell["execution_count"] is None
+            run_python(as_python("".join(cell["source"])), names)
+    assert (tmp_path / "page.html").is_file()
+
+
+def test_there_are_notebooks_and_the_readme_links_them() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(NOTEBOOKS) == 2
+    assert all(f"(examples/notebooks/{notebook.name})" in readme for notebook in NOTEBOOKS)

@@ -3,7 +3,7 @@
 A picture goes through these parts; `docs/architecture.md` has the whole map.
 
     files -> images/ -> data/ -> training/ [methods/ <- networks/, losses] -> run folder
-    run folder -> model -> translate, sample, evaluate, report, submit, export
+    run folder -> model -> translate, sample, evaluate, report, submit, export, serve
 
 From Python:
 
@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Model", "evaluate", "export", "load", "report", "sample", "submit", "train", "translate"]
+__all__ = ["Model", "evaluate", "export", "load", "report", "sample", "serve", "submit", "train", "translate"]
 
 if TYPE_CHECKING:
     from diptych.evaluate import evaluate
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from diptych.model import Model, load
     from diptych.report import report
     from diptych.sample import sample
+    from diptych.serve import serve
     from diptych.submit import submit
     from diptych.train import train
     from diptych.translate import translate

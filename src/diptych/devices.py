@@ -1,5 +1,6 @@
 """The choice of device, precision and memory layout, based on measurements; and how much memory is free."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -24,8 +25,10 @@ LEAST_BF16_RATIO = 1.15
 """Times as fast as fp32 that bf16 must be on a CPU to be chosen: it costs digits."""
 
 
-def choose_device(device: Device) -> torch.device:
+def choose_device(device: Device, process: int = 0, processes: int = 1) -> torch.device:
     """The given device, or the fastest available one for "auto"; a `ValueError` with those there are for any other.
+
+    Each of the `processes` of a training has a GPU of its own: `process` is its number on this machine.
 
     >>> choose_device("cpu")
     device(type='cpu')
@@ -39,12 +42,28 @@ def choose_device(device: Device) -> torch.device:
         "cpu",
     ]
     if device == "auto":
-        return torch.device(available[0])
+        device = available[0]
+    if processes > 1 and device != "cpu":
+        return _own_device(device, process, gpus)
     if device not in (*available, *(["cuda:0"] if gpus else [])):
         raise ValueError(
             f"--device {brief(device, 30)}: is not on this machine; use one of auto, {', '.join(available)}"
         )
     return torch.device(device)
+
+
+def _own_device(device: Device, process: int, gpus: int) -> torch.device:
+    """The GPU of one of several processes."""
+    if device != "cuda":
+        raise ValueError(
+            f"--device {brief(device, 30)}: several processes train on cuda, a GPU each, or on cpu; give one of them"
+        )
+    if process >= gpus:
+        raise ValueError(
+            f"--device cuda: there are {gpus} GPUs for more processes; start as many as GPUs, as --processes auto does"
+        )
+    torch.cuda.set_device(process)
+    return torch.device("cuda", process)
 
 
 def translation_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
@@ -159,6 +178,21 @@ def free_memory(device: torch.device) -> int:
         if addresses != resource.RLIM_INFINITY:
             free = min(free, addresses - psutil.Process().memory_info().vms)
     return max(free, 0)
+
+
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+def bytes_from(text: str) -> int:
+    """The bytes of a text such as 4G, in multiples of 1024; a `ValueError` for any other text.
+
+    >>> bytes_from("1.5G"), bytes_from("300 MiB")
+    (1610612736, 314572800)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)(?:I?B)?", text.strip().upper())
+    if not found or not float(found[1]):
+        raise ValueError(f"--memory {brief(text, 30)}: an amount such as 4G or 500M is expected")
+    return int(float(found[1]) * 2 ** _UNITS[found[2]])
 
 
 def is_out_of_memory(error: BaseException) -> bool:

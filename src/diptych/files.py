@@ -345,8 +345,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         require_in_place(beside)
         yield beside
-        for file in beside.iterdir():
-            _flush_file(file)
+        for inside in beside.rglob("*"):
+            (_flush_folder if inside.is_dir() else _flush_file)(inside)
         _flush_folder(beside)
         beside.rename(path)
         _flush_folder(path.parent)
@@ -545,7 +545,7 @@ def cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(file) as beside:
-            save_tensors(tensors, beside, metadata={SEAL: _seal(name, tensors)})
+            save_tensors(tensors, beside, metadata={SEAL: fingerprint(name, tensors)})
     except (OSError, SafetensorError):
         pass
     return tensors
@@ -589,12 +589,13 @@ def _sealed(name: str, file: Path) -> dict[str, Tensor]:
     with open_tensors(file) as opened:
         seal = (opened.metadata() or {}).get(SEAL)
         tensors = {key: opened.get_tensor(key) for key in opened.keys()} if seal else {}  # noqa: SIM118 -- not a dict
-    if seal is None or seal != _seal(name, tensors):
+    if seal is None or seal != fingerprint(name, tensors):
         raise ValueError(f"{file}: holds something else than was written")
     return tensors
 
 
-def _seal(name: str, tensors: Mapping[str, Tensor]) -> str:
+def fingerprint(name: str, tensors: Mapping[str, Tensor]) -> str:
+    """A fingerprint of tensors by name, and of a text: 64 hexadecimal digits."""
     whole = hashlib.sha256(name.encode())
     for key, value in sorted(tensors.items()):
         whole.update(f"\n{key} {value.dtype} {tuple(value.shape)}\n".encode())

@@ -108,7 +108,7 @@ class Graph:
             return torch.randint(len(spec.classes), (batch,), generator=generator)
         if name == MASK:
             values = torch.zeros(batch, 1, height, width)
-            most = self.translator.mask_spec.largest if self.translator.mask_spec else max(height, width)
+            most = self.translator.largest_hole or max(height, width)
             tall, wide = (max(1, min(side // 2, most)) for side in (height, width))
             values[:, :, height // 3 : height // 3 + tall, width // 4 : width // 4 + wide] = 1
             return values if self.io == "float" else (values * 255).to(torch.uint8).permute(0, 2, 3, 1)

@@ -9,6 +9,29 @@ Statistics = Literal["picture", "running"]
 Direction = Literal["AtoB", "BtoA"]
 REVERSE: dict[Direction, Direction] = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
+Sides = tuple[str, str]
+"""What A and B are called."""
+A_AND_B: Sides = ("A", "B")
+
+
+def ends_of(direction: Direction, sides: Sides) -> Sides:
+    """What goes in and what comes out in a direction, by the names of A and B.
+
+    >>> ends_of("BtoA", ("paintings", "photos"))
+    ('photos', 'paintings')
+    """
+    a, b = sides
+    return (a, b) if direction == "AtoB" else (b, a)
+
+
+def in_words(direction: Direction, sides: Sides) -> str:
+    """A direction as a person reads it.
+
+    >>> in_words("BtoA", ("paintings", "photos"))
+    'photos -> paintings'
+    """
+    return " -> ".join(ends_of(direction, sides))
+
 
 class DataKind(StrEnum):
     """What a method learns from; the value is what users read."""

@@ -1,10 +1,13 @@
 """Trained models: from an image to an image of the same type and size, or from a label to images."""
 
+import hashlib
 import io
 import math
+import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +26,7 @@ from diptych.data.outputs import plan, require_no_input
 from diptych.devices import (
     Device,
     Precision,
+    bytes_from,
     choose_device,
     computing,
     free_memory,
@@ -31,27 +35,37 @@ from diptych.devices import (
     translation_precision,
 )
 from diptych.exported import ONNX, ExportedFile
+from diptych.files import fingerprint
 from diptych.hub import local_folder
-from diptych.images import metadata, numbers, objects, profiles
+from diptych.images import files, giant, metadata, numbers, objects, profiles
 from diptych.images.blend import Blend
 from diptych.images.files import (
     Array,
+    Gathered,
     Pixels,
     from_image,
     from_tensor,
     in_srgb,
     to_image,
+    to_tensor,
     with_alpha_as_channel,
 )
 from diptych.images.formats import TooLargeError
 from diptych.images.metadata import Metadata
-from diptych.images.remarks import collected, lines, note
+from diptych.images.on_disk import folder_of, let_go
+from diptych.images.remarks import FLAT, collected, lines, note
 from diptych.images.spec import RGB, RGBX, ImageSpec
-from diptych.kinds import Direction
+from diptych.kinds import Direction, Sides, ends_of
+from diptych.methods import METHODS
 from diptych.progress import Notes, say
+from diptych.runtimes.kept import in_runtime
+from diptych.runtimes.sessions import Runtime
 from diptych.training import checkpoint
 from diptych.translators.base import PLAIN, Request, dropout_active
+from diptych.translators.image import ImageTranslator
+from diptych.translators.maps import NotInStripsError, turns_flat_into_noise
 from diptych.translators.memory import needed_memory
+from diptych.translators.strips import InStrips, ReadRows, Room, Watch, WriteRows, as_amount
 from diptych.wording import brief
 
 Picture = TypeVar("Picture", Image.Image, Array, Tensor, bytes)
@@ -59,6 +73,8 @@ THE_PICTURE, THE_MASK = "the picture", "the mask"
 """What messages call those without a file."""
 BYTES_A_PIXEL = 64
 """What a picture needs on its way through `Model.pixels` beside the network: levels, floats, and those of the result."""
+BYTES_A_PIXEL_BY_ROWS = 32
+"""The same where nothing but levels is ever whole: those of 16 bits, twice, and what decoders and encoders need."""
 
 SMALL = 2**20  # pixels of a batch that are translated without asking what they need
 
@@ -76,14 +92,37 @@ class Options(TypedDict, total=False):
 
 
 def load(
-    run: Path | str, *, direction: Direction | None = None, device: Device = "auto", precision: Precision = "auto"
+    run: Path | str,
+    *,
+    direction: Direction | None = None,
+    to: str | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    runtime: Runtime | None = None,
+    memory: int | str | None = None,
+    scratch: Path | str | None = None,
 ) -> "Model":
     """Opens the model of a run, also while it is still training; or a model folder, `hub:OWNER/NAME`, or an exported ONNX.
 
-    `direction` is for a model of both directions; the default is the direction of its training. Raises a `ValueError` if
-    there is no trained model, or if it does not translate in that direction.
+    `direction` is for a model of both directions, or `to`, the name of what comes out, such as "paintings"; the default is
+    the direction of its training. `runtime` is what computes the network: "torch", or on the CPU "onnxruntime" or
+    "openvino"; without it, torch, and ONNX Runtime for an ONNX file. The first time that a run goes through another runtime,
+    its network is written as an ONNX file into the cache, and compared with the model.
+
+    A picture that would need more `memory` (bytes, or such as "4G"; by default half of what is free) goes through in strips
+    of rows, with the same result. What does not fit into that memory lies meanwhile in a file without a name in the folder
+    `scratch`, by default the current one.
+
+    Raises a `ValueError` if there is no trained model, if it does not translate in that direction, and for a runtime that is
+    not installed or makes something else than the model.
     """
-    return Model(Path(run), direction, device, precision)
+    bytes_of_it = bytes_from(memory) if isinstance(memory, str) else memory
+    model = Model(Path(run), direction, device, precision, runtime, bytes_of_it, Path(scratch) if scratch else Path())
+    if to is not None:
+        model.turn_to(to)
+        if direction not in (None, model.direction):
+            raise ValueError(f"--direction {direction} and --to {to}: are two ways; leave one of them out")
+    return model
 
 
 class Model:
@@ -93,24 +132,79 @@ class Model:
     """
 
     def __init__(
-        self, run: Path, direction: Direction | None = None, device: Device = "auto", precision: Precision = "auto"
+        self,
+        run: Path,
+        direction: Direction | None = None,
+        device: Device = "auto",
+        precision: Precision = "auto",
+        runtime: Runtime | None = None,
+        memory: int | None = None,
+        scratch: Path = Path(),
     ) -> None:
+        if not scratch.is_dir():
+            raise ValueError(f"--scratch {scratch}: there is no such folder; name one that exists")
+        self.memory, self.scratch = memory, scratch
+        self.watch = Watch(say=partial(say, Console(stderr=True)))
+        """Who is told of a picture that goes in strips."""
         is_file = run.suffix.lower() == ONNX and not run.is_dir()
-        self.device = choose_device("cpu" if is_file and device == "auto" else device)
+        self.place = run
+        self.runtime: Runtime = runtime or ("onnxruntime" if is_file else "torch")
+        self.device = choose_device("cpu" if self.runtime != "torch" and device == "auto" else device)
+        if self.runtime != "torch" and self.device.type != "cpu":
+            raise ValueError(f"--device {device}: {run} runs in {self.runtime}, on the CPU; leave it out")
         self.precision = translation_precision(precision, self.device)
         self.operators = FastOperators(frozen=True)
-        self.exported = ExportedFile(run, self.device, self.precision) if is_file else None
-        saved = self.exported.saved if self.exported else checkpoint.load_model(local_folder(run), self.device)
-        self.translators, self.config, self.step = saved
+        self.exported = ExportedFile(run, self.runtime, self.precision) if is_file else None
+        self.saved = self.exported.saved if self.exported else checkpoint.load_model(local_folder(run), self.device)
+        self.translators, self.config, self.step = self.saved
         own = next(iter(self.translators))
-        self.direction = direction or own
-        if self.direction not in self.translators:
-            raise ValueError(f"--direction {self.direction}: {run} translates {own} and no other way; leave it out")
-        self.translator = self.translators[self.direction]
+        if direction not in (None, *self.translators):
+            raise ValueError(f"--direction {direction}: {run} translates {own} and no other way; leave it out")
+        self.name = str(run)
+        self.in_runtime = dict[Direction, str]()
+        """The directions whose networks `runtime` computes already, and their fingerprints."""
+        self.turn(direction or own)
+
+    def turn(self, direction: Direction) -> None:
+        """From now on it translates in this direction, which is one of its `translators`."""
+        self.direction, self.translator = direction, self.translators[direction]
+        if self.runtime != "torch" and not self.exported and direction not in self.in_runtime:
+            of_weights = self.fingerprint
+            self.translator.network = in_runtime(self.saved, direction, self.runtime, self.precision)
+            self.in_runtime[direction] = of_weights
         self.translator.network.to(memory_format=memory_format(self.device))  # type: ignore[call-overload]
         spec = self.translator.input_specs.get("x")
         self.x_spec = spec if isinstance(spec, ImageSpec) else ImageSpec()
         """How pictures that are translated are read."""
+
+    def turn_to(self, side: str) -> None:
+        """From now on it makes pictures of this side, by its name; a `ValueError` with the names that there are."""
+        if not self.makes:
+            raise ValueError(f"--to {side}: {self.name} has no A and B; leave it out")
+        if side not in self.makes:
+            remedy = f"give --to {' or --to '.join(map(shlex.quote, self.makes))}"
+            raise ValueError(f"--to {side}: {self.name} makes {' or '.join(self.makes)}; {remedy}")
+        self.turn(self.makes[side])
+
+    @property
+    def makes(self) -> dict[str, Direction]:
+        """The names of what it can make, and in which direction; that of its training first."""
+        return {ends_of(way, self.sides)[1]: way for way in self.translators} if self.sides else {}
+
+    @property
+    def sides(self) -> Sides | None:
+        """What A and B are called, by the folders that it learnt from; None where there is no A and B."""
+        return self.config.sides if METHODS[self.config.method].data.has_sides else None
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for equal weights of one method, in whichever folder or file they are."""
+        if self.exported:
+            return hashlib.sha256(self.place.read_bytes()).hexdigest()
+        if self.direction in self.in_runtime:
+            return self.in_runtime[self.direction]
+        weights = {name: value.cpu() for name, value in self.translator.state_dict().items()}
+        return fingerprint(self.config.model_dump_json(exclude={"diptych"}), weights)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -206,11 +300,12 @@ class Model:
                 array = objects.array_of(picture, self.x_spec.channels)
             return objects.tensor_like(picture, self._translated(array, name, mask, note, request, stochastic, None))
         with _naming(name):
-            source, known = self._opened(picture, name)
+            source, known = self.opened(picture, name)
         if mask:
             size = source.size if isinstance(source, Pixels) else (source.shape[0], source.shape[1])
             request = replace(request, mask=mask.fitted(size, note))
         if isinstance(source, Pixels):
+            self.watch = replace(self.watch, name=name)
             with _naming(name):
                 pixels = self.pixels(in_srgb(source, known.profile), request, stochastic)
             pixels, known = self.in_own_colours(pixels, source, known, request)
@@ -228,22 +323,31 @@ class Model:
             image = to_image(pixels)
             image.info |= {"icc_profile": known.profile} if known.profile else {}
             return image
-        data = self._file(pixels, known)
+        # A PNG, or a TIFF for numbers that a PNG does not hold
+        data, _ = self.encoded(pixels, ".png" if pixels.values.dtype in numbers.LEVELS else ".tif", known)
         return io.BytesIO(data) if hasattr(picture, "read") else data
 
-    def _file(self, pixels: Pixels, known: Metadata) -> bytes:
-        """The bytes of a PNG, or of a TIFF for numbers that a PNG does not hold."""
-        suffix = ".png" if pixels.values.dtype in numbers.LEVELS else ".tif"
+    def encoded(
+        self, pixels: Pixels, suffix: str, known: Metadata | None = None, quality: int | None = None
+    ) -> tuple[bytes, list[str]]:
+        """The bytes of what `write` writes in the format of a suffix, and what that cannot hold."""
         with TemporaryDirectory() as folder:
-            self.write(pixels, file := Path(folder, f"picture{suffix}"), known)
-            return file.read_bytes()
+            file = Path(folder, f"picture{suffix}")
+            try:
+                lost = self.write(pixels, file, known, quality)
+            except ValueError as error:
+                raise ValueError(str(error).removeprefix(f"{file}: ")) from error
+            return file.read_bytes(), lost
 
-    def _opened(
-        self, picture: Path | str | Image.Image | Array | bytes | BinaryIO, name: str
+    def opened(
+        self, picture: Path | str | Image.Image | Array | bytes | BinaryIO, name: str, most: int | None = None
     ) -> tuple[Pixels | Array, Metadata]:
-        """The pixels of an image in its own colours, floats of an array as they are; and what it knows of itself."""
+        """The pixels of an image in its own colours, floats of an array as they are; and what it knows of itself.
+
+        `most` pixels of a file are read: by default what there is memory for.
+        """
         if isinstance(picture, Path | str):
-            return self.read(Path(picture))
+            return self.read(Path(picture), most)
         if isinstance(picture, Image.Image):
             objects.require_loaded(picture)
             pixels = numbers.from_image(picture, self.x_spec)
@@ -255,10 +359,17 @@ class Model:
             pixels, known = source, Metadata(source.size)
         else:
             data, name = objects.bytes_of(picture, name)
-            pixels, known = numbers.decode_to_rewrite(data, name, self.x_spec, self.most_pixels())
+            most = self.most_pixels() if most is None else most
+            pixels, known = numbers.decode_to_rewrite(data, name, self.x_spec, most)
         numbers.note_not_finite(pixels, name)
-        numbers.note_beyond(pixels, self.x_spec, name)
+        self._note(pixels, name)
         return pixels, replace(known, profile=b"") if self.x_spec.is_of_numbers else known
+
+    def _note(self, pixels: Pixels, name: str) -> None:
+        """Notes what is to be said of the pixels of a picture before it is translated."""
+        numbers.note_beyond(pixels, self.x_spec, name)
+        if pixels.is_flat and (one := self._by_rows) and turns_flat_into_noise(one.network, one.network_channels):
+            note(name, FLAT)
 
     def pixels(self, source: Pixels, request: Request = PLAIN, stochastic: bool = False) -> Pixels:
         """Translates pixels to pixels of the same size, bits and alpha; numbers of a range to numbers of one."""
@@ -267,13 +378,87 @@ class Model:
     def all_pixels(
         self, sources: Sequence[Pixels], requests: Sequence[Request], stochastic: bool = False
     ) -> list[Pixels]:
-        """The same for several pictures of one size, in one batch where the translator can."""
-        out = self.translator.output_spec
-        levels = [numbers.into(source, self.x_spec, out) for source in sources]
+        """The same for several pictures of one size, in one batch where the translator can and the memory allows it."""
         with self._dropout(stochastic):
+            if len(sources) == 1 and (way := self._in_strips(sources[0], requests[0])):
+                return [self._pixels_in_strips(sources[0], requests[0], way)]
+            out = self.translator.output_spec
+            levels = [numbers.into(source, self.x_spec, out) for source in sources]
             results = self.translator.translate_all(levels, requests, self.run)
         together = zip(results, sources, requests, strict=True)
         return [numbers.out_of(result, out, source, request.mask) for result, source, request in together]
+
+    @property
+    def _by_rows(self) -> ImageTranslator | None:
+        """The translator, where a picture can go through it in strips of rows."""
+        return self.translator if isinstance(self.translator, ImageTranslator) else None
+
+    def _in_strips(self, source: Pixels, request: Request) -> InStrips | None:
+        """How a picture goes that the network sees at its own size, if in strips: nothing of it is whole but levels."""
+        translator, (height, width) = self._by_rows, source.size
+        if translator is None or translator.seen_size(source.size, request) != source.size:
+            return None
+        channels = max(self.x_spec.channels, translator.output_spec.channels)
+        levels, shape = source.values[..., :1].nbytes * channels, (1, translator.x_channels, height, width)
+        if folder_of(source.values):
+            return self._way(height, width, [shape], held=0, reserved=levels)
+        return self._way(height, width, [shape], held=2 * levels)
+
+    def _way(
+        self, height: int, width: int, shapes: Sequence[tuple[int, ...]], held: int, reserved: int = 0
+    ) -> InStrips | None:
+        """How tensors of these shapes go, of which and of their results `held` bytes are in memory; None if as a whole.
+
+        The result takes `reserved` bytes of the disk. Raises a `TooLargeError` where they can go neither way.
+        """
+        one = shapes[0][0] == 1
+        if self.runtime != "torch" or self.exported or (shapes[0][0] * height * width <= SMALL and self.memory is None):
+            return None
+        needed, free = needed_memory(self.translator, shapes) + held, free_memory(self.device)
+        if needed <= (self.memory or free // 2):
+            return None
+        if self._by_rows and one:
+            room = Room(self.memory or free_memory(torch.device("cpu")) // 2, self.scratch, reserved)
+            with suppress(NotInStripsError):
+                return InStrips(self._by_rows, height, width, room, held)
+        if needed > (allowed := min(free, self.memory or free)):
+            what = "are free" if allowed == free else "may be taken"
+            why = f"need about {_gib(needed)} here, and {_gib(allowed)} {what}"
+            raise _too_large(height, width, why, allowed / needed)
+        return None
+
+    def _pixels_in_strips(self, source: Pixels, request: Request, way: InStrips) -> Pixels:
+        translator, out = way.translator, self.translator.output_spec
+        translator.require_request(request.mask is not None, request.blend)
+        gathered = Gathered(way.height, folder_of(source.values))
+
+        def seen(rows: slice | Array) -> Pixels:
+            return with_alpha_as_channel(numbers.into(source.rows(rows), self.x_spec, out), translator.x_channels)
+
+        def read(rows: Tensor) -> Tensor:
+            x = to_tensor(seen(rows.numpy()), translator.x_channels)[None]
+            let_go(source.values, source.alpha)
+            return x
+
+        def write(rows: slice, y: Tensor) -> None:
+            x = seen(rows)
+            made = from_tensor(y[0], x.bits, x.alpha)
+            gathered.put(rows, numbers.out_of(made, out, source.rows(rows)))
+            let_go(source.values, source.alpha)
+
+        self._run_in_strips(way, read, write)
+        return gathered.pixels
+
+    @torch.inference_mode()
+    def _run_in_strips(self, way: InStrips, read: ReadRows, write: WriteRows) -> None:
+        self.watch.say(f"{self.watch.name}: too large for {as_amount(way.room.memory)} of memory as a whole; {way}")
+        try:
+            with computing(self.precision, self.device, self.operators):
+                way.run(read, write, self.device, self.watch)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _too_large(way.height, way.width, f"need more memory than is free on {self.device}", 0.5) from None
 
     @property
     def suffix(self) -> str | None:
@@ -286,13 +471,45 @@ class Model:
     def read(self, file: Path, most: int | None = None) -> tuple[Pixels, Metadata]:
         """The pixels of a file as the model's input is read, in the file's own colours, and what it knows of itself.
 
-        `most` is by default what there is memory for.
+        Of at most `most` pixels where it is read as a whole, by default what there is memory for.
         """
-        pixels, known = numbers.read_to_rewrite(file, self.x_spec, self.most_pixels() if most is None else most)
-        if self.x_spec.channels in (1, RGB) and not self.x_spec.labels and pixels.values.shape[-1] == RGBX:
-            note(str(file), self.translator.on_a_fourth_channel)
-        numbers.note_beyond(pixels, self.x_spec, str(file))
+        most = self.most_pixels() if most is None else most
+        return self._read_by_rows(file, most) or self.read_bytes(files.read_bytes(file, most), str(file), most)
+
+    def read_bytes(self, data: bytes, name: str, most: int) -> tuple[Pixels, Metadata]:
+        """The same of the bytes of a file; `name` is what messages and remarks call it."""
+        pixels, known = numbers.decode_to_rewrite(data, name, self.x_spec, most)
+        self._note_read(pixels, name)
         return pixels, known
+
+    def _note_read(self, pixels: Pixels, name: str) -> None:
+        """Notes what is to be said of the pixels of a file."""
+        if self.x_spec.channels in (1, RGB) and not self.x_spec.labels and pixels.values.shape[-1] == RGBX:
+            note(name, self.translator.on_a_fourth_channel)
+        self._note(pixels, name)
+
+    def _read_by_rows(self, file: Path, most: int) -> tuple[Pixels, Metadata] | None:
+        """The same of a picture that takes more memory than it may, as levels on the disk; None of one that goes whole.
+
+        Raises a `ValueError` where it has more than `most` pixels and the extra is missing that reads it.
+        """
+        if not self._by_rows or self.exported or self.x_spec.is_of_numbers or not (found := giant.header(file)):
+            return None
+        allowed = self.memory // BYTES_A_PIXEL_BY_ROWS if self.memory else most // 2
+        if found.pixels <= min(giant.PIXELS, allowed):
+            return None
+        if not giant.is_installed():
+            if found.pixels <= most:
+                return None
+            raise TooLargeError(
+                f"{file}: {found.width}x{found.height} pixels, and at most {most:,} are opened here as a whole; pip install "
+                "'diptych[giant]' reads and writes it by rows"
+            )
+        if not (levels := giant.read(file, self.scratch)):
+            return None
+        pixels = Pixels(levels.values, levels.alpha)
+        self._note_read(pixels, str(file))
+        return pixels, levels.known
 
     def write(self, pixels: Pixels, file: Path, known: Metadata | None = None, quality: int | None = None) -> list[str]:
         """Writes what `pixels` gave, in the format of the file's suffix; returns in words what that cannot hold."""
@@ -324,11 +541,14 @@ class Model:
     def _dropout(self, active: bool) -> dropout_active:
         if active and self.exported:
             raise ValueError("--stochastic: an exported file has no dropout; give the run that it was made of")
+        if active and self.runtime != "torch":
+            raise ValueError(f"--stochastic: --runtime {self.runtime} has no dropout; leave it out")
         return dropout_active(self.translator, active)
 
     def most_pixels(self) -> int:
         """The largest picture that can be opened and written in the memory that is free, whatever the network needs."""
-        return free_memory(torch.device("cpu")) // BYTES_A_PIXEL
+        each = BYTES_A_PIXEL_BY_ROWS if self._by_rows and not self.exported else BYTES_A_PIXEL
+        return free_memory(torch.device("cpu")) // each
 
     @torch.inference_mode()
     def run(self, *tensors: Tensor) -> Tensor:
@@ -338,16 +558,16 @@ class Model:
         """
         if self.exported:
             return self.exported.run(*tensors)
+        if self.runtime != "torch":
+            computed: Tensor = self.translator(*tensors)
+            return computed
         height, width = tensors[0].shape[-2:]
-        if tensors[0].ndim == 4 and len(tensors[0]) * height * width > SMALL:
-            needed, free = (
-                needed_memory(self.translator, [tensor.shape for tensor in tensors]),
-                free_memory(self.device),
-            )
-            if needed > free:
-                raise _too_large(
-                    height, width, f"need about {_gib(needed)} here, and {_gib(free)} are free", free / needed
-                )
+        if tensors[0].ndim == 4:
+            channels = tensors[0].shape[1] + self.translator.output_spec.channels
+            held = channels * 4 * len(tensors[0]) * height * width
+            way = self._way(height, width, [tensor.shape for tensor in tensors], held)
+            if way:
+                return self._whole_in_strips(tensors[0], way)
         try:
             with computing(self.precision, self.device, self.operators):
                 output: Tensor = self.translator(*(tensor.to(self.device) for tensor in tensors))
@@ -356,6 +576,16 @@ class Model:
             if tensors[0].ndim < 4 or not is_out_of_memory(error):
                 raise
             raise _too_large(height, width, f"need more memory than is free on {self.device}", 0.5) from None
+
+    def _whole_in_strips(self, x: Tensor, way: InStrips) -> Tensor:
+        """`[1, C, H, W]` on the CPU -> the same as `run`."""
+        output = torch.empty(1, self.translator.output_spec.channels, way.height, way.width)
+
+        def write(rows: slice, y: Tensor) -> None:
+            output[..., rows, :] = y
+
+        self._run_in_strips(way, lambda rows: x.cpu().index_select(-2, rows), write)
+        return output
 
     def predict(self, inputs: dict[str, Tensor]) -> Tensor:
         """The same for input tensors by name, in that order."""

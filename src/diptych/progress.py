@@ -19,20 +19,27 @@ def say(console: Console, text: str) -> None:
 
 @contextmanager
 def counting(console: Console, task: str) -> Iterator[Callable[..., None]]:
-    """Displays the progress of a task; gives a callback `(done, total)`, or `(done, total, name of a subtask)`."""
+    """Displays the progress of a task; gives a callback `(done, total)`, or `(done, total, name of a subtask)`.
+
+    The bar appears with its first call, so that a person may be asked something before.
+    """
     last_line = time.monotonic()
 
     def show(done: int, total: int, name: str = task) -> None:
         nonlocal last_line
+        bar.start()
         bar.update(bar_task, completed=done, total=total, description=printable(name))
         if not console.is_terminal and time.monotonic() - last_line > LINE_EVERY:
             last_line = time.monotonic()
             say(console, f"{name}: {done} of {total}")
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        bar_task = bar.add_task(printable(task), total=None)
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar_task = bar.add_task(printable(task), total=None)
+    try:
         yield show
+    finally:
+        bar.stop()
 
 
 class Notes:
@@ -71,7 +78,6 @@ class TrainingProgress:
     def __init__(self, console: Console, start: int, steps: int, batch_size: int) -> None:
         self.console, self.start, self.steps, self.batch_size = console, start, steps, batch_size
         self.done, self.losses = start, ""
-        self.began = self.last_line = time.monotonic()
         self.bar = Progress(
             TextColumn("{task.fields[phase]}step"),
             MofNCompleteColumn(),
@@ -86,6 +92,7 @@ class TrainingProgress:
         )
 
     def __enter__(self) -> "TrainingProgress":
+        self.began = self.last_line = time.monotonic()
         self.bar.start()
         self.task = self.bar.add_task("", total=self.steps, completed=self.start, phase="", speed=0.0, losses="")
         return self

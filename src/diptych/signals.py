@@ -1,6 +1,9 @@
 """The signals that ask a command to end."""
 
+import os
 import signal
+import threading
+import time
 
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)]
 """Ctrl-C, a request to end, a terminal that is closed, a batch system whose time is over."""
@@ -21,3 +24,21 @@ def ignore_all() -> None:
     """Makes them do nothing: the command is done, and Python's own end would print tracebacks of an interruption."""
     for number in heard():
         signal.signal(number, signal.SIG_IGN)
+
+
+LOOKED_EVERY = 0.5  # seconds
+
+
+def end_after(parent: int) -> None:
+    """Sends SIGTERM to this process when the process `parent`, which started it, has ended: also by `kill -9`.
+
+    Without that, a process that another one was to end would go on for ever. Windows does not tell who has a new parent.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOKED_EVERY)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if os.name != "nt":
+        threading.Thread(target=watch, daemon=True).start()

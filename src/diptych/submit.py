@@ -19,7 +19,7 @@ from diptych.files import OwnedFolder, atomic_file, is_plain, require_no_link
 from diptych.images.files import Pixels, decode_bytes, encode, from_bytes, from_tensor, to_channels
 from diptych.images.size import Size
 from diptych.images.spec import ImageSpec
-from diptych.kinds import Direction
+from diptych.kinds import Direction, in_words
 from diptych.model import Model, load
 from diptych.progress import counting, say
 from diptych.training.run import names_digest
@@ -57,7 +57,7 @@ def submit(
         run: The folder of a run, or a model folder.
         data: The photographs: a folder of 7,000 to 10,000 pictures, or of TFRecord files.
         out: The zip file to write; Kaggle wants the name images.zip.
-        direction: Which way leads from photographs to paintings; without it, the way of the training.
+        direction: The direction from photographs to paintings; without it, that of the training.
         device: Where to run.
         precision: bf16 or fp32.
     """
@@ -86,7 +86,8 @@ def submit(
         return _finish(files, out, console)
     with counting(console, "looking at every photograph") as progress:
         photos.check(THREADS, progress)
-    say(console, f"{run}: {len(photos)} photographs of {data}, {model.direction}, with the model of step {model.step}")
+    way = in_words(model.direction, model.config.sides)
+    say(console, f"{run}: {len(photos)} photographs of {data}, {way}, with the model of step {model.step}")
 
     folder.claim(FOREIGN, OTHER)
     try:

@@ -64,3 +64,12 @@ def brief(text: object, most: int = 120) -> str:
     """
     line = printable(" ".join(str(text)[: 4 * most].split()))
     return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
+def counted(count: int, what: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "pair"), counted(2, "pair")
+    ('1 pair', '2 pairs')
+    """
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -21,7 +21,7 @@ from rich.table import Table
 from .harness import KINDS, Lane, Result, again, campaign_of, first_words, keep
 
 FILES = ("pictures", "arrays", "records", "idx", "models", "networks", "recipes", "folders")
-PROCESSES = ("kills", "signals", "disks", "disturbances", "environments")
+PROCESSES = ("kills", "signals", "disks", "disturbances", "environments", "giants")
 NAMES = (*FILES, *PROCESSES)
 HEADINGS = {
     "traceback": "tracebacks",

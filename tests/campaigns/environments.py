@@ -12,6 +12,7 @@ from .processes import Commands, Ended, differing, leftovers, tree
 from .verbs import DATA, TRAININGS, VERBS, Verb, arguments_of, copy_run, done, folder_for, prepare, trained
 
 MIB = 2**20
+TERMINAL = 4000  # bytes: what a command says goes into a file too, which the limit on files must leave room for
 TRAINED = ("pix2pix", "cyclegan", "glcic", "cgan")
 ODD = (
     "new\nline",
@@ -84,7 +85,7 @@ def draw(case: Case, folder: Path) -> Setting:
             _limit("RLIMIT_DATA", random.randrange(100, 2000) * MIB),
             _limit("RLIMIT_STACK", random.randrange(200, 2000) * 1024),
             _limit("RLIMIT_NOFILE", random.randrange(5, 60)),
-            _limit("RLIMIT_FSIZE", random.choice([0, random.randrange(20_000), random.randrange(200_000)])),
+            _limit("RLIMIT_FSIZE", random.randrange(TERMINAL, random.choice([20_000, 200_000]))),
             _limit("RLIMIT_CPU", random.randrange(1, 6), ends_by=signal.SIGKILL),
             _limit("RLIMIT_MEMLOCK", 0),
         ]

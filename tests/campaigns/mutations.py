@@ -226,7 +226,7 @@ def with_jpeg_size(data: bytes, width: int, height: int) -> bytes:
     """The same JPEG, with another size in its header."""
     return b"".join(
         part[:5] + struct.pack(">HH", height, width) + part[9:]
-        if part[:1] == b"\xff" and part[1] in START_OF_FRAME
+        if len(part) > 1 and part[0] == 0xFF and part[1] in START_OF_FRAME
         else part
         for part in jpeg_segments(data)
     )

@@ -209,6 +209,63 @@ def test_pictures_that_are_not_square_come_out_square(fit: Fit, size: tuple[int,
         assert pair[0, 8].tolist()[13:] == [0, 0, 0]
 
 
+@pytest.mark.parametrize(("there", "becomes"), [((20, 40), (12, 24)), ((40, 20), (48, 24)), ((9, 48), (8, 24))])
+def test_scaled_by_the_width_a_picture_keeps_its_shape(there: tuple[int, int], becomes: tuple[int, int]) -> None:
+    """But for one that would then be lower than the part that training sees."""
+    source = Drawn(1, size=there)
+    store = CachedDataset(source, Size(24, 24), "scale-width", exact=False, part=Size(8, 16))
+    [a, _] = store.sides(0)
+    assert torch.equal(a, geometry.resize(source.load(0)[0], *becomes))
+    [middle, _] = store.resized(Size(8, 16)).sides(0)
+    assert middle.shape == (3, 8, 16)
+
+
+@given(
+    st.lists(st.tuples(st.integers(8, 20), st.integers(6, 20)), min_size=2, max_size=2),
+    st.sampled_from(["scale-width", "none"]),
+    st.integers(0, 3),
+)
+def test_a_and_b_of_pictures_of_any_shape_are_cut_at_the_same_place(
+    sizes: list[tuple[int, int]], fit: Fit, seed: int
+) -> None:
+    class OfTwoSizes(Drawn):
+        def load(self, index: int) -> tuple[Tensor, Tensor]:
+            self.size = sizes[index]
+            return super().load(index)
+
+    size = Size(8, 6)
+    load = size if fit == "none" else size.scaled(1.5)
+    loader = TrainLoader(
+        open_cached([OfTwoSizes(2, twins=True)], load, fit, 1, part=size),
+        size=size, batch_size=2, flip=False, seed=seed, direction="AtoB",
+    )  # fmt: skip
+    for batch in loader.stream(0, 3, CPU, workers=0):
+        assert batch["x"].shape == (2, 3, *size)
+        assert torch.equal(batch["x"], batch["y"])
+    if fit == "none":  # a part of the picture, as it is
+        number = loader._index(0, 0)
+        part, picture = loader.sample(0)["x"], loader.datasets[0].sides(number)[0]
+        places = picture.unfold(1, 8, 1).unfold(2, 6, 1)
+        assert (places == part[:, None, None]).all(-1).all(-1).all(0).any()
+
+
+def test_as_many_pictures_of_any_shape_are_kept_as_fit() -> None:
+    source = Drawn(4, size=(10, 10))
+    a_pair = 2 * 3 * 10 * 10
+    [store] = open_cached([source], Size(8, 8), "none", 2.5 * a_pair / 2**30, part=Size(8, 8))
+    for index in (0, 1, 2, 3, 0, 1, 2):
+        store.sides(index)
+    assert source.loads == [0, 1, 2, 3, 2]
+    assert store.bytes == 2 * a_pair
+
+
+@pytest.mark.parametrize("part", [Size(12, 16), None])
+def test_a_picture_smaller_than_the_part_of_it_that_is_wanted_is_named(part: Size | None) -> None:
+    store = CachedDataset(Drawn(1, size=(12, 15)), Size(12, 16), "none", part=part)
+    with pytest.raises(ValueError, match=r"drawing 0: 15x12 pixels is smaller .* 16x12 that --fit none .* --size"):
+        store.check(1)
+
+
 def test_without_training_a_picture_is_only_resized() -> None:
     # 000-6: the pairs to measure on have no augmentation.
     source = Drawn(1, size=(20, 30))

@@ -250,6 +250,10 @@ def test_the_best_model_is_measured_beside_the_last(train_tiny: Train, pairs: Pa
     best = max(one["ssim/8-bit/32px"] for one in logged.values())
     assert by["best"]["metrics"]["ssim/8-bit/32px"] == pytest.approx(best, abs=1e-6)
     assert len(written(run / "results/val/best")) == 5
+    shutil.rmtree(run / "model-best")
+    shutil.copytree(run / "model", run / "model-best")  # the last is the best
+    assert [line["who"] for line in evaluate(run, data=pairs, names=["ssim"], device="cpu")] == ["model"]
+    assert not (run / "results/val/best").exists()
 
 
 # ---- two folders

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +18,9 @@ from torch import Tensor
 
 import diptych
 from diptych import cli
-from diptych.export import check, onnx_file
-from diptych.export.check import Difference
 from diptych.graph import Graph
+from diptych.runtimes import check, onnx_file
+from diptych.runtimes.check import Difference
 from diptych.translators.image import ImageTranslator
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'diptych[onnx]'")
@@ -102,6 +103,24 @@ def test_both_ways_of_one_run(two_way_run: Path, tmp_path: Path) -> None:
         written = diptych.export(two_way_run, out=tmp_path / f"{direction}.pt2", direction=direction)
         assert written.is_right
         assert json.loads((tmp_path / f"{direction}.json").read_text())["direction"] == direction
+
+
+def test_numbers_of_a_range_and_labels_are_levels_in_the_file(tiny_run: Path, tmp_path: Path, call: Call) -> None:
+    """And numbers and colours again where `translate` takes the file in the place of the run."""
+    run = shutil.copytree(tiny_run / "model", tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["shape"] |= {"y-range": [-1000, 3000], "x-kind": "labels", "labels": ["sky,0", "wall,1", "door,7"]}
+    config["direction"] = "AtoB"  # of which x is what goes in
+    (run / "config.json").write_text(json.dumps(config))
+    refused(call("export", run, "--out", tmp_path / "a.onnx"), "--bits 16")
+    refused(call("export", run, "--out", tmp_path / "a.html"), ".onnx")
+    assert call("export", run, "--out", tmp_path / "a.onnx", "--bits", 16)[0] == 0
+    notes = json.loads((tmp_path / "a.json").read_text())
+    assert (notes["labels_in"], notes["range_out"]) == (["sky,0", "wall,1", "door,7"], [-1000, 3000])
+    picture = np.array([0, 1, 7], np.uint8)[np.random.default_rng(0).integers(0, 3, (40, 33))]
+    ours, theirs = (diptych.load(file, device="cpu")(picture).astype(int) for file in (run, tmp_path / "a.onnx"))
+    assert ours.std() > 5
+    assert np.abs(ours - theirs).max() <= 1
 
 
 # ---- a wrong file
@@ -188,7 +207,7 @@ def test_a_missing_package_is_named_with_what_to_install(
     def found(name: str) -> object:
         return None if name == "onnxscript" else find_spec(name)
 
-    monkeypatch.setattr(sys.modules["diptych.export"], "find_spec", found)
+    monkeypatch.setattr(sys.modules["diptych.runtimes.packages"], "find_spec", found)
     answer = call("export", tiny_run, "--out", tmp_path / "model.onnx")
     refused(answer, "onnxscript", "pip install 'diptych[onnx]'")
     assert call("export", tiny_run, "--out", tmp_path / "model.pt2")[0] == 0  # that one needs torch alone
@@ -275,7 +294,8 @@ def test_an_exported_generator_has_the_noise_of_its_seeds(sampling_run: Path, tm
 def test_what_an_exported_file_cannot_do(call: Call, exported: Path, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     translate = ("translate", exported, tmp_path / "a.png", "--out", tmp_path / "b.png")
-    refused(call(*translate, "--precision", "bf16"), "model.onnx", "fp32")
+    refused(call(*translate, "--precision", "bf16"), "fp32", "--runtime openvino")
+    refused(call(*translate, "--runtime", "torch"), "model.onnx", "runs no ONNX")
     refused(call(*translate, "--direction", "AtoB"), "translates BtoA")
     status, _, err = call(*translate, "--stochastic")
     assert (status, "no dropout" in err) == (1, True)

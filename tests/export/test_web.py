@@ -23,10 +23,11 @@ from safetensors.torch import load_file, save_file
 
 import diptych
 from diptych import cli, page
+from diptych.about import read_palette
 from diptych.data.builtin import facades
-from diptych.export import check, export
-from diptych.export.web import read_palette
+from diptych.export import export
 from diptych.images.files import Array
+from diptych.runtimes import check
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason="pip install 'diptych[onnx]'")
@@ -34,6 +35,7 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
 Open = Callable[..., Page]
 HOSTILE = "<script>alert(1)<b>&'\" {{ 1 }}"
 READY = re.compile(r"^Ready\. The last one")
+PATIENCE = 180_000  # milliseconds; WebGPU without a graphics processor is slow
 
 
 def painting(run: Path, folder: Path, **named: str) -> Path:
@@ -65,16 +67,17 @@ def open_page(browser: Browser) -> Iterator[Open]:
     asked: list[str] = []
     contexts = []
 
-    def open_page(address: str, **options: Any) -> Page:
+    def open_page(address: str, *, browser: Browser = browser, script: str = "", **options: Any) -> Page:
         context = browser.new_context(**options)
         contexts.append(context)
+        context.add_init_script(script)
         opened = context.new_page()
         opened.on("console", lambda message: complaints.append(message.text))
         opened.on("pageerror", lambda error: complaints.append(str(error)))
         opened.on("dialog", lambda dialog: complaints.append(dialog.message))
         opened.on("request", lambda request: asked.append(request.url))
         opened.goto(address)
-        expect(opened.locator("body[data-ready]")).to_be_attached(timeout=60_000)
+        expect(opened.locator("body[data-ready]")).to_be_attached(timeout=PATIENCE)
         own = address.rsplit("/", 1)[0]
         assert all(urlsplit(url).scheme in ("blob", "data") or url.startswith(own) for url in asked), asked
         if address.startswith("file:"):
@@ -95,7 +98,7 @@ def result(opened: Page, what: Callable[[], object] = lambda: None) -> Array:
 
 
 def downloaded(opened: Page) -> Array:
-    expect(opened.locator("#status")).to_have_text(READY, timeout=30_000)
+    expect(opened.locator("#status")).to_have_text(READY, timeout=PATIENCE)
     with opened.expect_download() as waiting:
         opened.get_by_role("button", name="Download").click()
     return np.asarray(Image.open(waiting.value.path()).copy())
@@ -391,13 +394,122 @@ def test_a_class_and_a_seed_give_what_sample_gives(sampling_run: Path, open_page
     assert_equal(made[..., :3], np.asarray(model.sample("leaf", seed=2**53 - 1)[0]))
 
 
+# ---- the graphics processor
+
+FAKED = """(change) => {
+    const Whole = Blob;
+    window.Blob = class extends Whole {
+        constructor(parts, options) {
+            super(String(parts[1]).includes("serveNetwork") ? [parts[0], `\\n(${change})();`, parts[1]] : parts, options);
+        }
+    };
+}"""
+"""Has the worker begin with what `change` does to its browser and its runtime."""
+GPU = """() => {
+    Object.defineProperty(navigator, "gpu", { value: { requestAdapter: async () => (%s) } });
+    const create = ort.InferenceSession.create;
+    let runs = 0;
+    ort.InferenceSession.create = async (model, options) => {
+        const onGpu = options.executionProviders[0] === "webgpu";
+        const session = await create.call(ort.InferenceSession, model, { ...options, executionProviders: ["wasm"] });
+        if (!onGpu) return session;
+        %s
+        return {
+            release: () => session.release(),
+            run: async (inputs) => {
+                const { result } = await session.run(inputs);
+                runs += 1;
+                %s
+                return { result };
+            },
+        };
+    };
+}"""
+
+
+@pytest.fixture(scope="module")
+def webgpu_page(drawing_run: Path) -> Path:
+    return exported(drawing_run, drawing_run.parent / "webgpu.html", webgpu=True)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "at_the_start", "at_a_run", "said"),
+    [
+        ("null", "", "", "the processor (WebAssembly); this browser gives no WebGPU"),
+        ("{}", "", "", "the graphics processor (WebGPU)"),
+        (
+            "{}",
+            "throw new Error('no memory')",
+            "",
+            "the processor (WebAssembly); the graphics processor fails: no memory",
+        ),
+        ("{}", "", "throw new Error('lost')", "the processor (WebAssembly); the graphics processor fails: lost"),
+        ("{}", "", "result.data[5] ^= 4", "the processor (WebAssembly); the graphics processor makes something else"),
+        ("{}", "", "result.data.fill(NaN)", "the processor (WebAssembly); the graphics processor makes something else"),
+        (
+            "{}",
+            "",
+            "if (runs > 2) throw new Error('lost')",
+            "the processor (WebAssembly); the graphics processor failed: lost",
+        ),
+    ],
+    ids=["no adapter", "used", "no session", "no run", "wrong pixels", "no pixels", "fails later"],
+)
+def test_a_graphics_processor_that_fails_costs_nothing_but_its_speed(
+    webgpu_page: Path, drawing_run: Path, open_page: Open, adapter: str, at_the_start: str, at_a_run: str, said: str
+) -> None:
+    opened = open_page(webgpu_page.as_uri(), script=f"({FAKED})(`{GPU % (adapter, at_the_start, at_a_run)}`)")
+    result(opened, lambda: opened.get_by_role("button", name="Clear").click())
+    made = result(opened, lambda: opened.get_by_role("button", name="Example 2").click())
+    assert_equal(made[..., :3], diptych.load(drawing_run, device="cpu")(levels(opened, "#board")[..., :3]))
+    expect(opened.locator("#runs-on")).to_have_text(said)
+
+
+def test_without_a_graphics_processor_the_page_says_so(webgpu_page: Path, open_page: Open) -> None:
+    opened = open_page(webgpu_page.as_uri())  # of a browser that was started without one
+    expect(opened.locator("#runs-on")).to_have_text("the processor (WebAssembly); this browser gives no WebGPU")
+
+
+@pytest.mark.parametrize("kind", ["tiny_run", "completion_run", "sampling_run"])
+def test_webgpu_makes_the_same_pictures(
+    kind: str, request: pytest.FixtureRequest, software_gpu: Browser, open_page: Open, tmp_path: Path
+) -> None:
+    run = painting(request.getfixturevalue(kind), tmp_path)
+    opened = open_page(exported(run, tmp_path / "page.html", webgpu=True).as_uri(), browser=software_gpu)
+    expect(opened.locator("#runs-on")).to_have_text("the graphics processor (WebGPU)")
+    if kind == "sampling_run":
+        made = result(opened, lambda: opened.get_by_role("button", name="leaf").click())
+        theirs = np.asarray(diptych.load(run, device="cpu").sample("leaf", seed=0)[0])
+        assert_equal(made[..., :3], theirs, most=2)
+    elif kind == "tiny_run":
+        made = result(opened, lambda: opened.get_by_role("button", name="Example 2").click())
+        theirs = diptych.load(run, device="cpu")(levels(opened, "#board")[..., :3])
+        assert_equal(made[..., :3], theirs, most=2)
+
+
+@pytest.fixture(scope="module")
+def software_gpu(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium with WebGPU, computed by its SwiftShader."""
+    emulating = browser.browser_type.launch(
+        executable_path=shutil.which("chromium"),
+        args=["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
+    )
+    (file := tmp_path_factory.mktemp("empty") / "empty.html").write_text("<!doctype html>")
+    opened = emulating.new_page()
+    opened.goto(file.as_uri())
+    if not opened.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())"):
+        pytest.skip("this chromium gives no WebGPU, not even in software")
+    yield emulating
+    emulating.close()
+
+
 # ---- what is written
 
 
 def test_the_runtime_is_what_its_checksums_say() -> None:
     folder = Path(page.__file__).parent / "vendor"
     sums = {name: digest for digest, name in map(str.split, (folder / "SHA256SUMS").read_text().splitlines())}
-    assert set(sums) == set(page.RUNTIME.values())
+    assert set(sums) == {*page.RUNTIME.values(), *page.WITH_WEBGPU.values()}
     for name, digest in sums.items():
         assert hashlib.sha256(gzip.decompress((folder / f"{name}.gz").read_bytes())).hexdigest() == digest
     assert "Microsoft" in (folder / "LICENSE-onnxruntime.txt").read_text()
@@ -414,9 +526,10 @@ def test_a_palette_with_names(drawing_run: Path, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("--out", "page.html", "--palette", "bad.txt"), "line 2 is 'blue'"),
-        (("--out", "model.onnx", "--palette", "bad.txt"), "--palette and --no-examples: are of a web page"),
-        (("--out", "model.onnx", "--no-examples"), "--palette and --no-examples: are of a web page"),
-        (("--out", "page.html", "--io", "float"), "--io float --bits 8: a web page goes from"),
+        (("--out", "model.onnx", "--palette", "bad.txt"), "--palette, --no-examples and --webgpu: are of a web"),
+        (("--out", "model.onnx", "--no-examples"), "--palette, --no-examples and --webgpu: are of a web"),
+        (("--out", "model.onnx", "--webgpu"), "--palette, --no-examples and --webgpu: are of a web page"),
+        (("--out", "page.html", "--io", "float"), "a web page goes from 8-bit pictures"),
         (("--out", "there.html"), "there.html: exists already"),
         (("--out", "folder", "--format", "web"), "index.html: exists already"),
         (("--out", "model.onnx", "--format", "web"), "the name of an exported file ends in .html"),

@@ -384,7 +384,8 @@ ADDED_SHAPE: dict[str, Any] = {"x-range": [], "y-range": [], "x-kind": "image", 
 """Settings that came after the record, with the values under which everything is as it was."""
 ADDED_TO_PIX2PIX: dict[str, Any] = {"generator": "unet", "statistics": "picture", "augment": False}
 ADDED_TO_PIX2PIX |= {"spectral-norm": False, "r1": 0.0}
-ADDED_TO = {"pix2pix": ADDED_TO_PIX2PIX, "colorize": ADDED_TO_PIX2PIX, "glcic": {"network": "paper"}}
+ADDED_TO = {"pix2pix": ADDED_TO_PIX2PIX, "colorize": ADDED_TO_PIX2PIX}
+ADDED_TO |= {"glcic": {"network": "paper"}, "cgan": {"augment": False}}
 """The same for the settings of methods."""
 
 
@@ -401,6 +402,7 @@ def of_run(run: Path) -> Hashes:
     about = settings.pop("run")
     config = json.loads((run / "model/config.json").read_text(encoding="utf-8"))
     del config["diptych"]  # the version
+    config.pop("sides", None)  # the names of the folders came after the record
     added = ADDED_TO.get(config["method"], {})
     config["settings"] = without(added, config["settings"])
     config["shape"] = without(ADDED_SHAPE, config["shape"])

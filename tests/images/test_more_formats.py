@@ -43,6 +43,7 @@ WRITERS: dict[str, tuple[str, dict[str, Any], int]] = {
     ".ppm": ("PPM", {}, 0),
     ".pnm": ("PPM", {}, 0),
     ".tga": ("TGA", {}, 0),
+    ".svs": ("TIFF", {}, 0),
 }
 """Pillow's name and options for a suffix, and how far the levels may be off."""
 if features.check("avif"):

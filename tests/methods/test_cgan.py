@@ -142,6 +142,21 @@ def test_real_and_generated_pictures_are_judged_apart_and_by_the_same_labels(rec
     assert all(p.requires_grad for p in method.parameters())
 
 
+def test_augmentation_is_what_D_sees_and_G_learns_through_it(record: Record) -> None:
+    method, given = cgan(augment=True), batch()
+    seen = list[Tensor]()
+    method.D.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].detach()))
+    made = list[Tensor]()
+    method.G.register_forward_hook(lambda _, __, output: made.append(output.detach()))
+    learnt = step(method, given, record)
+    real, fake_of_D, fake_of_G = seen
+    [fake] = made
+    assert not torch.allclose(real, given["y"], atol=1e-3)
+    assert not torch.allclose(fake_of_D, fake, atol=1e-3)
+    assert not torch.allclose(fake_of_G, fake, atol=1e-3)
+    assert sum(value.abs().sum().item() for name, value in learnt.gradients.items() if name.startswith("G.")) > 0
+
+
 def test_noise_is_uniform_from_minus_1_to_1_and_new_for_every_picture_and_step(record: Record) -> None:
     """Figure 1 of DCGAN."""
     method = cgan(noise=50)

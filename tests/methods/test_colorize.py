@@ -189,5 +189,5 @@ def test_the_network_works_at_its_own_size(model: Model, asked: int | None, seen
 def test_strips_leave_no_seams(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = scan(100, 80, np.uint8, 1)
     whole = model(picture)
-    monkeypatch.setattr("diptych.translators.image.ROWS", 7)
+    monkeypatch.setattr("diptych.images.spec.STRIP", 7 * 80)
     assert np.abs(model(picture).astype(int) - whole).max() <= 1

@@ -3,11 +3,12 @@
 import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -236,12 +237,91 @@ def changed(state: dict[str, Tensor], **changes: Any) -> dict[str, Any]:
         ({"layer.weight": torch.zeros(3)}, r"no weights of a generator of junyanz.* \(they are called layer.weight"),
         ({"model.1.weight": torch.full((4, 3, 7, 7), torch.nan)}, "weights are not finite"),
         ({"model.1.weight": torch.zeros(4, 3, 7, 7)}, "of 0 blocks, and those of 6 and 9"),
-        ({"model.1.weight": torch.zeros(4, 3, 7, 7), "model.7.filt": torch.zeros(4, 1, 3, 3)}, "antialiased"),
     ],
 )
 def test_other_weights_are_refused_by_name(content: object, line: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=line):
         import_weights([saved(content, tmp_path / "G.pth")], out=tmp_path / "model")
+
+
+class Blur(nn.Module):
+    """A fixed filter that halves or doubles, as CUT's program defines it (Downsample and Upsample, models/networks.py)."""
+
+    def __init__(self, channels: int, doubles: bool) -> None:
+        super().__init__()
+        self.doubles = doubles
+        line = torch.tensor([1.0, 3, 3, 1] if doubles else [1.0, 2, 1])
+        filt = line.outer(line) / line.sum() ** 2 * (4 if doubles else 1)
+        self.register_buffer("filt", filt.expand(channels, 1, -1, -1).clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        filt = self.get_buffer("filt")
+        if not self.doubles:
+            return F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), filt, stride=2, groups=x.shape[1])
+        y = F.conv_transpose2d(F.pad(x, (1, 1, 1, 1), "replicate"), filt, stride=2, padding=2, groups=x.shape[1])
+        return y[..., 1:-1, 1:-1]
+
+
+class Block(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        halves = [[nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.InstanceNorm2d(channels)] for _ in "12"]
+        self.conv_block = nn.Sequential(*halves[0], nn.ReLU(), *halves[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + cast(Tensor, self.conv_block(x))
+
+
+class CutGenerator(nn.Module):
+    """The generator of CUT's program, module by module, so that its weights have the names that they have there."""
+
+    def __init__(self, blocks: int, width: int) -> None:
+        super().__init__()
+
+        def with_norm(before: int, after: int, size: int = 3, padding: int = 1) -> list[nn.Module]:
+            return [nn.Conv2d(before, after, size, padding=padding), nn.InstanceNorm2d(after), nn.ReLU()]
+
+        self.model = nn.Sequential(
+            nn.ReflectionPad2d(3), *with_norm(3, width, 7, 0),
+            *with_norm(width, 2 * width), Blur(2 * width, doubles=False),
+            *with_norm(2 * width, 4 * width), Blur(4 * width, doubles=False),
+            *(Block(4 * width) for _ in range(blocks)),
+            Blur(4 * width, doubles=True), *with_norm(4 * width, 2 * width),
+            Blur(2 * width, doubles=True), *with_norm(2 * width, width),
+            nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh(),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("blocks", [6, 9])
+def test_an_antialiased_generator_of_cut_and_back(blocks: int, tmp_path: Path) -> None:
+    torch.manual_seed(blocks)
+    theirs = CutGenerator(blocks, 4)
+    x = torch.rand(1, 3, 48, 32) * 2 - 1
+    line = import_weights([saved(theirs.state_dict(), tmp_path / "G.pth")], out=tmp_path / "model")
+    assert f"resnet{blocks} of width 4, instance norm, antialiased" in line
+    network = load(tmp_path / "model", device="cpu").translator.network
+    with torch.inference_mode():
+        assert torch.allclose(network(x), theirs.model(x), atol=1e-5)
+    export(tmp_path / "model", out=tmp_path / "back.pth")
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    assert {name: value.shape for name, value in back.items()} == {
+        name: value.shape for name, value in theirs.state_dict().items()
+    }
+    assert all(torch.allclose(back[name], value, atol=1e-6) for name, value in theirs.state_dict().items())
+
+
+def test_other_filters_than_those_of_cut_are_refused(tmp_path: Path) -> None:
+    state = CutGenerator(6, 4).state_dict()
+    for changes, line in (
+        ({"model.7.filt": state["model.7.filt"] * 2}, r"model\.7\.filt is another filter"),
+        ({"model.18.filt": None, "model.22.filt": None}, "antialiased in one direction only; .* --no_antialias and"),
+    ):
+        with pytest.raises(ValueError, match=line):
+            import_weights([saved(changed(state, **changes), tmp_path / "G.pth")], out=tmp_path / "model")
+    saved({"model.0.weight": torch.zeros(4, 3, 4, 4), "model.2.filt": torch.ones(4, 1, 3, 3)}, tmp_path / "D.pth")
+    saved(state, tmp_path / "G.pth")
+    with pytest.raises(ValueError, match=r"D\.pth: a discriminator of CUT's .* import the generator alone"):
+        import_weights([tmp_path / "G.pth"], out=tmp_path / "model", discriminator=[tmp_path / "D.pth"])
 
 
 @pytest.mark.parametrize(

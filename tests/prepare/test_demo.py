@@ -14,7 +14,7 @@ from diptych.data.paths import list_pictures
 from diptych.images.files import decode
 from diptych.prepare.demo import SETS, demo
 
-Name = Literal["facades", "shapes", "fields", "scans"]
+Name = Literal["emoji", "facades", "shapes", "fields", "scans"]
 NAMES: tuple[Name, ...] = ("facades", "shapes")
 
 
@@ -40,7 +40,13 @@ def test_the_files_are_those_of_the_set(tmp_path: Path, name: Name) -> None:
 
 @pytest.mark.parametrize(
     ("name", "method", "size"),
-    [("facades", "pix2pix", 40), ("shapes", "colorize", 32), ("fields", "pix2pix", 40), ("scans", "pix2pix", 40)],
+    [
+        ("emoji", "pix2pix", 32),
+        ("facades", "pix2pix", 40),
+        ("shapes", "colorize", 32),
+        ("fields", "pix2pix", 40),
+        ("scans", "pix2pix", 40),
+    ],
 )
 def test_the_command_that_is_said_trains_on_them(tmp_path: Path, name: Name, method: str, size: int) -> None:
     *_, last = quietly(name, tmp_path / "my set", size=size, train=5, val=2)
@@ -58,7 +64,7 @@ def test_numbers_that_nobody_gives_are_the_set_s_own(tmp_path: Path, name: Name)
     want = {"facades": (128, 200, 24), "shapes": (64, 500, 50)}[name]
     assert tuple(SETS[name].numbers.values()) == want
     lines = quietly(name, tmp_path / "out", train=1, val=0)
-    assert lines[0] == f"{tmp_path / 'out'}: drawing 1 + 0 pictures of {name}, from nothing but a seed"
+    assert lines[0] == f"{tmp_path / 'out'}: writing 1 + 0 pictures of the built-in {name}"
     (picture,) = list_pictures(tmp_path / "out")
     assert decode(picture).size[0] == want[0]
 

@@ -3,7 +3,6 @@
 import math
 import shutil
 import statistics
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -323,7 +322,7 @@ def test_as_many_held_out_pictures_are_kept_as_are_looked_at(
     train_tiny: Train, loads: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("diptych.training.validation.MAX_IMAGES", 2)
-    monkeypatch.setattr(sys.modules["diptych.train"], "MAX_IMAGES", 2)
+    monkeypatch.setattr("diptych.training.pictures.MAX_IMAGES", 2)
     facades.write(tmp_path / "data", size=32, train=4, val=5)
     train_tiny(tmp_path / "run", steps=2, validate_every=1, data=tmp_path / "data")
     assert len({name for name in loads if "/val/" in name}) == 2

@@ -54,6 +54,8 @@ def run(arguments: Sequence[str]) -> int:
             training.add_commands()
             arguments = training.with_method(arguments)
         status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        if values := general.values_of_run(arguments):
+            stdout(values)
     except UnknownCommandError as error:
         stderr(_unknown(error))
         return 2

@@ -6,6 +6,7 @@ A function is imported when its command is typed: torch takes a second.
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,8 +63,23 @@ def translate(verb: Verb, given: Given) -> int:
     from diptych.progress import counting
 
     console = Console(stderr=True)
+    may_ask = console.is_terminal and sys.stdin is not None and sys.stdin.isatty()
     with counting(console, "translating") as progress:
-        return name_skipped(verb, given | {"progress": progress, "console": console})
+        ask = partial(_ask, console) if may_ask else None
+        shown = {"progress": progress, "strip_progress": progress, "console": console, "ask": ask}
+        return name_skipped(verb, given | shown)
+
+
+def _ask(console: Any, names: Sequence[str]) -> str:
+    """Asks which side of a model is to be made; the first is taken where nothing is typed."""
+    from rich.prompt import Prompt
+    from rich.text import Text
+
+    question = Text("it translates both ways; what do you want to have?")
+    try:
+        return Prompt.ask(question, console=console, choices=[*names], default=names[0])
+    except EOFError:  # Ctrl-D
+        return names[0]
 
 
 def evaluate(verb: Verb, given: Given) -> int:
@@ -80,6 +96,11 @@ def evaluate(verb: Verb, given: Given) -> int:
     for reason in dict.fromkeys(missing.values()):
         stderr(f"not measured: {', '.join(name for name in missing if missing[name] == reason)}: {reason}")
     return 1 if given.get("names") and missing else 0
+
+
+def serve(verb: Verb, given: Given) -> None:
+    """Until it is interrupted."""
+    verb(*given.pop("runs", ()), **given)
 
 
 def export(verb: Verb, given: Given) -> int:
@@ -151,16 +172,21 @@ COMMANDS = {
         "For example: diptych export runs/facades --out facades.onnx, or --out facades.html",
         export,
     ),
+    "serve": Command(
+        "diptych.serve:serve",
+        "Serve models on an address: a page for people, an interface for programs.\n\n"
+        "For example: diptych serve runs/facades, or diptych serve day=runs/7 night=runs/8 --port 8080",
+        serve,
+    ),
     "submit": Command(
         "diptych.submit:submit",
         "Translate photographs into a submission for Kaggle's \"I'm Something of a Painter Myself\".\n\n"
-        "The zip file is read back and checked before it is called ready. The same command goes on where it was "
-        "interrupted.",
+        "The zip file is read back and checked before it is called ready. After an interruption, the same command goes on.",
         call,
     ),
     "evaluate": Command(
         "diptych.evaluate:evaluate",
-        "Measure a model on held-out pictures, and keep every result in the run; or one folder of pictures beside another.",
+        "Measure a model on held-out pictures, and keep every result in the run; or compare two folders of pictures.",
         evaluate,
         {"names": METRICS},
     ),
@@ -172,8 +198,7 @@ COMMANDS = {
     ),
     "import": Command(
         "diptych.peers:import_weights",
-        "Take weights of another program over, as a model that works everywhere: junyanz's pix2pix and CycleGAN, otenim's "
-        "GLCIC.",
+        "Make a model from the weights of another program: junyanz's pix2pix and CycleGAN, CUT's, or otenim's GLCIC.",
         print_path,
     ),
     "push": Command(
@@ -183,20 +208,20 @@ COMMANDS = {
     ),
     "quickstart": Command(
         "diptych.quickstart:quickstart",
-        "Train pix2pix on the built-in facades and draw the report: minutes on two cores.",
+        "Train pix2pix on the built-in emoji and draw the report: minutes on two cores.",
         call,
     ),
     "data inspect": Command(
         "diptych.prepare.inspect:inspect",
-        "Say what is in a folder, what is wrong with it, and which method it is for, with the command to train it.\n\n"
+        "Say what is in a folder, what is wrong with it, which method fits, and the command to train it.\n\n"
         "Counts, sizes, modes, unreadable files, near-duplicates, also between train and val.",
         inspect_data,
     ),
     "data resize": Command("diptych.prepare.resize:resize", "Scale pictures to one size."),
-    "data blank": Command("diptych.prepare.blank:blank", "Cut the centre out of pictures, or random holes."),
+    "data blank": Command("diptych.prepare.blank:blank", "Cut a hole into the centre of pictures, or random holes."),
     "data combine": Command(
         "diptych.prepare.combine:combine",
-        "Put each picture of A beside the one of the same stem in B: one file a pair.",
+        "Join each picture of A with that of the same name in B, side by side in one file.",
     ),
     "data grayscale": Command(
         "diptych.prepare.grayscale:grayscale", "Take the colour out of pictures (ITU-R 601 luma)."
@@ -204,11 +229,12 @@ COMMANDS = {
     "data edges": Command("diptych.prepare.edges:edges", "Draw the edges of pictures, black on white."),
     "data split": Command(
         "diptych.prepare.split:split",
-        "Divide pictures into train, val and test; pairs and near-duplicates stay on one side.",
+        "Divide pictures into train, val and test; pairs and near-duplicates stay together.",
     ),
     "data pack": Command(
         "diptych.prepare.pack:pack",
-        "Pack pictures into one array (npy, 8 bit), which trains as the folder does and is never decoded again.",
+        "Pack pictures into one array (npy, 8 bit), which trains as the folder does and is never decoded again; or, with "
+        "--shards, as they are into tar files, which are read from a disk or a server.",
     ),
     "data download": Command(
         "diptych.prepare.download:download",
@@ -218,7 +244,8 @@ COMMANDS = {
     ),
     "data demo": Command(
         "diptych.prepare.demo:demo",
-        "Draw a built-in data set: facades, fields or scans (pairs), or shapes (single pictures in five kinds). No network.",
+        "Write a built-in data set: emoji, facades, fields or scans (pairs), or shapes (single pictures in five kinds). No "
+        "network.",
         call,
     ),
 }

@@ -16,7 +16,7 @@ from cyclopts import App, Parameter
 from diptych import __version__
 from diptych.cli.commands import COMMANDS, WORKERS, Command
 
-HIDDEN = ("console", "progress")
+HIDDEN = ("console", "progress", "strip_progress", "ask")
 """Parameters for Python alone."""
 
 app = App(
@@ -27,7 +27,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 train_app = App(name="train", help="Train a method on a folder of pictures; the same command again continues the run.")
-data_app = App(name="data", help="Look at, resize, combine, split, download pictures. Inputs are never touched.")
+data_app = App(name="data", help="Look at, resize, combine, split, download pictures. Inputs are never changed.")
 app.command(train_app)
 app.command(data_app)
 for words, entry in COMMANDS.items():

@@ -1,5 +1,8 @@
 """The commands about the program itself: methods, help, completion."""
 
+import shlex
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 from diptych.cli import training
@@ -39,6 +42,18 @@ def show_help(*command: str) -> None:
     if command[:1] == ("train",):
         training.add_commands()
     app([*command, "--help"], exit_on_error=False, print_error=False, result_action="return_value")
+
+
+def values_of_run(arguments: Sequence[str]) -> str:
+    """What --to takes, for `translate RUN --help`; empty for another command, and where RUN has no A and B."""
+    if arguments[:1] != ["translate"] or "--help" not in arguments or arguments[1] == "--help":
+        return ""
+    from diptych.model import load
+
+    with suppress(ValueError):
+        if makes := load(run := arguments[1], device="cpu").makes:
+            return f"{run}: --to {' or --to '.join(map(shlex.quote, makes))}"
+    return ""
 
 
 @app.command(name="--install-completion")

@@ -1,6 +1,7 @@
 """`diptych train`: one command a method, its flags made from the settings' models."""
 
 import inspect
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 LONGEST = 200  # characters of a value that is read; tomllib fails on one nested thousands deep, or of 5,000 digits
-SUFFIX = "What the names of A end in, such as _A, where it is not found by itself; a prefix is 'A_*'."
-HALVES = "Each picture holds A beside its B, whatever its shape; those twice as wide as tall need no flag."
-RECIPE = "Settings by the name of a recipe (`diptych methods` lists them) or from a TOML file; flags come first."
+SUFFIX = "How the file names of A end, such as `_A`, if Diptych does not detect it; for a prefix `'A_*'`."
+HALVES = "Each picture is A beside its B, whatever its shape; without the flag only pictures twice as wide as tall are."
+RECIPE = "Settings by the name of a recipe (`diptych methods` lists them) or from a TOML file; flags override them."
 
-BOTH = "The range of A and B alike: --range-a and --range-b in one."
+BOTH = "The same range for A and B: --range-a and --range-b in one."
 
 
 def _read_value(_: Any, tokens: Sequence[Any]) -> Any:
@@ -62,7 +63,7 @@ def _flags(
             group=group,
             n_tokens=1,
             converter=_read_value,
-            metavar=_kind(field.annotation, field.metadata),
+            metavar=values_of(field.annotation, field.metadata),
             show_default=field.default != () and _default((others or {}).get(name.replace("_", "-"), field.default)),
         )
         yield inspect.Parameter(
@@ -73,17 +74,17 @@ def _flags(
         )
 
 
-def _kind(annotation: Any, checks: Iterable[Any] = ()) -> str:
-    """What a setting takes, for the help: INT, FLOAT, or its choices.
+def values_of(annotation: Any, checks: Iterable[Any] = ()) -> str:
+    """What a setting takes, for the help and the docs: INT, FLOAT, or its choices.
 
     `checks` are what pydantic checks besides; a validator that can be iterated over gives its choices.
 
-    >>> _kind(float | None), _kind(Literal["batch", "none"]), _kind(bool)
+    >>> values_of(float | None), values_of(Literal["batch", "none"]), values_of(bool)
     ('FLOAT', 'batch|none', 'true|false')
     """
     if get_origin(annotation) is Annotated:
         annotation, *checks = get_args(annotation)
-        return _kind(annotation, checks)
+        return values_of(annotation, checks)
     of_checks = (check.func for check in checks if isinstance(getattr(check, "func", None), Iterable))
     if get_origin(annotation) is tuple:
         return "LOW HIGH" if annotation == Range else "FILE"
@@ -91,7 +92,7 @@ def _kind(annotation: Any, checks: Iterable[Any] = ()) -> str:
     if annotation is bool:
         choices = ("true", "false")
     if kinds := [kind for kind in get_args(annotation) if kind is not NoneType and not choices]:
-        choices = map(_kind, kinds)
+        choices = map(values_of, kinds)
     return "|".join(map(str, choices)) or str(annotation.__name__).upper()
 
 
@@ -103,58 +104,71 @@ def _default(value: Any) -> Callable[[Any], str] | bool:
 
 
 CONTINUE = (
-    "A run to go on with: its settings and pictures are taken where nothing else is given. With another --out, a new run "
-    "branches off at its last checkpoint, and may have other settings and pictures."
+    "The run to continue, with its own settings and pictures. With another --out, a new run branches off at its last "
+    "checkpoint, and may have other settings and pictures."
 )
+PROCESSES = "How many processes train together, each on a part of every batch: a number, or auto for one per GPU."
 INIT = "A run or model whose weights the new run begins with, as far as they fit."
 
 
 def _train(
     name: str,
     *,
-    out: Annotated[Path | None, Parameter(help="The folder of the run; with --continue, of a new one.")] = None,
+    out: Annotated[Path | None, Parameter(help="The folder of the run; with --continue, that of a new run.")] = None,
     continue_: Annotated[Path | None, Parameter(name="--continue", help=CONTINUE, metavar="RUN")] = None,
     data: Annotated[Path | None, Parameter(help="The folder of pictures, or an array of them (npy).")] = None,
-    data_a: Annotated[Path | None, Parameter(help="The folder of A, where A and B lie apart; with --data-b.")] = None,
+    data_a: Annotated[
+        Path | None, Parameter(help="The folder of A, if A and B are in two places; with --data-b.")
+    ] = None,
     data_b: Annotated[Path | None, Parameter(help="The folder of B.")] = None,
     suffix_a: Annotated[str | None, Parameter(help=SUFFIX)] = None,
-    suffix_b: Annotated[str | None, Parameter(help="What the names of B end in, such as _B.")] = None,
+    suffix_b: Annotated[str | None, Parameter(help="The same for B, such as `_B`.")] = None,
     halves: Annotated[bool, Parameter(help=HALVES)] = False,
     range: Annotated[Any, Parameter(help=BOTH), RANGE] = None,
     recipe: Annotated[Path | None, Parameter(help=RECIPE, metavar="NAME|FILE")] = None,
-    fresh: Annotated[bool, Parameter(help="Set an older run in --out aside and start anew.")] = False,
+    fresh: Annotated[bool, Parameter(help="Rename an older run in --out and start a new one.")] = False,
     init: Annotated[Path | None, Parameter(help=INIT, metavar="RUN|MODEL")] = None,
-    init_optimizer: Annotated[bool, Parameter(help="With --init RUN: its optimisers' moments too.")] = False,
+    init_optimizer: Annotated[
+        bool, Parameter(help="With --init RUN: take over the state of its optimisers too.")
+    ] = False,
     dry_run: Annotated[bool, Parameter(help="Print the data found and every setting, and stop.")] = False,
+    processes: Annotated[str | None, Parameter(help=PROCESSES, metavar="N|auto")] = None,
     **flags: Any,
-) -> None:
+) -> int:
     """Trains the method `name`. The parameters are the flags that every method has; `flags` are settings."""
     with importing():
-        from diptych.train import continue_training, train
+        from diptych import distributed
+        from diptych.train import is_to_be_trained, to_continue, train
         from diptych.training.run import require_method_of
 
     keep_freed_memory(all_of_it=True)
     given = _settings({**flags, "range": range or None})
-    given |= {"data": data, "data_a": data_a, "data_b": data_b}
-    given |= {"suffix_a": suffix_a, "suffix_b": suffix_b, "halves": halves}
-    if continue_:
-        beside = {"recipe": recipe, "fresh": fresh, "init": init, "init-optimizer": init_optimizer}
-        if unfit := next((flag for flag, value in beside.items() if value), None):
-            raise ValueError(f"--continue and --{unfit}: a run that goes on has begun; leave one of them out")
-        require_method_of(continue_, name)
-        continue_training(continue_, out=out, dry_run=dry_run, **given)
-        return
-    if out is None:
-        raise ValueError(f"train {name}: say where the run goes; add --out RUN")
+    where: dict[str, Any] = {"out": out, "data": data, "data_a": data_a, "data_b": data_b}
+    where |= {"suffix_a": suffix_a, "suffix_b": suffix_b, "halves": halves}
     begin: dict[str, Any] = {"recipe": recipe, "fresh": fresh, "init": init, "init_optimizer": init_optimizer}
-    train(name, out=out, dry_run=dry_run, **begin, **given)
+    with distributed.joined():
+        with distributed.agreeing():
+            count = distributed.count(processes)
+            if continue_:
+                if unfit := next((flag.replace("_", "-") for flag, value in begin.items() if value), None):
+                    raise ValueError(f"--continue and --{unfit}: a run that goes on has begun; leave one of them out")
+                require_method_of(continue_, name)
+                _, where = to_continue(continue_, **where)
+                begin = {}
+            elif out is None:
+                raise ValueError(f"train {name}: say where the run goes; add --out RUN")
+        several = count > distributed.size()
+        if several and is_to_be_trained(name, processes=count, **where, **begin, **given) and not dry_run:
+            return distributed.launch(count, sys.argv[1:])
+        train(name, dry_run=dry_run, **where, **begin, **given)
+    return 0
 
 
-def _command(name: str) -> Callable[..., None]:
+def _command(name: str) -> Callable[..., int]:
     """The function of one method's command, which gets its signature and its docstring from `add_commands`."""
 
-    def command(**flags: Any) -> None:
-        _train(name, **flags)
+    def command(**flags: Any) -> int:
+        return _train(name, **flags)
 
     return command
 

@@ -66,6 +66,14 @@ class Dataset(ABC):
         """The folders that were walked to find the samples; none where they were not found so."""
         return ()
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether there may be too many samples to look at each before training: some are, and a bad one is replaced."""
+        return False
+
+    def ahead(self, index: int) -> None:  # noqa: B027 -- most datasets have nothing to wait for
+        """Begins to read a sample that will soon be loaded, where it takes long to come."""
+
     @abstractmethod
     def load(self, index: int) -> tuple[Tensor, ...]:
         """The images of a sample: levels `[C, H, W]`, each as its spec says; a `ValueError` names a bad file."""
@@ -81,12 +89,13 @@ class Dataset(ABC):
         return sides, (height, width)
 
 
-def _least(spec: ImageSpec, at_least: tuple[int, int] | None) -> tuple[int, int] | None:
+def least_size(spec: ImageSpec, at_least: tuple[int, int] | None) -> tuple[int, int] | None:
     """The height and width to which an image may be decoded smaller; None where it may not."""
     return at_least if spec.kind == "image" and spec.bits == 8 else None
 
 
-def _read(pixels: Pixels, spec: ImageSpec, file: str) -> Tensor:
+def levels_of(pixels: Pixels, spec: ImageSpec, file: str) -> Tensor:
+    """The levels `[C, H, W]` that a spec reads of what was decoded; a `ValueError` names a `file` of other channels."""
     try:
         levels = spec.read(pixels.values, pixels.alpha)
     except ValueError as error:
@@ -137,7 +146,7 @@ class SideBySide(_Files):
         return self._halves(self.files(index), self._decode(index))
 
     def load_reduced(self, index: int, at_least: tuple[int, int]) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-        least = [_least(spec, at_least) for spec in self.specs]
+        least = [least_size(spec, at_least) for spec in self.specs]
         height, width = at_least
         pixels = self._decode(index, (height, 2 * width) if all(least) else None)
         if pixels.reduced > 1 and pixels.size[1] % 2:  # the middle would lie within a pixel
@@ -166,7 +175,7 @@ class SideBySide(_Files):
 
         def half(columns: slice, spec: ImageSpec) -> Tensor:
             alpha = None if pixels.alpha is None else pixels.alpha[:, columns]
-            return _read(Pixels(pixels.values[:, columns], alpha), spec, file)
+            return levels_of(Pixels(pixels.values[:, columns], alpha), spec, file)
 
         return half(slice(middle), self.specs[0]), half(slice(middle, None), self.specs[1])
 
@@ -224,8 +233,8 @@ class FilePairs(Dataset):
 
     def _load(self, index: int, at_least: tuple[int, int] | None) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
         def side(path: Path, spec: ImageSpec) -> tuple[Tensor, tuple[int, int]]:
-            pixels = numbers.read(path, spec, at_least=_least(spec, at_least))
-            return _read(pixels, spec, str(path)), pixels.file_size
+            pixels = numbers.read(path, spec, at_least=least_size(spec, at_least))
+            return levels_of(pixels, spec, str(path)), pixels.file_size
 
         # One after the other: of large pictures the levels are a fraction of what decoding takes.
         a, size_a = side(self.a[index], self.specs[0])
@@ -252,11 +261,11 @@ class ImageDataset(Dataset):
         """
 
     def load(self, index: int) -> tuple[Tensor]:
-        return (_read(self.decode(index), self.specs[0], self.files(index)),)
+        return (levels_of(self.decode(index), self.specs[0], self.files(index)),)
 
     def load_reduced(self, index: int, at_least: tuple[int, int]) -> tuple[tuple[Tensor], tuple[int, int]]:
-        pixels = self.decode(index, _least(self.specs[0], at_least))
-        return (_read(pixels, self.specs[0], self.files(index)),), pixels.file_size
+        pixels = self.decode(index, least_size(self.specs[0], at_least))
+        return (levels_of(pixels, self.specs[0], self.files(index)),), pixels.file_size
 
 
 @dataclass
@@ -434,6 +443,13 @@ class LabelledDataset(ImageDataset):
     @property
     def folders(self) -> Sequence[Path]:
         return self.images.folders
+
+    @property
+    def is_streamed(self) -> bool:
+        return self.images.is_streamed
+
+    def ahead(self, index: int) -> None:
+        self.images.ahead(index)
 
     def decode(self, index: int, at_least: tuple[int, int] | None = None) -> Pixels:
         return self.images.decode(index, at_least)

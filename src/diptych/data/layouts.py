@@ -16,7 +16,7 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import ClassVar
 
-from diptych.data import cifar, hidden_splits, idx, npz, pixel_tables, tfrecords
+from diptych.data import cifar, hidden_splits, idx, npz, pixel_tables, remote, shards, tfrecords
 from diptych.data.datasets import (
     ArrayDataset,
     Dataset,
@@ -449,7 +449,7 @@ def _hold_pairs(folders: Sequence[Path], kind: DataKind, paths: DataPaths) -> bo
 
 def holds_halves_of(paths: DataPaths, size: Size) -> bool:
     """Whether the training pictures in one folder are as wide as two rectangles of the shape of `size` side by side."""
-    if size.height == size.width or paths.folder_b is not None or paths.reading:
+    if size.height == size.width or paths.folder_b is not None or paths.reading or shards.is_place(paths.folder):
         return False
     folder = split_folder(paths.folder, "train", TWO_SIDES)
     sizes = _sizes([by_stem(folder)]) if folder else Counter()
@@ -503,7 +503,7 @@ def _chosen(folder: Path, typed: Typed, side: int, spec: ImageSpec) -> ImageData
 class SingleImages(Layout):
     """One folder or file of single images; such a one is also a side of unpaired data."""
 
-    kinds = (DataKind.IMAGES, DataKind.LABELLED)
+    kinds: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES, DataKind.LABELLED)
 
     @abstractmethod
     def open(self, folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset | None:
@@ -551,6 +551,61 @@ class TFRecordFiles(SingleImages):
         return RecordDataset(folder, records, (spec,), remark)
 
 
+class TarShards(SingleImages):
+    """Tar files of many samples, in a folder or at an address. Two sets of unpaired ones lie in two folders."""
+
+    name, kinds = "tar shards", tuple(DataKind)
+    looks_like = (
+        "*.tar in DIR or DIR/train, or an address of them, of NAME.jpg, NAME.jpg + NAME.cls, or NAME.a.jpg + NAME.b.jpg"
+    )
+
+    def open(self, folder: Path, spec: ImageSpec, remark: str = "") -> ImageDataset | None:
+        tars = [] if is_array(folder) else shards.in_folder(folder)
+        return _single_images(tars, DataKind.IMAGES, (spec,), remark) if tars else None
+
+    def find(self, kind: DataKind, paths: DataPaths, split: Split, specs: Specs) -> Sequence[Dataset] | None:
+        places = [*paths.flags.values()]
+        remotely = any(map(remote.is_address, places))
+        if remotely and (len(places) == 2) != (kind == DataKind.UNPAIRED):
+            wanted = "two sets, --data-a and --data-b" if kind == DataKind.UNPAIRED else "one set, --data"
+            raise ValueError(f"{paths.arguments}: {kind} pictures at an address are {wanted}")
+        if not remotely and (len(places) == 2 or kind == DataKind.UNPAIRED):
+            return None  # each folder is opened by itself
+        found = [shards.find(place, split) for place in places]
+        if None in found:
+            return None
+        tars = [files for files in found if files]
+        if len(tars) < len(found):
+            return []
+        if kind == DataKind.PAIRED:
+            return [_pairs_in_shards(tars[0], paths, specs)]
+        return [_single_images(files, kind, (spec,)) for files, spec in zip(tars, specs, strict=False)]
+
+
+def _single_images(tars: Sequence[str], kind: DataKind, specs: tuple[ImageSpec], remark: str = "") -> ImageDataset:
+    samples = shards.open_samples(tars)
+    if samples.sides > 1:
+        raise ValueError(
+            f"{samples.file(0)}: is a side of a pair, and single pictures are expected; pack the pictures of one side"
+        )
+    images = shards.ShardImages(samples, specs, remark)
+    return LabelledDataset(images, samples.classes) if kind == DataKind.LABELLED and samples.classes else images
+
+
+def _pairs_in_shards(tars: Sequence[str], paths: DataPaths, specs: Specs) -> Dataset:
+    """Pairs of two members, or of one that is twice as wide as tall, which some evenly spaced ones show."""
+    samples = shards.open_samples(tars)
+    if samples.sides > 1:
+        return shards.ShardPairs(samples, specs)
+    shapes = [are_halves(*size) for size in samples.some_sizes]
+    if not paths.halves and sum(shapes) < MOST_ARE * len(shapes):
+        raise ValueError(
+            f"{samples.file(0)}: is a single picture that is not twice as wide as tall; a pair is NAME.a.jpg and "
+            "NAME.b.jpg, or give --halves if each picture holds both"
+        )
+    return shards.ShardHalves(samples, specs, paths.halves)
+
+
 class ImageFiles(SingleImages):
     """Image files."""
 
@@ -562,6 +617,7 @@ class ImageFiles(SingleImages):
 
 
 LAYOUTS: list[Layout] = [
+    TarShards(),
     PixelTables(),
     NpzFiles(),
     Cifar(),
@@ -636,7 +692,8 @@ def matches(kind: DataKind, paths: DataPaths, splits: Sequence[Split] = ("train"
 
 def explain(paths: DataPaths) -> list[str]:
     """One line for each layout: whether it fits, and why not."""
-    return [layout.explain(paths) for layout in LAYOUTS]
+    only_shards = shards.is_place(paths.folder)  # where the others find no folder
+    return [layout.explain(paths) for layout in LAYOUTS if isinstance(layout, TarShards) or not only_shards]
 
 
 def find(kind: DataKind, paths: DataPaths, split: Split, specs: Specs = RGB) -> list[Dataset] | None:
@@ -684,7 +741,7 @@ def input_side(datasets: Sequence[Dataset], direction: Direction) -> Dataset:
 
 def uniform(kind: DataKind, paths: DataPaths) -> Uniform | None:
     """Height, width and channels of all training images, where one file holds them all; None elsewhere."""
-    if paths.folder_b is not None:
+    if paths.folder_b is not None or shards.is_place(paths.folder):
         return None
     asked = (layout.uniform(paths) for layout in LAYOUTS if kind in layout.kinds)
     return next((shape for shape in asked if shape), None)

@@ -4,12 +4,14 @@ Images are decoded once, to levels at the load size, and cached in memory if the
 the levels. A batch is a dict of tensors; those of one type share a buffer, so that there is one transfer per type.
 """
 
+import math
 import shlex
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
+from itertools import islice
 from random import Random
 from typing import Literal
 
@@ -17,16 +19,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diptych import distributed
 from diptych.data.datasets import Dataset, LabelledDataset
 from diptych.data.looked_at import Found, LookedAt
+from diptych.data.remote import UnreachableError
 from diptych.images import formats, geometry, observed
 from diptych.images.masks import MaskSpec
 from diptych.images.remarks import collected
 from diptych.images.size import Size
-from diptych.images.spec import ImageSpec, to_eight_bit
+from diptych.images.spec import ImageSpec, Kind, to_eight_bit
 from diptych.kinds import Direction
 
-Fit = Literal["stretch", "crop"]
+Fit = Literal["stretch", "crop", "scale-width", "none"]
+KEEP_SHAPE: tuple[Fit, ...] = ("scale-width", "none")
+"""After these, pictures have shapes of their own, and training sees a part of each."""
 Progress = Callable[[int, int], None]
 
 MASKS = ("mask", "other_mask")
@@ -37,7 +43,31 @@ MARGIN = 2
 
 SHOWN = 3  # files of no use that are named, after the first
 
+SPREAD = 64
+"""Evenly spaced samples that are looked at where there may be too many to look at each."""
+
+AHEAD = 64
+"""Samples that are asked for before their batch is begun, where they take long to come."""
+
+MOST_BAD = 100  # samples in a row, of which one at least is good
+SHOWN_BAD = 8  # bad samples that are named
+
 SMALLEST_SHARE = 8  # an image with a side under 1/8 of the load size would be mostly interpolation
+
+
+class Room:
+    """Memory that is left for decoded images, shared by several datasets."""
+
+    def __init__(self, left: float) -> None:
+        self.left = left
+
+    def takes(self, images: Sequence[Tensor]) -> bool:
+        """Whether these go in, too."""
+        size = sum(image.nbytes for image in images)
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
 
 
 class CachedDataset:
@@ -45,14 +75,31 @@ class CachedDataset:
 
     `exact` decodes every pixel of a file before it is resized, as evaluation needs it; else large JPEGs are decoded at a
     part of their size, in a fraction of the time.
+
+    Where `fit` keeps shapes, pictures are as large as the `part` that is to be cut out of them, or larger; without it, they
+    are the middle of `size`.
     """
 
-    def __init__(self, dataset: Dataset, size: Size, fit: Fit = "stretch", exact: bool = True) -> None:
+    def __init__(
+        self, dataset: Dataset, size: Size, fit: Fit = "stretch", exact: bool = True, part: Size | None = None
+    ) -> None:
         self.dataset, self.size, self.fit, self.exact = dataset, size, fit, exact
-        self.indices = list(range(len(dataset)))
+        self.part = part if fit in KEEP_SHAPE else None
+        self.indices: Sequence[int] = range(len(dataset))
         """The samples of the dataset that are used."""
+        self.replaces = dataset.is_streamed and not exact
+        """Whether some samples alone are looked at before training, and a bad one is replaced by the next."""
+        self.replaced: dict[int, int] = {}
+        """The sample in the place of each bad one that was met."""
+        self.looked_at: Sequence[int] = ()
+        """The samples that `check` has found good."""
+        self.note: Callable[[str], None] = lambda _: None
+        """Called with a line for each of the first bad samples that are replaced."""
+        self.reject_reason: Callable[[Tensor], str | None] | None = None
         self.cache: dict[int, list[Tensor]] | None = None
         """Decoded samples by their index in the dataset; None caches nothing."""
+        self.room = Room(math.inf)
+        """The memory for samples of several sizes; others are cached all or none."""
         self.file_sizes: dict[int, tuple[int, int]] = {}
         """Height and width in the file of the samples that were looked at, by their index in the dataset."""
         self.remarks: dict[str, str] = {}
@@ -65,7 +112,9 @@ class CachedDataset:
 
     @property
     def bytes(self) -> int:
-        """The size of its images in memory."""
+        """The bytes of all its images in memory; where images have several sizes, only of those cached by now."""
+        if self.part:
+            return sum(side.nbytes for sides in (self.cache or {}).values() for side in sides)
         return len(self) * sum(spec.channels * spec.dtype.itemsize for spec in self.dataset.specs) * self.size.area
 
     def resized(self, size: Size) -> "CachedDataset":
@@ -81,12 +130,14 @@ class CachedDataset:
     def label(self, index: int) -> int:
         """The label of sample `index` of a labelled dataset."""
         assert isinstance(self.dataset, LabelledDataset)
-        return self.dataset.label(self.indices[index])
+        number = self.indices[index]
+        return self.dataset.label(self.replaced.get(number, number))
 
     def class_name(self, index: int) -> str:
         """The class of sample `index` of a labelled dataset."""
         assert isinstance(self.dataset, LabelledDataset)
-        return self.dataset.names[self.indices[index]]
+        number = self.indices[index]
+        return self.dataset.names[self.replaced.get(number, number)]
 
     def get(self, index: int) -> Tensor:
         """Single image `index` as uint8 `[C, H, W]`; 16 bits are rounded to 8."""
@@ -98,33 +149,85 @@ class CachedDataset:
         number = self.indices[index]
         if self.cache is not None and number in self.cache:
             return self.cache[number]
-        sides = self._decode(number)
-        if self.cache is not None:
+        sides = self._decode_or_next(number) if self.replaces else self._decode(number)
+        if self.cache is not None and (not self.part or self.room.takes(sides)):
             self.cache[number] = sides
         return sides
+
+    def ahead(self, index: int) -> None:
+        """Begins to read a sample that will soon be asked for, where it takes long to come."""
+        number = self.indices[index]
+        if self.cache is None or number not in self.cache:
+            self.dataset.ahead(number)
+
+    def _decode_or_next(self, number: int) -> list[Tensor]:
+        """Sample `number` of the dataset, or the first good one after it: the same one whenever it is asked for."""
+        first = ""
+        for other in (one % len(self.dataset) for one in range(number, number + MOST_BAD)):
+            try:
+                sides = self._decode(other)
+            except UnreachableError:  # the sample may be good
+                raise
+            except ValueError as error:
+                first = first or str(error)
+                if len(self.replaced) < SHOWN_BAD and other not in self.replaced:
+                    self.note(f"{error}; the next one takes its place")
+            else:
+                if not self._rejected(sides):
+                    if other != number:
+                        self.replaced[number] = other
+                    return sides
+        raise ValueError(f"{first or self.dataset.files(number)}; nor are the {MOST_BAD - 1} after it of any use")
+
+    def _rejected(self, sides: Sequence[Tensor]) -> str:
+        """Why a sample is left out; empty where it is not."""
+        reasons = map(self.reject_reason, map(to_eight_bit, sides)) if self.reject_reason else ()
+        return next(filter(None, reasons), "")
 
     @formats.one_sample()
     def _decode(self, number: int) -> list[Tensor]:
         sides: tuple[Tensor, ...]
         with observed.observing() as seen:
-            if self.exact:
+            if self.exact or self.fit == "none":
                 sides = self.dataset.load(number)
                 height, width = sides[0].shape[1:]
             else:
                 sides, (height, width) = self.dataset.load_reduced(number, self.size.scaled(MARGIN))
-        self.seen[number] = tuple(seen)
-        least = Size(*(-(-side // SMALLEST_SHARE) for side in self.size))
+        self._require_large(number, height, width)
+        if not (self.replaces and self.looked_at):  # else they would fill the memory
+            self.seen[number], self.file_sizes[number] = tuple(seen), (height, width)
+        specs = self.dataset.specs
+        return [self._fitted(side, height, width, spec.kind) for side, spec in zip(sides, specs, strict=True)]
+
+    def _require_large(self, number: int, height: int, width: int) -> None:
+        """Raises a `ValueError` for an image that is too small for the fit."""
+        if self.fit == "none":
+            least, why = (
+                self.part or self.size,
+                f"smaller than the part of {self.part or self.size} that --fit none sees",
+            )
+        else:
+            least = Size(*(-(-side // SMALLEST_SHARE) for side in self.size))
+            why = f"too small to be scaled to {self.size}"
         if height < least.height or width < least.width:
             raise ValueError(
-                f"{self.dataset.files(number)}: {width}x{height} pixels is too small to be scaled to {self.size}; "
+                f"{self.dataset.files(number)}: {width}x{height} pixels is {why}; "
                 f"sides of at least {least} are expected; remove it or lower --size"
             )
-        self.file_sizes[number] = height, width
+
+    def _fitted(self, side: Tensor, height: int, width: int, kind: Kind) -> Tensor:
+        """An image `[C, H, W]` whose file has this height and width, which it may have been decoded below."""
         if self.fit == "crop":
-            sides = tuple(geometry.centre_crop(side, self.size) for side in sides)
-        return [
-            geometry.resize(side, *self.size, spec.kind) for side, spec in zip(sides, self.dataset.specs, strict=True)
-        ]
+            side = geometry.centre_crop(side, self.size)
+        if self.fit == "scale-width":
+            least = (self.part or self.size).height
+            side = geometry.resize(side, max(self.size.width * height // width, least), self.size.width, kind)
+        if self.fit not in KEEP_SHAPE:
+            return geometry.resize(side, *self.size, kind)
+        if self.part:
+            return side
+        rows, columns = geometry.middle(self.size, (side.shape[1], side.shape[2]))
+        return side[:, rows, columns].clone()  # a slice would keep all of it in memory
 
     def check(
         self,
@@ -136,23 +239,28 @@ class CachedDataset:
         """Decodes every sample once, so that a damaged file is named before training and not hours later.
 
         Leaves out the samples with an image, uint8 `[C, H, W]`, that has a `reject_reason`; returns their names and
-        reasons. What `memory` knows is not decoded, and it keeps what is found, also when this ends early.
+        reasons. What `memory` knows is not decoded, and it keeps what is found, also when this ends early. The processes of
+        one training look at a part of the samples each.
         """
         problems: dict[int, str] = {}
+        self.reject_reason = reject_reason
         found = memory.found if memory else {}
-        new = [index for index, number in enumerate(self.indices) if number not in found]
+        numbers = evenly_spaced(SPREAD, len(self)) if self.replaces else range(len(self))
+        own = numbers[distributed.rank() :: distributed.size()]
+        new = [index for index in own if self.indices[index] not in found]
 
         def check_one(index: int) -> None:
             try:
                 with collected() as remarks:
-                    sides = self.sides(index)
+                    sides = self._decode(self.indices[index]) if self.replaces else self.sides(index)
+            except UnreachableError:
+                raise
             except ValueError as error:
                 problems[self.indices[index]] = str(error)
                 return
-            reasons = map(reject_reason, map(to_eight_bit, sides)) if reject_reason else ()
+            reason = self._rejected(sides)
             number = self.indices[index]
             remark = "; ".join(dict.fromkeys(text for _, text, _ in remarks))
-            reason = next(filter(None, reasons), "")
             found[number] = Found(*self.file_sizes[number], reason, self.seen[number], remark)
 
         pool = ThreadPoolExecutor(max(threads, 1))
@@ -162,16 +270,29 @@ class CachedDataset:
                     progress(done, len(new))
         finally:
             pool.shutdown(cancel_futures=True)
-            if memory:
+            if memory and distributed.is_first():
                 memory.keep()
-        if problems:
+        if distributed.size() > 1:
+            for theirs, their_problems in distributed.collected(
+                ([(self.indices[index], found.get(self.indices[index])) for index in own], [*problems.items()])
+            ):
+                found |= {number: Found.of(values) for number, values in theirs if values}
+                problems |= dict(their_problems)
+            if memory and distributed.is_first():
+                memory.keep()
+        if problems and not (self.replaces and 2 * len(problems) < len(numbers)):
             raise ValueError(self._problem(problems))
-        self.file_sizes |= {number: (found[number].height, found[number].width) for number in self.indices}
-        self.seen |= {number: found[number].seen for number in self.indices}
-        rejected = {number: found[number].left_out for number in self.indices if found[number].left_out}
-        self.indices = [number for number in self.indices if number not in rejected]
+        for problem in [*problems.values()][:SHOWN_BAD]:
+            self.note(f"{problem}; the next one takes its place")
+        whole = [number for index in numbers if (number := self.indices[index]) not in problems]
+        self.file_sizes |= {number: (found[number].height, found[number].width) for number in whole}
+        self.seen |= {number: found[number].seen for number in whole}
+        rejected = {number: found[number].left_out for number in whole if found[number].left_out}
+        self.looked_at = [number for number in whole if number not in rejected]
+        if not self.replaces or not self.looked_at:
+            self.indices = self.looked_at
         self.remarks = {
-            self.dataset.name(number): found[number].remark for number in self.indices if found[number].remark
+            self.dataset.name(number): found[number].remark for number in self.looked_at if found[number].remark
         }
         return {self.dataset.name(number): reason for number, reason in rejected.items()}
 
@@ -192,6 +313,8 @@ class CachedDataset:
         height, width = sizes.most_common(1)[0][0]
         others = f" (the commonest of {len(sizes)} sizes)" if len(sizes) > 1 else ""
         left_out = len(self.dataset) - len(self)
+        if self.replaces and len(self.looked_at) < len(self):
+            others += f", of which {len(self.looked_at)} were looked at"
         return self.dataset.describe(height, width) + others + (f", {left_out} of them left out" if left_out else "")
 
 
@@ -217,14 +340,20 @@ def open_cached(
     memory_gib: float,
     most: int | None = None,
     exact: bool = True,
+    part: Size | None = None,
 ) -> list[CachedDataset]:
-    """The datasets at one size, with all samples or `most` evenly spaced ones; cached if all fit in `memory_gib`."""
-    opened = [CachedDataset(dataset, size, fit, exact) for dataset in datasets]
+    """The datasets at one size, with all samples or `most` evenly spaced ones; cached if all fit in `memory_gib`.
+
+    Where `fit` keeps shapes, and parts of samples are wanted, as many are cached as fit.
+    """
+    opened = [CachedDataset(dataset, size, fit, exact, part) for dataset in datasets]
     for dataset in opened:
-        dataset.indices = evenly_spaced(most or len(dataset), len(dataset))
-    if sum(dataset.bytes for dataset in opened) <= memory_gib * 2**30:
+        if most:
+            dataset.indices = evenly_spaced(most, len(dataset))
+    room = Room(memory_gib * 2**30)
+    if sum(dataset.bytes for dataset in opened) <= room.left:
         for dataset in opened:
-            dataset.cache = {}
+            dataset.cache, dataset.room = {}, room
     return opened
 
 
@@ -298,9 +427,12 @@ class TrainLoader:
     seed: int
     direction: Direction
     mask_spec: MaskSpec | None = None
+    share: tuple[int, int] = (0, 1)
+    """The number of this process, and of all. Each makes its part of the samples of every batch."""
 
     def __post_init__(self) -> None:
         self.specs = _named_specs(self.datasets, self.direction)
+        self.own_batch_size = self.batch_size // self.share[1]
         which = range(len(self.datasets))
         self.keys = [(self.seed,)] if len(which) == 1 else [(self.seed, number) for number in which]
         self.channels: dict[torch.dtype, dict[str, int]] = {}
@@ -310,7 +442,7 @@ class TrainLoader:
         if self.mask_spec:
             self.channels.setdefault(torch.uint8, {}).update(dict.fromkeys(MASKS, 1))
 
-    @lru_cache(maxsize=8)  # noqa: B019 -- a batch needs one epoch of each dataset, two where they meet
+    @lru_cache(maxsize=4)  # noqa: B019 -- a batch needs one epoch of each dataset, two where they meet
     def _permutation(self, which: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.random.default_rng([*self.keys[which], epoch]).permutation(len(self.datasets[which]))
 
@@ -335,12 +467,22 @@ class TrainLoader:
         return sample
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """Batch number `step`: its samples, `[B, C, H, W]`, and their labels, int64 `[B]`."""
+        """Batch number `step`: this process's part of its samples, `[B, C, H, W]`, and their labels, int64 `[B]`."""
         return self._views(self._buffers(step))
+
+    def _numbers(self, step: int) -> range:
+        """This process's samples of a batch."""
+        first = step * self.batch_size + self.share[0] * self.own_batch_size
+        return range(first, first + self.own_batch_size)
+
+    def _ahead(self, step: int) -> None:
+        for which, dataset in enumerate(self.datasets):
+            for number in self._numbers(step):
+                dataset.ahead(self._index(which, number))
 
     def _buffers(self, step: int) -> dict[torch.dtype, Tensor]:
         """One tensor for each type, `[all channels of all samples, H, W]`, first all of x; and the labels."""
-        numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
+        numbers = self._numbers(step)
         samples = [self.sample(number) for number in numbers]
         buffers = {
             dtype: geometry.join([sample[name] for name in names for sample in samples])
@@ -357,8 +499,8 @@ class TrainLoader:
         return views
 
     def _split(self, buffer: Tensor, channels: dict[str, int]) -> dict[str, Tensor]:
-        parts = buffer.split_with_sizes([self.batch_size * count for count in channels.values()])
-        shape = self.batch_size, -1, *self.size
+        parts = buffer.split_with_sizes([self.own_batch_size * count for count in channels.values()])
+        shape = self.own_batch_size, -1, *self.size
         return {name: part.view(shape) for name, part in zip(channels, parts, strict=True)}
 
     def stream(self, start: int, stop: int, device: torch.device, workers: int) -> Iterator[dict[str, Tensor]]:
@@ -373,7 +515,7 @@ class TrainLoader:
         batch = self._views(buffers)
         for spec in {spec.dtype: spec for spec in self.specs.values()}.values():
             images = {name: count for name, count in self.channels[spec.dtype].items() if name in self.specs}
-            levels = buffers[spec.dtype][: self.batch_size * sum(images.values())]
+            levels = buffers[spec.dtype][: self.own_batch_size * sum(images.values())]
             batch |= self._split(spec.to_float(levels), images)
         return batch | {name: batch[name].float() for name in MASKS if name in batch}
 
@@ -383,8 +525,11 @@ class TrainLoader:
             return
         pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
         ahead: deque[Future[dict[torch.dtype, Tensor]]] = deque()
+        asked, further = iter(range(start, stop)), -(-AHEAD // self.own_batch_size)
         try:
             for step in range(start, stop):
+                for later in islice(asked, further if step == start else 1):
+                    self._ahead(later)
                 ahead.append(pool.submit(self._buffers, step))
                 if len(ahead) > 2 * workers:
                     yield ahead.popleft().result()

@@ -24,6 +24,16 @@ class Found(NamedTuple):
     remark: str = ""
     """What is to be said of its files; empty where all of them is read."""
 
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> "Found":
+        """From what JSON makes of one.
+
+        >>> Found.of([4, 8, "", [], ""])
+        Found(height=4, width=8, left_out='', seen=(), remark='')
+        """
+        height, width, left_out, seen, remark = values
+        return cls(height, width, left_out, tuple(Seen(*side) for side in seen), remark)
+
 
 class LookedAt:
     """What was found in the samples of a dataset whose files still have the same path, size and time.
@@ -42,8 +52,7 @@ class LookedAt:
         """By the number of the sample in the dataset. Samples that are looked at now are added."""
         for number, files in self.files.items():
             if files in self.known:
-                height, width, left_out, seen, remark = self.known[files]
-                self.found[number] = Found(height, width, left_out, tuple(Seen(*side) for side in seen), remark)
+                self.found[number] = Found.of(self.known[files])
 
     def keep(self) -> None:
         """Writes down what was found."""

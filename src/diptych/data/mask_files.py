@@ -12,6 +12,7 @@ from diptych.data.layouts import find_singles
 from diptych.data.partners import canonical, kinds, partners_of_all, split_up
 from diptych.images import files, ifd, objects, tiff
 from diptych.images.files import Pixels
+from diptych.images.formats import MAX_PIXELS
 from diptych.images.mask_pictures import REMEDY, read_hole
 from diptych.images.masks import Mask
 from diptych.images.spec import EIGHT_BIT, Array, NoFixedRangeError
@@ -73,18 +74,18 @@ def read(path: Path) -> UserMask:
     return from_bytes(files.read_bytes(path), str(path))
 
 
-def from_bytes(data: bytes, name: str) -> UserMask:
-    """The same of the bytes of a file: a picture, or numbers as TIFF or .npy."""
+def from_bytes(data: bytes, name: str, most: int = MAX_PIXELS) -> UserMask:
+    """The same of the bytes of a file: a picture, or numbers as TIFF or .npy, of at most so many pixels."""
     if data.startswith(np.lib.format.MAGIC_PREFIX):
         return from_array(files.numbers_in(data, name), name)
     try:
-        return from_pixels(files.decode_bytes(data, name), name)
+        return from_pixels(files.decode_bytes(data, name, most), name)
     except NoFixedRangeError:
         if data.startswith(ifd.SIGNATURES) and tiff.layout(data).photometric == tiff.WHITE_IS_ZERO:
             raise ValueError(
                 f"{name}: holds numbers of which the lowest is white, so black is unknown; {REMEDY}, in 8 bits"
             ) from None
-        return from_array(files.numbers_in(data, name), name)
+        return from_array(files.numbers_in(data, name, most), name)
 
 
 def from_array(array: Array, name: str = "the mask") -> UserMask:

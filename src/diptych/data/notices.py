@@ -18,7 +18,7 @@ def of_training(datasets: Sequence[CachedDataset]) -> list[str]:
     """The lines about what was seen in the files of a training, which have been looked at."""
     specs, seen = list[ImageSpec](), list[list[Seen]]()
     for dataset in datasets:
-        found = [dataset.seen[number] for number in dataset.indices]
+        found = [dataset.seen[number] for number in dataset.looked_at]
         first = (
             dataset.dataset.side if isinstance(dataset.dataset, PairSide) else 0
         )  # both halves of its files are seen

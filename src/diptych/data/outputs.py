@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from diptych.data import shards
 from diptych.data.paths import list_pictures
 from diptych.data.sides import no_images
 from diptych.images.files import ARRAY, FORMATS, READ_ONLY, SUFFIXES, require_writable_suffix
@@ -31,6 +32,26 @@ def plan(
             given = f"{len(inputs)} inputs" if len(inputs) > 1 else f"the folder {inputs[0]}"
             raise ValueError(f"{out}: is the name of one picture, and {given} would go there; give a folder as --out")
         jobs = plan_folder(inputs, out, f".{format}" if format else suffix)
+    require_no_input(jobs)
+    require_free([target for _, target in jobs], overwrite)
+    return jobs
+
+
+def plan_shards(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[Job]:
+    """Each tar file of the inputs to one of its name in the folder `out`, or one to the file `out`.
+
+    Empty where the inputs are none; a `ValueError` where only some are, or when something would be lost.
+    """
+    found = [(place, shards.below(place)) for place in inputs]
+    if not any(tars for _, tars in found):
+        return []
+    if other := next((place for place, tars in found if not tars), None):
+        raise ValueError(f"{other}: holds no tar files, and other inputs do; translate each kind by itself")
+    jobs = [(Path(tar), out / name) for _, tars in found for tar, name in tars.items()]
+    if len(jobs) == 1 and out.suffix.lower() == shards.TAR:
+        jobs = [(jobs[0][0], out)]
+    if twice := next((target for target, count in Counter(target for _, target in jobs).items() if count > 1), None):
+        raise ValueError(f"{twice}: two of the inputs would be written to it; use different folders, or rename one")
     require_no_input(jobs)
     require_free([target for _, target in jobs], overwrite)
     return jobs

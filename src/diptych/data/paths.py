@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from diptych.data import tfrecords, unread
+from diptych.data.remote import spelled
 from diptych.data.walk import distinct, folders_below, walk
 from diptych.images.files import ARRAY, SUFFIXES
 
@@ -96,11 +97,12 @@ class DataPaths:
     @property
     def arguments(self) -> str:
         """The flags as typed on a command line."""
-        given = " ".join(typed_flag(flag, str(value)) for flag, value in {**self.flags, **self.suffixes}.items())
+        folders = {flag: spelled(folder) for flag, folder in self.flags.items()}
+        given = " ".join(typed_flag(flag, value) for flag, value in {**folders, **self.suffixes}.items())
         return f"{given} --halves" if self.halves else given
 
     def __str__(self) -> str:
-        return " and ".join(str(folder) for folder in self.flags.values())
+        return " and ".join(map(spelled, self.flags.values()))
 
 
 def typed_flag(flag: str, value: str) -> str:

@@ -57,21 +57,20 @@ def evaluate(
     Args:
         run: The folder of a run.
         data: The folder of pictures, or an array of them (npy); its val (or test) split is measured.
-        data_a: The folder of A, where A and B lie apart; with --data-b.
+        data_a: The folder of A, if A and B are in two places; with --data-b.
         data_b: The folder of B.
-        suffix_a: What the names of A end in, such as _A; without it, what the training was told or found.
-        suffix_b: What the names of B end in.
-        halves: Each picture holds A beside its B, whatever its shape.
+        suffix_a: How the file names of A end, such as `_A`; by default as in the training.
+        suffix_b: The same for B.
+        halves: Each picture is A beside its B, whatever its shape.
         real: Without a run: a folder of real pictures; with --fake.
-        fake: A folder of pictures to be measured beside the real ones.
+        fake: A folder of pictures to compare with the real ones.
         out: With --real and --fake: a folder for metrics.jsonl; without it, the numbers are only printed.
-        names: Names, separated by commas; without it, all that the pictures allow.
+        names: Names, separated by commas; without it, those that the method measures by default.
         baselines: Measure answers without a model too, such as the mean training target.
-        direction: Measure a model that translates both ways this way only.
+        direction: For a model that translates in both directions: measure only this one.
         features: An exported network (.pt2) in place of Inception, for fid, kid, mifid, precision and recall.
-        weights: The folder in which the weights of Inception and AlexNet lie; else $DIPTYCH_WEIGHTS, else torch's own
-            cache.
-        fetch_weights: Download weights that are not there.
+        weights: The folder of the weights of Inception and AlexNet; without it, $DIPTYCH_WEIGHTS, then torch's cache.
+        fetch_weights: Download missing weights.
         device: Where to run.
         progress: Called with the name of a piece of work, how much of it is done, and all of it.
     """

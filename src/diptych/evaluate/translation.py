@@ -74,9 +74,10 @@ def _open_models(run: Run, options: EvalOptions) -> dict[Direction, dict[str, Mo
 
     A `ValueError` for a direction that the run does not have.
     """
-    folders = {"model": run.path}
+    folders, last = {"model": run.path}, checkpoint.model_step(checkpoint.model_folder(run.path))
     for name in (*getattr(METHODS[run.method], "snapshots", ()), checkpoint.BEST):
-        if (folder := checkpoint.model_folder(run.path, name)).exists():
+        folder = checkpoint.model_folder(run.path, name)
+        if folder.exists() and not (name == checkpoint.BEST and checkpoint.model_step(folder) == last):
             folders[name] = folder
     first = load(run.path, direction=options.direction, device=options.device)
     return {

@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -12,19 +11,43 @@ from typing import Literal, NamedTuple, get_args
 from torch import Tensor
 
 from diptych.data.outputs import require_free
-from diptych.export import check, onnx_file, program, pth, web
-from diptych.export.notes import as_strings, notes_of
-from diptych.export.weights import compact
-from diptych.files import atomic_file
+from diptych.export import coreml_file, ncnn_file, openvino_file, pth, web
+from diptych.files import atomic_file, atomic_folder
 from diptych.graph import Graph, Io, Weights
 from diptych.images.spec import Bits, ImageSpec
 from diptych.kinds import Direction
 from diptych.model import Model, load
+from diptych.runtimes import check, onnx_file, program
+from diptych.runtimes.notes import Notes, as_strings, notes_of
+from diptych.runtimes.packages import WRITES_ONNX, require_packages
+from diptych.runtimes.weights import compact
 from diptych.wording import brief
 
-Format = Literal["onnx", "pt2", "web", "junyanz"]
-SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt2": "pt2", ".html": "web", ".pth": "junyanz"}
-NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "pt2": ()}
+Format = Literal["onnx", "pt2", "openvino", "ncnn", "coreml", "web", "junyanz"]
+SUFFIXES: dict[str, Format] = {
+    ".onnx": "onnx",
+    ".pt2": "pt2",
+    ".xml": "openvino",
+    ".param": "ncnn",
+    ".mlpackage": "coreml",
+    ".html": "web",
+    ".pth": "junyanz",
+}
+WRITERS: dict[Format, ModuleType] = {
+    "onnx": onnx_file,
+    "pt2": program,
+    "openvino": openvino_file,
+    "ncnn": ncnn_file,
+    "coreml": coreml_file,
+}
+"""What writes a graph as a file: `parts`, `require`, `write` and `opened` of each."""
+NEEDED: dict[Format, tuple[str, ...]] = {
+    "onnx": (*WRITES_ONNX, "onnxruntime"),
+    "pt2": (),
+    "openvino": (*WRITES_ONNX, "openvino"),
+    "ncnn": ("ncnn", "pnnx"),
+    "coreml": ("coremltools",),
+}
 """Packages that a format needs beside torch; the extra of Diptych that installs them has the format's name."""
 
 
@@ -44,12 +67,13 @@ def export(
     *,
     out: Path | str,
     format: Format | None = None,
-    io: Io = "bytes",
+    io: Io | None = None,
     bits: Bits = 8,
     weights: Weights | None = None,
     direction: Direction | None = None,
     palette: Path | str | None = None,
     no_examples: bool = False,
+    webgpu: bool = False,
     overwrite: bool = False,
 ) -> Exported:
     """Exports one direction of a model to one file that holds the network, its weights and what a picture needs besides.
@@ -61,80 +85,122 @@ def export(
     Args:
         run: The folder of a run, also while it is still training, or a model folder.
         out: The file to write, such as model.onnx, model.pt2 or page.html; with --format web also a folder, for a web host.
-        format: onnx for ONNX Runtime and most others, pt2 for torch.export, web for a page that runs the model in a
-            browser, junyanz for the generator by that program's names; without it, by the suffix of --out.
-        io: bytes takes and gives levels of pictures of any size; float is the bare network, in [-1, 1].
-        bits: Of the levels: 8, or 16 for pictures of 16 bits.
+        format: onnx for ONNX Runtime and most others, pt2 for torch.export, openvino (.xml), ncnn (.param), coreml
+            (.mlpackage), web for a page that runs the model in a browser, junyanz for the generator by that program's
+            names; without it, by the suffix of --out.
+        io: bytes takes and gives levels of pictures of any size; float is the bare network, in [-1, 1]. Without it, bytes;
+            ncnn and Core ML hold the bare network alone.
+        bits: Bits of the levels: 8, or 16 for pictures of 16 bits.
         weights: How they are stored; fp16 halves the file, int8 quarters it and costs some levels, which are printed.
             Without it, fp16 in a web page, else fp32.
-        direction: Which way, for a model that knows both; without it, the way of its training.
-        palette: Of a web page: a text file of the colours to draw with, a line for each, such as "#0055ff wall", that of an
-            empty board first; without it, they are found in the pictures of the training.
-        no_examples: Of a web page: leave out the few held-out pictures that it shows.
+        direction: For a model that translates in both directions; without it, that of its training.
+        palette: For a web page: a text file of the colours to draw with, one per line, such as "#0055ff wall", first that
+            of the empty board; without it, they are found in the pictures of the training.
+        no_examples: For a web page: leave out the few held-out pictures that it shows.
+        webgpu: For a web page: compute on the visitor's graphics processor where the browser gives it and it makes the same
+            pictures, else on the processor; the page gets 3.9 MB larger.
         overwrite: Write over an older file.
     """
     target = Path(out)
     kind = _format(target, format)
     if kind == "web":
-        if io != "bytes" or bits != 8:
-            raise ValueError(f"--io {io} --bits {bits}: a web page goes from 8-bit pictures to such; leave both out")
+        if io == "float" or bits != 8:
+            raise ValueError("--io and --bits: a web page goes from 8-bit pictures to such; leave both out")
         drawn_with = Path(palette) if palette else None
-        return _as_page(run, target, weights or "fp16", direction, drawn_with, not no_examples, overwrite)
-    if palette or no_examples:
-        raise ValueError("--palette and --no-examples: are of a web page; add --format web, or leave them out")
+        return _as_page(run, target, weights or "fp16", direction, drawn_with, not no_examples, webgpu, overwrite)
+    if palette or no_examples or webgpu:
+        raise ValueError(
+            "--palette, --no-examples and --webgpu: are of a web page; add --format web, or leave them out"
+        )
     if kind == "junyanz":
-        if io != "bytes" or bits != 8 or weights:
+        if io or bits != 8 or weights:
             raise ValueError("--io, --bits and --weights: a .pth file holds the weights as they are; leave them out")
         return _as_pth(run, target, direction, overwrite)
-    writer = _writer(kind)
+    require_packages(f"--format {kind}", NEEDED[kind], kind)
+    io = io or ("float" if kind in ("ncnn", "coreml") else "bytes")
     if io == "float" and bits != 8:
         raise ValueError(f"--bits {bits}: the bare network of --io float has no levels; leave one of the two out")
-    require_free([target, target.with_suffix(".json")], overwrite)
+    if kind == "coreml" and target.exists():
+        raise ValueError(f"{target}: exists already, and such a folder is not written over; choose another --out")
+    require_free([*WRITERS[kind].parts(target), target.with_suffix(".json")], overwrite)
     model = load(run, direction=direction, device="cpu")
-    _require_levels(run, model, io)
-    return _as_graph(model, Graph(model.translator, io, bits), weights or "fp32", writer, target)
+    if io == "bytes":
+        _require_levels(run, model, bits)
+    return _as_graph(model, Graph(model.translator, io, bits), weights or "fp32", WRITERS[kind], target)
 
 
-def _require_levels(run: Path | str, model: Model, io: Io) -> None:
-    specs = (*model.translator.input_specs.values(), model.translator.output_spec)
-    if io == "bytes" and any(isinstance(spec, ImageSpec) and spec.is_of_numbers for spec in specs):
+def _require_levels(run: Path | str, model: Model, bits: Bits) -> None:
+    """Raises a `ValueError` where levels of so many bits do not hold what the model reads or draws."""
+    if bits == 8 and any(spec.is_of_numbers for spec in _pictures(model)):
         raise ValueError(
-            f"{run}: reads or draws numbers of a range or labels, which a graph of --io bytes has not; export it as .onnx "
-            "with --io float, and map them as config.json says"
+            f"{run}: reads or draws numbers of a range or labels, and 8 bits do not hold them; add --bits 16"
         )
+
+
+def _pictures(model: Model) -> list[ImageSpec]:
+    specs = (*model.translator.input_specs.values(), model.translator.output_spec)
+    return [spec for spec in specs if isinstance(spec, ImageSpec)]
 
 
 def _as_graph(model: Model, graph: Graph, weights: Weights, writer: ModuleType, target: Path) -> Exported:
     """The file that `writer` makes; it gets its name, and a JSON file beside it, if its results are those of the model."""
+    writer.require(graph, weights)
     expected = _expected(model, graph, weights)
-    notes = notes_of(model, graph, weights)
-    writer.require_size(graph)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    rejected = target.with_name(f"{target.name}.rejected")  # its name until it has been found right
-    with atomic_file(rejected) as beside:
-        _write(writer, graph, beside, as_strings(notes))
-    lines = [f"{model.config.method} at step {model.step:,}, {rejected.stat().st_size / 1e6:.1f} MB"]
+    notes = notes_of(model.saved, model.direction, graph, weights)
+    with TemporaryDirectory() as folder:
+        file = Path(folder, target.name)
+        program.write_graph(writer, graph, file, as_strings(notes))
+        size = sum(map(_size, writer.parts(file)))
+        lines = [f"{model.config.method} at step {model.step:,}, {size / 1e6:.1f} MB"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if writer.opened is None:
+            lines.append("not checked: nothing on this machine runs it")
+        elif not _is_right(writer, graph, file, expected, notes, lines):
+            for part, place in zip(writer.parts(file), writer.parts(target), strict=True):
+                _place(part, place.with_name(f"{place.name}.rejected"))
+            return Exported(target.with_name(f"{target.name}.rejected"), False, lines)
+        for part, place in zip(writer.parts(file), writer.parts(target), strict=True):
+            _place(part, place)
+        with atomic_file(target.with_suffix(".json")) as beside:
+            beside.write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
+    return Exported(target, True, lines)
+
+
+def _is_right(
+    writer: ModuleType, graph: Graph, file: Path, expected: "_Expected", notes: Notes, lines: list[str]
+) -> bool:
+    """Whether a file makes what the model makes; notes it, and says it in a line."""
     try:
-        run_file = writer.opened(rejected)
+        run_file = writer.opened(file)
         theirs = [run_file(one) for one in expected.inputs]
     except Exception as error:  # of a wrong graph a runtime may raise anything
-        lines.append(f"cannot be run ({brief(error)}), so it keeps this name; please report it")
-        return Exported(rejected, False, lines)
-
+        lines.append(f"cannot be run ({brief(error)}), so it is called .rejected; please report it")
+        return False
     difference = check.difference(graph, theirs, expected.rounded)
     tried = ", ".join(map(str, expected.cases)) + " pixels" if graph.has_pictures else "1 and 3 pictures"
     lines.append(f"beside the model: {difference} ({tried})")
-    if weights != "fp32":
-        lines.append(f"{weights} beside fp32: {check.difference(graph, theirs, expected.whole)}")
+    if notes["weights"] != "fp32":
+        lines.append(f"{notes['weights']} beside fp32: {check.difference(graph, theirs, expected.whole)}")
     if not difference.is_small:
-        lines.append("this is not what the model makes, so the file keeps this name; please report it")
-        return Exported(rejected, False, lines)
+        lines.append("this is not what the model makes, so the file is called .rejected; please report it")
+        return False
     cases = [list(case) for case in expected.cases]
     notes["parity"] = {"cases": cases, "largest": difference.largest, "mean": difference.mean}
-    with atomic_file(target.with_suffix(".json")) as beside:
-        beside.write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
-    rejected.replace(target)
-    return Exported(target, True, lines)
+    return True
+
+
+def _size(part: Path) -> int:
+    return sum(file.stat().st_size for file in part.rglob("*")) if part.is_dir() else part.stat().st_size
+
+
+def _place(part: Path, place: Path) -> None:
+    """Puts a file, or the folder of a package, where it belongs: whole or not at all."""
+    if part.is_dir():
+        with atomic_folder(place) as beside:
+            shutil.copytree(part, beside, dirs_exist_ok=True)
+        return
+    with atomic_file(place) as beside:
+        shutil.copyfile(part, beside)
 
 
 class _Expected(NamedTuple):
@@ -152,9 +218,9 @@ def _expected(model: Model, graph: Graph, weights: Weights) -> _Expected:
     """The results to compare with. Afterwards the graph has the weights as they are stored."""
     cases = check.cases(graph, model.config.shape.size)
     inputs = check.inputs_of(graph, cases)
-    whole = check.answers(model, graph, inputs)
+    whole = check.answers(graph, inputs, model.run)
     compact(graph.translator.network, weights)
-    return _Expected(cases, inputs, whole, whole if weights == "fp32" else check.answers(model, graph, inputs))
+    return _Expected(cases, inputs, whole, whole if weights == "fp32" else check.answers(graph, inputs, model.run))
 
 
 def _as_page(
@@ -164,15 +230,20 @@ def _as_page(
     direction: Direction | None,
     palette: Path | None,
     examples: bool,
+    webgpu: bool,
     overwrite: bool,
 ) -> Exported:
     """A web page with an ONNX file in it; a wrong one is kept beside it."""
     with TemporaryDirectory() as folder:
         require_free(web.files_of(target), overwrite)
+        if any(spec.is_of_numbers for spec in _pictures(load(run, direction=direction, device="cpu"))):
+            raise ValueError(
+                f"{run}: reads or draws numbers of a range or labels, which no page shows; export it as .onnx"
+            )
         exported = export(run, out=Path(folder) / "model.onnx", weights=weights, direction=direction)
         if exported.is_right:
             model = load(run, direction=direction, device="cpu")
-            lines = web.write(Path(run), model, exported.file, target, palette, examples)
+            lines = web.write(Path(run), model, exported.file, target, palette, examples, webgpu)
             return Exported(target, True, [*exported.lines, *lines])
         kept = target.with_name(f"{target.name}.onnx.rejected")
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -206,24 +277,3 @@ def _format(target: Path, given: str | None) -> Format:
             f"{target}: the name of an exported file ends in {' or '.join(suffixes)}; choose another --out"
         )
     return known
-
-
-def _writer(name: Format) -> ModuleType:
-    """The file of a format here; a `ValueError` with what to install where a package is missing."""
-    missing = [package for package in NEEDED[name] if find_spec(package) is None]
-    if missing:
-        raise ValueError(f"--format {name}: needs {', '.join(missing)}; install them: pip install 'diptych[{name}]'")
-    return onnx_file if name == "onnx" else program
-
-
-def _write(writer: ModuleType, graph: Graph, file: Path, notes: dict[str, str]) -> None:
-    try:
-        writer.write(program.traced(graph), graph, file, notes)
-    except OSError:  # the disk's
-        raise
-    except (
-        Exception
-    ) as error:  # an exporter that does not know an operation may raise anything, a thousand characters long
-        raise ValueError(
-            f"{file.name}: this model cannot be exported ({brief(error, 160)}); please report it"
-        ) from error

@@ -22,7 +22,10 @@ EQUAL = 1e-5  # largest difference of outputs in [-1, 1]
 def write(model: Model, file: Path) -> float:
     """Writes the generator, reads it back, and returns the largest difference of its output; a `ValueError` for others."""
     network = model.translator.network
-    torch.save(_state(network, _layers(model, network)), file)
+    state = _state(network, _layers(model, network))
+    if isinstance(network, ResNet) and model.config.settings.get("upsampling") == "antialiased":
+        state |= junyanz.blurs(_blocks(network), len(state["model.1.weight"]))
+    torch.save(state, file)
     size = model.config.shape.size
     spec = model.x_spec
     channels = 1 if model.config.method == "colorize" else spec.channels
@@ -44,9 +47,13 @@ def _layers(model: Model, network: nn.Module) -> list[Layer]:
     if isinstance(network, UNet):
         return junyanz.unet_layers(len(network.down))
     if isinstance(network, ResNet):
-        blocks = sum(name.startswith("block") for name in network.stages)
-        return junyanz.resnet_layers(blocks, any(isinstance(layer, nn.Dropout) for layer in network.modules()))
+        dropout = any(isinstance(layer, nn.Dropout) for layer in network.modules())
+        return junyanz.resnet_layers(_blocks(network), dropout, settings.get("upsampling") == "antialiased")
     raise ValueError(f"--format junyanz: that program has no network of {method}; its own are U-Nets and ResNets")
+
+
+def _blocks(network: ResNet) -> int:
+    return sum(name.startswith("block") for name in network.stages)
 
 
 def _state(network: nn.Module, layers: list[Layer]) -> Weights:

@@ -4,6 +4,9 @@ Pictures are float `[..., 3, H, W]` in [-1, 1]. L is `[..., 1, H, W]` and ab `[.
 - 1, a* / 110 and b* / 110 (the colours of sRGB range from -108 to 98).
 """
 
+from collections.abc import Callable
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -82,12 +85,11 @@ def round_keeping_lightness(picture: Tensor, levels: int) -> Tensor:
     # Luminance is a weighted sum of the channels in linear light, so each channel contributes independently.
     weights = _luminance(torch.eye(3, device=value.device).view(3, 3, 1, 1)).view(3, 1, 1)
     below = weights * rgb_to_linear_rgb(lower / levels)
-    steps = weights * rgb_to_linear_rgb((lower + 1) / levels) - below
+    steps = (weights * rgb_to_linear_rgb((lower + 1) / levels) - below).unbind(-3)
     missing = (weights * rgb_to_linear_rgb(value / levels) - below).sum(dim=-3)
     least, best = torch.full_like(missing, torch.inf), torch.zeros_like(missing, dtype=torch.uint8)
     for way in range(8):
-        up = [channel for channel in range(3) if way >> channel & 1]
-        change = (missing - steps[..., up, :, :].sum(dim=-3)).abs()
+        change = (missing - sum(step for channel, step in enumerate(steps) if way >> channel & 1)).abs()
         best = torch.where(change < least, way, best)
         least = torch.minimum(change, least)
     ways = torch.tensor([[way >> channel & 1 for channel in range(3)] for way in range(8)], device=value.device)
@@ -95,9 +97,11 @@ def round_keeping_lightness(picture: Tensor, levels: int) -> Tensor:
     return (lower + ups) * (2 / levels) - 1
 
 
-def spread(ab: Tensor, small_L: Tensor, L: Tensor) -> Tensor:
-    """Guided upsampling: ab `[..., 2, h, w]` of a small picture at the size of `L` `[..., 1, H, W]`, with edges where L has
-    them.
+def spread(ab: Tensor, small_L: Tensor, height: int) -> Callable[[Tensor, slice], Tensor]:
+    """Guided upsampling: gives, for rows of the L of a large picture, and which rows they are, their ab.
+
+    The edges of that ab are where L has them. ab is `[..., 2, h, w]` and `small_L` `[..., 1, h, w]`, of a small picture; the
+    large one has `height` rows, those that are asked for are `[..., 1, n, W]`.
 
     Around each pixel of the small picture, colour is nearly a linear function of lightness (He, Sun, Tang 2010, Guided
     Image Filtering, section 3.1); that function is applied to the lightness of the large picture.
@@ -106,14 +110,26 @@ def spread(ab: Tensor, small_L: Tensor, L: Tensor) -> Tensor:
     def mean(x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
-    def enlarged(x: Tensor) -> Tensor:
-        large = F.interpolate(x.reshape(-1, *x.shape[-3:]), size=L.shape[-2:], mode="bicubic")
-        return large.reshape(*x.shape[:-2], *L.shape[-2:])
-
     covariance = mean(small_L * ab) - mean(small_L) * mean(ab)
     variance = mean(small_L.square()) - mean(small_L).square()
-    slope = covariance / (variance + FLAT)
-    return enlarged(slope).mul_(L - enlarged(small_L)).add_(enlarged(ab))
+    lines = covariance / (variance + FLAT), small_L, ab
+
+    @cache
+    def tall() -> list[Tensor]:
+        return [_enlarged(x, height, x.shape[-1]) for x in lines]
+
+    def of_rows(L: Tensor, rows: slice) -> Tensor:
+        # All rows in one step; some of them down, then across, up to rounding the same
+        parts = lines if L.shape[-2] == height else [x[..., rows, :] for x in tall()]
+        slope, there, colour = (_enlarged(x, L.shape[-2], L.shape[-1]) for x in parts)
+        return slope.mul_(L - there).add_(colour)
+
+    return of_rows
+
+
+def _enlarged(x: Tensor, height: int, width: int) -> Tensor:
+    large = F.interpolate(x.reshape(-1, *x.shape[-3:]), size=(height, width), mode="bicubic")
+    return large.reshape(*x.shape[:-2], height, width)
 
 
 def is_grey(picture: Tensor) -> bool:

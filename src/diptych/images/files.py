@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, JpegImagePlugin, TiffImagePlugin
 from torch import Tensor
 
 from diptych.files import atomic_file, require_file
-from diptych.images import formats, ifd, jpeg, metadata, png, pnm, profiles, remarks, spec, tiff
+from diptych.images import formats, giant, ifd, jpeg, metadata, on_disk, png, pnm, profiles, remarks, spec, tiff
 from diptych.images.formats import MAX_PIXELS
 from diptych.images.metadata import Metadata
 from diptych.images.remarks import note
@@ -42,7 +42,22 @@ FORMATS = {
     **{".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"},
 }
 """Pillow's names of what is written by each suffix."""
-READ_ONLY = (".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".j2c", ".jpc", ".ppm", ".pgm", ".pbm", ".pnm", ".tga")
+READ_ONLY = (
+    ".gif",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jp2",
+    ".j2k",
+    ".j2c",
+    ".jpc",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".tga",
+    ".svs",
+)
 """The suffixes of pictures that are read, and translated to PNG."""
 SUFFIXES = (*FORMATS, *READ_ONLY)
 """Of all that is taken for a picture in a folder."""
@@ -102,6 +117,49 @@ class Pixels:
     def file_size(self) -> tuple[int, int]:
         """Height and width in the file, upright."""
         return self.values.shape[0] * self.reduced, self.values.shape[1] * self.reduced
+
+    def rows(self, rows: slice | Array) -> "Pixels":
+        """Some rows alone."""
+        return Pixels(self.values[rows], None if self.alpha is None else self.alpha[rows])
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether every pixel is the same.
+
+        >>> Pixels(np.full((8, 8, 3), 255, np.uint8)).is_flat
+        True
+        """
+        parts = [self.values] if self.alpha is None else [self.values, self.alpha]
+        return all(bool((part[rows] == part[0, 0]).all()) for rows in spec.strips(*self.size) for part in parts)
+
+
+class Gathered:
+    """A picture of `height` rows that comes row by row; with a `folder` it lies there on the disk."""
+
+    def __init__(self, height: int, folder: Path | None = None) -> None:
+        self.height, self.folder = height, folder
+        self._values: Array | None = None
+        self._alpha: Array | None = None
+
+    def put(self, rows: slice, part: Pixels) -> None:
+        """Takes some rows; a `ValueError` where the disk is full."""
+        if self._values is None:
+            self._values = self._empty(part.values)
+            self._alpha = None if part.alpha is None else self._empty(part.alpha)
+        self._values[rows] = part.values
+        if self._alpha is not None:
+            self._alpha[rows] = part.alpha
+        on_disk.let_go(self._values, self._alpha)
+
+    def _empty(self, like: Array) -> Array:
+        shape = self.height, *like.shape[1:]
+        return on_disk.empty(shape, like.dtype, self.folder) if self.folder else np.empty(shape, like.dtype)
+
+    @property
+    def pixels(self) -> Pixels:
+        """All of it."""
+        assert self._values is not None
+        return Pixels(self._values, self._alpha)
 
 
 # ---- files -> pixels
@@ -586,6 +644,9 @@ def encode(pixels: Pixels, path: Path, known: Metadata | None = None, quality: i
         options |= {"quality": quality, "qtables": None, "lossless": False}
     try:
         with atomic_file(path, durable=False) as partial:
+            if on_disk.folder_of(pixels.values) and format in giant.FORMATS:
+                lost += giant.write(pixels.values, pixels.alpha, partial, format, options, known, last)
+                return lost
             if pixels.bits == 16 and (pixels.values.shape[-1] > 1 or pixels.alpha is not None):
                 data = _deep_colour(pixels, format, options.get("compression"))
             else:

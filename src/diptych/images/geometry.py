@@ -134,12 +134,20 @@ def pad_to_stride(images: Tensor, stride: int, evenly: bool = True) -> Tensor:
     >>> pad_to_stride(torch.arange(3.0).reshape(1, 1, 1, 3), 4).shape
     torch.Size([1, 1, 4, 4])
     """
-    height, width = images.shape[-2:]
-    taller, wider = ((side + stride - 1) // stride * stride for side in (height, width))
-    above, left = ((taller - height) // 2, (wider - width) // 2) if evenly else (0, 0)
-    rows = mirrored(height, -above, taller - above).to(images.device)
-    columns = mirrored(width, -left, wider - left).to(images.device)
+    rows, columns = (padded(side, stride, evenly)[0].to(images.device) for side in images.shape[-2:])
     return images.index_select(-2, rows).index_select(-1, columns)
+
+
+def padded(length: int, stride: int, evenly: bool = True) -> tuple[Tensor, int]:
+    """The indices into a side of `length` pixels that `pad_to_stride` gives it, and how many come before the first pixel.
+
+    >>> indices, before = padded(5, 4)
+    >>> indices.tolist(), before
+    ([1, 0, 1, 2, 3, 4, 3, 2], 1)
+    """
+    longer = (length + stride - 1) // stride * stride
+    before = (longer - length) // 2 if evenly else 0
+    return mirrored(length, -before, longer - before), before
 
 
 def cut_back(images: Tensor, height: int, width: int, evenly: bool = True) -> Tensor:

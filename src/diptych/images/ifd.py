@@ -4,10 +4,12 @@ A directory is a count, an entry for each tag (tag, type, number of values, and 
 place of the next directory (TIFF 6.0, section 2). BigTIFF is the same with wider numbers.
 """
 
+import mmap
 import struct
 from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -68,7 +70,7 @@ class Directory:
 class _Reader:
     """Numbers in the order and widths of one file."""
 
-    def __init__(self, data: bytes, without: Container[int]) -> None:
+    def __init__(self, data: bytes | mmap.mmap, without: Container[int]) -> None:
         if data[:2] not in (b"II", b"MM"):
             raise ValueError("no TIFF header")
         self.data, self.without, self.left = data, without, MOST
@@ -128,7 +130,7 @@ class _Reader:
         found.entries[tag] = Entry(kind, raw, place)
 
 
-def read(data: bytes, place: int | None = None, without: Container[int] = ()) -> Directory:
+def read(data: bytes | mmap.mmap, place: int | None = None, without: Container[int] = ()) -> Directory:
     """The first directory of a file, or the one at `place`, with those of EXIF and GPS below it.
 
     Tags in `without` are passed over. Raises a `ValueError` where there is none. What is damaged in it is left out.
@@ -161,7 +163,7 @@ class Page(NamedTuple):
     """Where the directories of the pictures below it lie."""
 
 
-def pages(data: bytes) -> Iterator[Page]:
+def pages(data: bytes | mmap.mmap) -> Iterator[Page]:
     """The pictures of a TIFF file, one behind the other; a `ValueError` for the first one that is not wholly there."""
     reader, seen = _Reader(data, ()), set[int]()
     [place] = reader.unpack(reader.place, reader.first)
@@ -185,7 +187,7 @@ def _page(reader: _Reader, place: int, rows: range) -> Page:
     return Page(place, WIDTH in found.entries and not kind & (SMALLER | MASK) and old_kind != OLD_SMALLER, (*places,))
 
 
-def main_page(data: bytes) -> tuple[int, bool]:
+def main_page(data: bytes | mmap.mmap) -> tuple[int, bool]:
     """Where the directory of the picture lies that a TIFF file is of, and whether there are other ones.
 
     That is the first that is no smaller copy; if all in a row are copies, as in a DNG, one that lies below them. Raises a
@@ -221,25 +223,26 @@ def with_main_page_first(data: bytes) -> bytes:
     return data[: reader.first] + named + data[reader.first + len(named) :]
 
 
-def pack(directory: Directory, place: int) -> bytes:
-    """A directory that is to lie at `place` of a little-endian file, the last one there."""
-    written = [tag for tag, entry in directory.entries.items() if entry.kind not in NOT_WRITTEN]
+def pack(directory: Directory, place: int, big: bool = False) -> bytes:
+    """A directory that is to lie at `place` of a little-endian file, a BigTIFF if `big`, the last one there."""
+    numbers, number, width = ("<Q", "Q", 8) if big else ("<H", "I", 4)
+    written = [tag for tag, entry in directory.entries.items() if big or entry.kind not in NOT_WRITTEN]
     tags = sorted({*written, *directory.below})
-    values_place = place + 2 + 12 * len(tags) + 4
-    table, values = bytearray(struct.pack("<H", len(tags))), bytearray()
+    values_place = place + struct.calcsize(numbers) + (4 + 2 * width) * len(tags) + width
+    table, values = bytearray(struct.pack(numbers, len(tags))), bytearray()
     for tag in tags:
         if tag in directory.below:
-            kind, count, data = LONG, 1, pack(directory.below[tag], values_place + len(values))
+            kind, count, data = (16 if big else LONG), 1, pack(directory.below[tag], values_place + len(values), big)
         else:
             kind, data, _ = directory.entries[tag]
             count = len(data) // BYTES[kind]
-        table += struct.pack("<HHI", tag, kind, count)
-        if tag not in directory.below and len(data) <= 4:
-            table += data.ljust(4, b"\x00")
+        table += struct.pack(f"<HH{number}", tag, kind, count)
+        if tag not in directory.below and len(data) <= width:
+            table += data.ljust(width, b"\x00")
         else:
-            table += struct.pack("<I", values_place + len(values))
+            table += struct.pack(f"<{number}", values_place + len(values))
             values += data + bytes(len(data) % 2)
-    return bytes(table) + bytes(4) + bytes(values)
+    return bytes(table) + bytes(width) + bytes(values)
 
 
 def with_tags(data: bytes, more: Directory, instead: bool = False) -> bytes:
@@ -251,6 +254,24 @@ def with_tags(data: bytes, more: Directory, instead: bool = False) -> bytes:
     merged = Directory(own.entries | more.entries if instead else more.entries | own.entries, more.below | own.below)
     data += bytes(len(data) % 2)
     return data[:4] + struct.pack("<I", len(data)) + data[8:] + pack(merged, len(data))
+
+
+def add_tags(path: Path, more: Directory, without: Container[int] = ()) -> None:
+    """Puts tags into a little-endian TIFF or BigTIFF of one picture on the disk, in the place of its own of the same number.
+
+    Those of its own that are in `without` go. Its pixels are neither read nor written: a new directory stands behind them.
+    """
+    with path.open("r+b") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            reader = _Reader(data, without)
+            own = reader.directory(reader.unpack(reader.place, reader.first)[0], (EXIF, GPS))
+        place = file.seek(0, 2)
+        place += -place % 8
+        packed = pack(Directory(own.entries | more.entries, own.below | more.below), place, reader.first == 8)
+        file.seek(place)
+        file.write(packed)
+        file.seek(reader.first)
+        file.write(struct.pack(f"<{reader.place}", place))
 
 
 def set_number(data: bytearray, entry: Entry, number: int) -> None:

@@ -6,7 +6,7 @@ Every part is 0xFF, a marker, and with most markers a length and a content (ITU-
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from diptych.images.spec import Array
 
@@ -53,6 +53,15 @@ def icc_profile(data: bytes) -> bytes | None:
             end = place - 2 + int.from_bytes(data[place - 2 : place])
             pieces[data[place + len(PROFILE)]] = data[place + len(PROFILE) + 2 : end]
     return b"".join(pieces[number] for number in sorted(pieces)) if SCAN in markers else None
+
+
+def parts_of(data: bytes, markers: Container[int]) -> list[bytes]:
+    """The parts in front of the pixels that have one of these markers, whole."""
+    return [
+        data[place - 4 : place - 2 + int.from_bytes(data[place - 2 : place])]
+        for marker, place in _parts(data)
+        if marker in markers
+    ]
 
 
 def most_scans(data: bytes) -> int:

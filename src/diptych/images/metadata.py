@@ -183,7 +183,7 @@ class Metadata:
         if format == "PNG":
             return png.with_chunks(data, [*self._chunks(), *png.background(data, self.background)])
         if format == "TIFF":
-            return ifd.with_tags(data, self._directory())
+            return ifd.with_tags(data, self.directory())
         return data
 
     def _chunks(self) -> Iterable[bytes]:
@@ -203,7 +203,8 @@ class Metadata:
         yield from self.texts
         yield from self.chunks
 
-    def _directory(self) -> Directory:
+    def directory(self) -> Directory:
+        """The tags of a TIFF that has it."""
         exif = Directory()
         with suppress(ValueError):
             exif = ifd.read(self.exif)

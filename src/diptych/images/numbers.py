@@ -44,27 +44,34 @@ def read(path: Path, spec: ImageSpec, most: int = MAX_PIXELS, at_least: tuple[in
     `at_least` is that of `images.files.decode`. Raises a `ValueError` for numbers without a range.
     """
     if spec.is_of_numbers or path.suffix.lower() == ARRAY:
-        return read_to_rewrite(path, spec, most)[0]
+        return decode_to_rewrite(files.read_bytes(path, most), str(path), spec, most)[0]
     try:
         return decode(path, most=most, at_least=at_least)
     except NoFixedRangeError:
         return _levels(read_numbers(path, most), str(path))
 
 
-def read_to_rewrite(path: Path, spec: ImageSpec, most: int = MAX_PIXELS) -> tuple[Pixels, Metadata]:
+def read_bytes(
+    data: bytes, name: str, spec: ImageSpec, most: int = MAX_PIXELS, at_least: tuple[int, int] | None = None
+) -> Pixels:
+    """The same of the bytes of a picture file; `name` is what messages and remarks call it."""
+    if spec.is_of_numbers or name.lower().endswith(ARRAY):
+        return decode_to_rewrite(data, name, spec, most)[0]
+    try:
+        return files.decode_bytes(data, name, most=most, at_least=at_least)
+    except NoFixedRangeError:
+        return _levels(_numbers(data, name, most), name)
+
+
+def decode_to_rewrite(data: bytes, name: str, spec: ImageSpec, most: int = MAX_PIXELS) -> tuple[Pixels, Metadata]:
     """The same in the colours of the file, with what it knows of itself: to be written again.
 
     Numbers of a range and labels have no colours, and so no profile.
     """
-    return decode_to_rewrite(files.read_bytes(path, most), str(path), spec, most)
-
-
-def decode_to_rewrite(data: bytes, name: str, spec: ImageSpec, most: int = MAX_PIXELS) -> tuple[Pixels, Metadata]:
-    """The same of the bytes of a picture file; `name` is what messages and remarks call it."""
     if data.startswith(np.lib.format.MAGIC_PREFIX):
         pixels = _numbers(data, name, most)
         return _as_asked(pixels, spec, name), Metadata(pixels.size)
-    if spec.labels and spec.labels.by_index and (indices := _palette_indices(data, name)) is not None:
+    if spec.labels and spec.labels.by_index and (indices := _palette_indices(data, name, most)) is not None:
         return Pixels(indices), Metadata((indices.shape[0], indices.shape[1]))
     try:
         pixels, known = decode_bytes_to_rewrite(data, name, most)
@@ -121,7 +128,7 @@ def _numbers(data: bytes, name: str, most: int) -> Pixels:
     return pixels
 
 
-def _palette_indices(data: bytes, name: str) -> Array | None:
+def _palette_indices(data: bytes, name: str, most: int) -> Array | None:
     """The indices of a file with a palette, `[H, W, 1]`; None for any other."""
     try:
         opened = formats.open_image(data, name)
@@ -130,7 +137,7 @@ def _palette_indices(data: bytes, name: str) -> Array | None:
     with opened as image:
         if image.mode != "P":
             return None
-        formats.require_size(image.width, image.height, MAX_PIXELS, b"")
+        formats.require_size(image.width, image.height, most, b"")
         return np.asarray(image)[..., None]
 
 
@@ -182,7 +189,8 @@ def extremes(values: Array) -> tuple[float, float]:
 def into(pixels: Pixels, spec: ImageSpec, out: ImageSpec) -> Pixels:
     """What a model that makes `out` of `spec` sees of a file's pixels: levels, 16-bit ones where numbers go in or out."""
     if spec.labels:
-        return Pixels(spec.labels.planes(pixels.values).astype(np.uint8) * np.uint8(EIGHT_BIT.full))
+        planes = spec.labels.planes(pixels.values).astype(np.uint8) * np.uint8(EIGHT_BIT.full)
+        return Pixels(to_bits(planes, 16) if out.range else planes)
     if spec.range:
         return Pixels(in_range(pixels.values, spec.range), _alpha(pixels, SIXTEEN_BIT))
     finer = out.range or out.labels

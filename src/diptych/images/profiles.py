@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from diptych.images import formats, ifd, jpeg, png
+from diptych.images.on_disk import folder_of, let_go
 from diptych.images.spec import Array, strips
 
 CHANNELS = {"GRAY": 1, "RGB": 3, "CMYK": 4}
@@ -73,7 +74,10 @@ def _space(profile: bytes) -> str:
 
 
 def to_srgb(values: Array, profile: bytes) -> Array:
-    """`[H, W, C]` of 8 or 16 bits in the colours of a profile -> the same in sRGB; channels after the colours stay."""
+    """`[H, W, C]` of 8 or 16 bits in the colours of a profile -> the same in sRGB; channels after the colours stay.
+
+    An array that lies on the disk is changed in place: of a giant picture there is one.
+    """
     return _converted(values, profile, back=False)
 
 
@@ -113,7 +117,7 @@ def _converted(values: Array, profile: bytes, back: bool) -> Array:
     if not differs(profile, channels):
         return values
     kind, colours = space(profile), min(channels, 3) if channels > 2 else 1
-    converted = values.copy()
+    converted = values if folder_of(values) else values.copy()
     for rows in strips(*values.shape[:2]):
         strip = values[rows, :, :colours]
         if colours < CHANNELS[kind]:  # grey in a profile of colours
@@ -123,6 +127,7 @@ def _converted(values: Array, profile: bytes, back: bool) -> Array:
         elif curves := _curves(profile, kind):
             strip = curves.from_srgb(strip) if back else curves.to_srgb(strip)
         converted[rows, :, :colours] = strip[..., :colours]
+        let_go(converted)
     return converted
 
 

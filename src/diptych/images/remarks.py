@@ -15,6 +15,9 @@ FOURTH_LEFT_OUT = "the channel after RGB is left out"
 FOURTH_NOT_READ = f"{FOURTH_LEFT_OUT}; a model that is trained with --channels-a 4 (or -b) reads it"
 FOURTH_KEPT = "RGB is filled; the channel after it stays as it is, in the holes too"
 NOT_FINITE = "some of its numbers are NaN or infinite; NaN is read as the LOW of the range"
+FLAT = (
+    "every pixel is the same; this model's norms turn the rounding of such a picture into a pattern that means nothing"
+)
 WRITTEN_AS_PNG = "it is written as PNG, for this format is only read"
 
 

@@ -16,6 +16,7 @@ from diptych.losses import ADVERSARIAL
 from diptych.methods.base import Adversary, Batch, Method, Scores, Update
 from diptych.methods.settings import Adversarial, MethodSettings, Shape, Uniform, Width
 from diptych.networks import dcgan
+from diptych.networks.augment import augment
 from diptych.networks.layers import frozen
 from diptych.translators.base import Translator
 from diptych.translators.sampling import Sampler
@@ -34,11 +35,15 @@ class CGANSettings(MethodSettings):
     conditional: bool = Field(True, description="G and D are told the labels; if not, this is DCGAN.")
     condition: dcgan.Condition = Field(
         "one-hot",
-        description="How they are told: a number for each class beside the noise, a plane for each beside the picture "
+        description="How they are told: one number per class with the noise, one plane per class with the picture "
         "(Mirza and Osindero 2014, section 3.2); learnt numbers and a learnt plane; projection (Miyato and Koyama 2018).",
     )
     adversarial: Adversarial = Field(
         "vanilla", description="The GAN loss: the paper's cross-entropy (equation 2), least squares, or hinge."
+    )
+    augment: bool = Field(
+        False,
+        description="Colour, translation and cutout on all that D sees, for small sets (Zhao et al. 2020, section 3.2).",
     )
 
     def defaults(self, uniform: Uniform | None = None) -> dict[str, Any]:
@@ -97,13 +102,20 @@ class CGAN(Method):
         z = 2 * torch.rand(len(x), self.settings.noise, device=x.device) - 1  # "uniform" (DCGAN, figure 1)
         fake_x = self.G(z, y)
         # Two passes: batch norm would mix the statistics of real and generated images
-        loss_D_real = self.adversarial.discriminator(self.D(x, y), True)  # equation 2, first term
-        loss_D_fake = self.adversarial.discriminator(self.D(fake_x.detach(), y), False)  # equation 2, second term
+        loss_D_real = self.adversarial.discriminator(self._logits(x, y), True)  # equation 2, first term
+        loss_D_fake = self.adversarial.discriminator(self._logits(fake_x.detach(), y), False)  # equation 2, second term
         update("discriminator", loss_D_real + loss_D_fake)
         with frozen(self.D):
-            loss_G = self.adversarial.generator(self.D(fake_x, y))
+            loss_G = self.adversarial.generator(self._logits(fake_x, y))
         update("generator", loss_G)
         return {"D_real": loss_D_real, "D_fake": loss_D_fake, "G": loss_G}
+
+    def _logits(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """D's logits `[B, 1]` for images `[B, C, size, size]` and their labels."""
+        if self.settings.augment:
+            x = augment(x, recolour=self.shape.x_kind == "image")
+        logits: Tensor = self.D(x, y)
+        return logits
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch["label"] if self.classes else None
@@ -132,6 +144,6 @@ class CGAN(Method):
 
         def scores(batch: Batch) -> Scores:
             outcome, y = translator.outcome(batch), self._labels(batch)
-            return self.D(outcome.target, y), self.D(outcome.output, y)
+            return self._logits(outcome.target, y), self._logits(outcome.output, y)
 
         return [Adversary("D", self.adversarial, ("D_real", "D_fake"), "G", scores)]

@@ -44,7 +44,7 @@ class CUTSettings(MethodSettings):
     variant: Literal["cut", "fastcut"] = Field(
         "cut",
         description="fastcut is lighter: --method.lambda-x 10, --method.lambda-y 0, --method.flip-equivariance true "
-        "(section 3, appendix C.1), each unless it is given.",
+        "(section 3, appendix C.1), unless you give them yourself.",
     )
     width: Width = Field(64, description="Channels of the first layer of G and D (appendix C.1).")
     generator: Generator = Field("resnet9", description="G: 9 residual blocks (appendix C.1), or 6 for small pictures.")
@@ -54,15 +54,15 @@ class CUTSettings(MethodSettings):
     )
     upsampling: Upsampling = Field(
         "transposed",
-        description="How G doubles its maps: transposed convolution, or nearest resize + convolution, which leaves no "
-        "checkerboard (Odena et al. 2016).",
+        description="How G doubles its maps: transposed convolution; nearest resize + convolution, which leaves no "
+        "checkerboard (Odena et al. 2016); or antialiased, both ways (Zhang 2019), as the authors' code has it.",
     )
-    dropout: bool = Field(False, description="Dropout of one half in each residual block.")
+    dropout: bool = Field(False, description="Dropout with a rate of 0.5 in each residual block.")
     patch: Patch = Field(70, description="Receptive field of D in pixels (appendix C.1).")
     adversarial: Adversarial = Field("lsgan", description="The GAN loss: least squares (appendix C.1) or another.")
     lambda_x: Weight = Field(1.0, description="Weight of PatchNCE between x and G(x) (equation 5; section 3).")
     lambda_y: Weight = Field(
-        1.0, description="Weight of PatchNCE between y and G(y), the identity (equation 5); 0 is without."
+        1.0, description="Weight of PatchNCE between y and G(y), the identity (equation 5); 0 is off."
     )
     patches: int = Field(256, ge=2, le=10**6, description="Patches of each layer that are compared (appendix C.1).")
     temperature: float = Field(0.07, gt=0, le=1e6, description="tau of equation 2 (appendix C.1).")

@@ -49,11 +49,11 @@ class CycleGANSettings(MethodSettings):
     upsampling: Upsampling = Field(
         "transposed",
         description="How G and F double their maps: the paper's transposed convolution, or nearest resize + "
-        "convolution, which leaves no checkerboard (Odena et al. 2016).",
+        "convolution, which leaves no checkerboard (Odena et al. 2016); or antialiased as in CUT, for residual generators.",
     )
     dropout: bool = Field(
         False,
-        description="Dropout of one half in G and F: in each residual block, or on the U-Net's first three steps up.",
+        description="Dropout with a rate of 0.5 in each residual block, or on the U-Net's first three steps up.",
     )
     patch: Patch = Field(70, description="Receptive field of D_X and D_Y in pixels (section 4).")
     patch_output: Literal["kept", "averaged", "sigmoid"] = Field(
@@ -66,9 +66,9 @@ class CycleGANSettings(MethodSettings):
     )
     lambda_cycle: Weight = Field(10.0, description="Weight of the cycle loss (equation 3; section 4).")
     lambda_identity: Weight = Field(
-        0.5, description="Weight of the identity loss, times --method.lambda-cycle (section 5.2); 0 is without."
+        0.5, description="Weight of the identity loss, times --method.lambda-cycle (section 5.2); 0 is off."
     )
-    pool_size: Count = Field(50, description="Generated pictures that D is reminded of (section 4); 0 is none.")
+    pool_size: Count = Field(50, description="Generated pictures kept to show D later (section 4); 0 keeps none.")
     augment: bool = Field(
         False,
         description="Colour, translation and cutout on all that D sees, for small sets (Zhao et al. 2020, section 3.2).",

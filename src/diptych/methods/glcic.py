@@ -48,7 +48,9 @@ class GLCICSettings(MethodSettings):
         description="How long C learns alone: a number of steps, or a share of the run such as 0.18 "
         "(section 4: 90,000 of 500,000).",
     )
-    t_d: Length = Field(0.02, description="How long D learns alone then, likewise (section 4: 10,000 of 500,000).")
+    t_d: Length = Field(
+        0.02, description="How long D learns alone after that, likewise (section 4: 10,000 of 500,000)."
+    )
     t_d_until: Weight = Field(
         0.0, description="D's loss at which its time alone ends early, such as 0.0001; 0 never does."
     )
@@ -56,7 +58,7 @@ class GLCICSettings(MethodSettings):
     balance: bool = Field(
         False,
         description="Instead of alpha, C's adversarial term has the weight that gives both its terms gradients of the same "
-        "norm at the first step together (section 3.4).",
+        "norm at the first joint step (section 3.4).",
     )
     optimizer: Literal["adadelta", "adam"] = Field(
         "adadelta", description="Adadelta, which needs no --lr (section 3.4), or Adam, whose --lr is 2e-4 here."

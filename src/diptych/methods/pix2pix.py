@@ -35,16 +35,16 @@ class Pix2PixSettings(MethodSettings):
     norm: Norm = Field("batch", description="Normalisation in G and D (section 6.1).")
     statistics: Statistics = Field(
         "picture",
-        description="What batch norm normalises a translation by: the picture's own mean and variance, as the paper does "
+        description="The statistics that batch norm uses in a translation: the picture's own, as the paper does "
         "(section 3.4), or the average of those of the training.",
     )
     upsampling: Upsampling = Field(
         "transposed",
         description="How G doubles its maps: the paper's transposed convolution, or nearest resize + "
-        "convolution, which leaves no checkerboard (Odena et al. 2016).",
+        "convolution, which leaves no checkerboard (Odena et al. 2016); or antialiased as in CUT, for residual generators.",
     )
     dropout: bool = Field(
-        True, description="Dropout of one half on the first three layers of G's decoder (section 6.1.1)."
+        True, description="Dropout with a rate of 0.5 on the first three layers of G's decoder (section 6.1.1)."
     )
     patch: Patch = Field(70, description="Receptive field of D in pixels (sections 3.2.2 and 6.1.2).")
     conditional: bool = Field(True, description="D sees the input beside the output (equations 1 and 2).")
@@ -62,7 +62,7 @@ class Pix2PixSettings(MethodSettings):
     r1: Weight = Field(
         0.0,
         description="Weight of the gradient penalty on real pictures (Mescheder et al. 2018, equation 9), every "
-        f"{R1_EVERY} steps and as many times as strong (Karras et al. 2020, appendix B); 0 is without.",
+        f"{R1_EVERY} steps and as many times as strong (Karras et al. 2020, appendix B); 0 is off.",
     )
     pixel: Literal["l1", "l2", "none"] = Field("l1", description="The pixel loss (equation 3).")
     lambda_l1: Weight = Field(100.0, description="Weight of the pixel loss (equation 4; section 6.2).")

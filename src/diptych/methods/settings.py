@@ -22,10 +22,11 @@ from diptych.images.labels import Labels, require_labels
 from diptych.images.size import Size
 from diptych.images.spec import Bits, ImageSpec, Kind
 from diptych.images.spec import Range as FileRange
+from diptych.kinds import Sides
 from diptych.losses import ADVERSARIAL
 from diptych.networks import DISCRIMINATORS, GENERATORS
 from diptych.networks.layers import ImageNetwork
-from diptych.wording import shown
+from diptych.wording import printable, shown
 
 
 def kebab(name: str) -> str:
@@ -202,6 +203,18 @@ def require_classes(names: Sequence[str]) -> tuple[str, ...]:
     if unsafe := [name for name in names if not isinstance(name, str) or not _is_name(name)]:
         raise ValueError(f"class {shown(unsafe[0])} is no name of a folder")
     return tuple(unicodedata.normalize("NFC", name) for name in names)  # as datasets name them
+
+
+def require_sides(names: Sequence[str]) -> Sides:
+    """The names of A and B; a `ValueError` for what may not be, which may come from an untrusted model or run.
+
+    >>> require_sides(["paintings", "photos"])
+    ('paintings', 'photos')
+    """
+    match names:
+        case [str(a), str(b)] if a != b and all(_is_name(name) and name == printable(name) for name in names):
+            return a, b
+    raise ValueError("sides: the name of A and that of B are expected")
 
 
 def _is_name(name: str) -> bool:

@@ -47,6 +47,7 @@ __all__ = [
     "quantized",
     "sliced_wasserstein",
     "ssim",
+    "title",
 ]
 
 HIGHER_IS_BETTER = {
@@ -63,6 +64,35 @@ HIGHER_IS_BETTER = {
     "label-probability",
     "classification-accuracy-score",
 }
+
+
+TITLES = {
+    "ab": "Colour error (ab)",
+    "class-iou": "Class IoU",
+    "fid": "FID",
+    "hole-l1": "L1 error in holes",
+    "hole-psnr": "PSNR in holes (dB)",
+    "hole-ssim": "SSIM in holes",
+    "kid": "KID",
+    "l1": "L1 error",
+    "lpips": "LPIPS",
+    "mifid": "MiFID",
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "swd": "Sliced Wasserstein distance",
+}
+"""Of metrics whose names are abbreviations."""
+
+
+def title(metric: str) -> str:
+    """What to call a metric on a page. `metric` is a name or a full specification.
+
+    >>> title("psnr/8-bit/128px"), title("per-pixel-accuracy")
+    ('PSNR (dB)', 'Per-pixel accuracy')
+    """
+    name = metric.partition("/")[0]
+    words = name.replace("-", " ").replace("per ", "per-")
+    return TITLES.get(name, words[:1].upper() + words[1:])
 
 
 def better(metric: str) -> int:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from diptych import distributed
+
 
 class ImagePool(nn.Module):
     """Stores generated images and returns, half of the time, a stored one in place of a new one.
@@ -11,6 +13,8 @@ class ImagePool(nn.Module):
     image, chosen uniformly, is returned and replaced by the new one; else the new one is returned. With a `size` of 0 new
     images are always returned. The images and their number are buffers: they are on the device and in the checkpoint. The
     choice is made by tensor operations, without synchronising with the device.
+
+    The processes of one training have one pool: each plays the exchange of all images, and returns those for its own.
 
     >>> pool = ImagePool(2, channels=3, height=4, width=4)
     >>> pool(torch.ones(2, 3, 4, 4)).shape, pool.stored.item()
@@ -32,14 +36,25 @@ class ImagePool(nn.Module):
         """`[B, C, H, W]` -> `[B, C, H, W]`, new or stored images, without a graph."""
         if self.size <= 0:
             return new.detach()
+        images, draws = new.detach().float(), [self._draw(new.device) for _ in range(len(new))]
+        if distributed.size() > 1:
+            images = distributed.gathered(images)
+            numbers = torch.stack([torch.stack([swap[None].long(), place]) for swap, place in draws])
+            draws = [(swap[0] > 0, place) for swap, place in distributed.gathered(numbers)]
         # one by one: an image may be returned later in the same batch
-        return torch.cat([self._exchange(image[None]) for image in new.detach().float()])
+        returned = [self._exchange(image[None], *draw) for image, draw in zip(images, draws, strict=True)]
+        first = distributed.rank() * len(new)
+        return torch.cat(returned[first : first + len(new)])
 
-    def _exchange(self, new: Tensor) -> Tensor:
-        """Exchanges one image `[1, C, H, W]`."""
+    def _draw(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Whether a stored image is returned, `[]`, and which one, `[1]`."""
+        return torch.rand((), device=device) < 0.5, torch.randint(self.size, (1,), device=device)
+
+    def _exchange(self, new: Tensor, swap: Tensor, place: Tensor) -> Tensor:
+        """Exchanges one image `[1, C, H, W]`, by what was drawn for it."""
         full = self.stored >= self.size
-        swap = full & (torch.rand((), device=new.device) < 0.5)
-        index = torch.where(full, torch.randint(self.size, (1,), device=new.device), self.stored)
+        swap = full & swap
+        index = torch.where(full, place, self.stored)
         old = self.pictures.index_select(0, index)
         self.pictures.index_copy_(0, index, torch.where(full & ~swap, old, new))
         self.stored += ~full

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from diptych.kinds import Statistics
 
 Norm = Literal["batch", "instance", "affine-instance", "none"]
-Upsampling = Literal["transposed", "resize"]
+Upsampling = Literal["transposed", "resize", "antialiased"]
 
 
 class ImageNetwork(nn.Module):
@@ -97,17 +97,30 @@ def needs_bias(norm: Norm) -> bool:
 
 
 def upsample(channels: int, out: int, upsampling: Upsampling, bias: bool, kernel_size: Literal[3, 4] = 4) -> nn.Module:
-    """Twice the height and width: by a transposed convolution (4x4 or 3x3), or by nearest resize + 3x3 convolution.
+    """Twice the height and width: by a transposed convolution (4x4 or 3x3), or by a resize and a 3x3 convolution.
 
-    The second avoids checkerboard artifacts (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+    A resize avoids checkerboard artifacts (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts"): to the nearest
+    pixel, or, for "antialiased", bilinear, which is CUT's transposed convolution with the fixed filter [1, 3, 3, 1] / 4.
     """
     if upsampling == "transposed":
         extra = kernel_size % 2  # without it, a 3x3 kernel turns n into 2 n - 1
         return nn.ConvTranspose2d(channels, out, kernel_size, stride=2, padding=1, output_padding=extra, bias=bias)
+    mode = "nearest" if upsampling == "resize" else "bilinear"
     return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="nearest"),
+        nn.Upsample(scale_factor=2, mode=mode),
         nn.Conv2d(channels, out, kernel_size=3, padding=1, bias=bias),
     )
+
+
+def blurred_half() -> nn.Sequential:
+    """Half the height and width, blurred before by [1, 2, 1] / 4 both ways: two averages of neighbours are that filter.
+
+    Zhang 2019, "Making Convolutional Networks Shift-Invariant Again", section 3.
+
+    >>> blurred_half()(torch.tensor([[[[0.0, 4, 0, 0], [0, 4, 0, 0]]]]))
+    tensor([[[[2., 1.]]]])
+    """
+    return nn.Sequential(nn.ReflectionPad2d(1), nn.AvgPool2d(2, stride=1), nn.AvgPool2d(2, stride=2))
 
 
 InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]

@@ -6,13 +6,15 @@ from torch import Tensor, nn
 
 from diptych.images.size import Size
 from diptych.kinds import Statistics
-from diptych.networks.layers import ImageNetwork, Norm, Upsampling, needs_bias, normalisation, upsample
+from diptych.networks.layers import ImageNetwork, Norm, Upsampling, blurred_half, needs_bias, normalisation, upsample
 
 STRIDE = 8  # two halvings, then at least 2 x 2 pixels, as reflection padding by one pixel needs
 
 
 class ResNet(ImageNetwork):
     """c7s1-64, d128, d256, `blocks` times R256, u128, u64, c7s1-3, for `width` 64; reflection padding everywhere.
+
+    With antialiased `upsampling`, as the authors' code of CUT has it, halving is blurred too.
 
     Shapes: `[B, in_channels, H, W]` in [-1, 1] -> `[B, out_channels, H, W]` in [-1, 1]; H and W are multiples of 8. The
     layers do not depend on `size`, the training size, an argument of every generator.
@@ -41,8 +43,10 @@ class ResNet(ImageNetwork):
         def block(layer: nn.Module, channels: int) -> list[nn.Module]:
             return [layer, *normalisation(norm, channels, statistics), nn.ReLU()]
 
-        def down(channels: int) -> nn.Module:
-            return nn.Conv2d(channels, 2 * channels, kernel_size=3, stride=2, padding=1, bias=bias)
+        def down(channels: int) -> list[nn.Module]:
+            stride, blur = (1, [blurred_half()]) if upsampling == "antialiased" else (2, [])
+            conv = nn.Conv2d(channels, 2 * channels, kernel_size=3, stride=stride, padding=1, bias=bias)
+            return [*block(conv, 2 * channels), *blur]
 
         def up(channels: int) -> nn.Module:
             return upsample(channels, channels // 2, upsampling, bias, kernel_size=3)
@@ -51,8 +55,8 @@ class ResNet(ImageNetwork):
         last = nn.Conv2d(width, out_channels, kernel_size=7, padding=3, padding_mode="reflect")
         stages: dict[str, list[nn.Module]] = {
             "stem": block(first, width),
-            "down1": block(down(width), 2 * width),
-            "down2": block(down(2 * width), 4 * width),
+            "down1": down(width),
+            "down2": down(2 * width),
             **{f"block{i}": [ResidualBlock(4 * width, norm, dropout, statistics)] for i in range(1, blocks + 1)},
             "up1": block(up(4 * width), 2 * width),
             "up2": block(up(2 * width), width),

@@ -41,6 +41,8 @@ class UNet(ImageNetwork):
     ) -> None:
         super().__init__()
         assert size in STRIDES
+        if upsampling == "antialiased":
+            raise ValueError("--method.upsampling antialiased: is for residual generators; the U-Net takes resize")
         self.stride = size
         steps = size.bit_length() - 1  # 256 = 2^8: eight halvings end at 1 x 1
         widths = [width * min(2**i, 8) for i in range(steps)]

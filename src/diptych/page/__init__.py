@@ -1,12 +1,13 @@
-"""The web page of a model: what a visitor draws, opens or chooses goes through the network in their own browser.
+"""The web page of a model: what a visitor draws, opens or chooses goes through the network.
 
-The page asks its runtime for `run(inputs)` and knows no more of it: `runtime.js` has ONNX Runtime in a worker.
+The page asks for what its back end gives, `translate` and `sample`, and knows no more of it. In an exported page the network
+runs in the browser (`translation.js`, by ONNX Runtime in a worker); in one that is served, on the server (`server.js`).
 """
 
 import base64
 import gzip
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from typing import Literal
@@ -15,19 +16,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 Tool = Literal["board", "mask", "photo", "classes"]
-SCRIPTS = (
-    "parts.js",
-    "worker.js",
-    "runtime.js",
-    "noise.js",
-    "pictures.js",
-    "translation.js",
-    "board.js",
-    "tools.js",
-    "page.js",
-)
+SHARED = ("pictures.js", "board.js", "tools.js")
+IN_BROWSER = ("parts.js", "worker.js", "runtime.js", "noise.js", *SHARED, "translation.js", "page.js")
+ON_SERVER = (*SHARED, "server.js", "zip.js", "several.js", "page.js")
 RUNTIME = {"library": "ort.wasm.min.js", "glue": "ort-wasm-simd-threaded.mjs", "wasm": "ort-wasm-simd-threaded.wasm"}
 """The parts of ONNX Runtime by the names of the page; their files are packed with gzip, and `make vendor` brings them."""
+WITH_WEBGPU = {
+    "library": "ort.webgpu.min.js",
+    "glue": "ort-wasm-simd-threaded.asyncify.mjs",
+    "wasm": "ort-wasm-simd-threaded.asyncify.wasm",
+}
+"""The same of the build that computes on graphics processors too; it is nearly twice as large."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,12 @@ class About:
     """Larger pictures are shrunk for the network."""
     examples: tuple[str, ...] = ()
     """Pictures as PNG in base64."""
+    server: str = ""
+    """The address of the model on its server; empty where the network runs in the browser."""
+    direction: str = ""
+    """Which way the server is asked to translate."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Addresses on the same server by what there is: the report, the other models."""
 
 
 def packed(data: bytes) -> bytes:
@@ -73,20 +78,47 @@ def packed(data: bytes) -> bytes:
     return gzip.compress(data, 9, mtime=0)
 
 
-def runtime_parts() -> dict[str, bytes]:
+def runtime_parts(webgpu: bool = False) -> dict[str, bytes]:
     """The parts of the runtime, packed."""
     folder = files(__package__) / "vendor"
-    return {name: (folder / f"{file}.gz").read_bytes() for name, file in RUNTIME.items()}
+    return {name: (folder / f"{file}.gz").read_bytes() for name, file in (WITH_WEBGPU if webgpu else RUNTIME).items()}
 
 
-def render(about: About, parts: Mapping[str, bytes], *, inside: bool) -> str:
-    """The page: with its parts, packed ones by name, `inside`, or in files `NAME.gz` beside it."""
-    script, style = "\n".join(map(_text, SCRIPTS)), shared_style() + _text("style.css")
+def render(about: About, parts: Mapping[str, bytes], *, inside: bool, webgpu: bool = False) -> str:
+    """The page that runs its network: with its parts, packed ones by name, `inside`, or in files `NAME.gz` beside it.
+
+    With `webgpu` it tries the visitor's graphics processor; the parts are then those of `runtime_parts(webgpu=True)`.
+    """
+    script, style = _script(IN_BROWSER), _style()
     connect = "'none'" if inside else "'self'"
-    policy = (
-        f"default-src 'none'; script-src {_digest(script)} 'wasm-unsafe-eval' blob:; style-src {_digest(style)}; "
-        f"img-src data: blob:; worker-src blob:; connect-src {connect}; base-uri 'none'; form-action 'none'"
+    return _page(
+        about,
+        policy=f"{_policy(script, style, connect)}; worker-src blob:",
+        script=script,
+        style=style,
+        sizes={name: len(part) for name, part in parts.items()},
+        inside={name: base64.b64encode(part).decode() for name, part in parts.items()} if inside else {},
+        webgpu=webgpu,
     )
+
+
+def render_served(about: About) -> tuple[str, str]:
+    """The page that asks its server, and its content security policy."""
+    script, style = _script(ON_SERVER), _style()
+    policy = _policy(script, style, "'self'").replace(" 'wasm-unsafe-eval' blob:", "")
+    return _page(about, policy=policy, script=script, style=style, sizes={}, inside={}), policy
+
+
+def _page(
+    about: About,
+    *,
+    policy: str,
+    script: str,
+    style: str,
+    sizes: Mapping[str, int],
+    inside: Mapping[str, str],
+    webgpu: bool = False,
+) -> str:
     pages = Environment(
         loader=PackageLoader(__package__, ""),
         autoescape=True,
@@ -96,12 +128,28 @@ def render(about: About, parts: Mapping[str, bytes], *, inside: bool) -> str:
     )
     return pages.get_template("page.html").render(
         about=about,
-        data={**asdict(about), "parts": {name: len(part) for name, part in parts.items()}},
+        data={**asdict(about), "parts": sizes, "webgpu": webgpu},
         policy=policy,
         script=Markup(script),
         style=Markup(style),
-        inside={name: base64.b64encode(part).decode() for name, part in parts.items()} if inside else {},
+        inside=inside,
+        webgpu=webgpu,
     )
+
+
+def _policy(script: str, style: str, connect: str) -> str:
+    return (
+        f"default-src 'none'; script-src {digest(script)} 'wasm-unsafe-eval' blob:; style-src {digest(style)}; "
+        f"img-src data: blob:; connect-src {connect}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _script(names: Sequence[str]) -> str:
+    return "\n".join(['"use strict";', *map(_text, names)])
+
+
+def _style() -> str:
+    return shared_style() + _text("style.css")
 
 
 def shared_style() -> str:
@@ -114,6 +162,6 @@ def _text(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
     """What the page's policy calls a script or a style that may run."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

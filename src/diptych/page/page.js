@@ -2,9 +2,9 @@
 
 const about = JSON.parse(element("about").textContent);
 const tool = about.tool;
-let runtime = null, board = null;
-let picture = null; // the open one: { image, alpha, name }; of a board without one null
-let result = null;
+let backEnd = null, board = null;
+let picture = null; // the open one: { image, alpha, name, file }; of a board without one null
+let result = null; // { image }, and the `file` of a back end that makes one
 
 function say(text, isWrong = false) {
   element("status").textContent = text;
@@ -17,7 +17,7 @@ let isWanted = false, isBusy = false;
 
 async function refresh() {
   isWanted = true;
-  if (isBusy || !runtime) return;
+  if (isBusy || !backEnd) return;
   isBusy = true;
   while (isWanted) {
     isWanted = false;
@@ -28,7 +28,8 @@ async function refresh() {
       const made = await (tool === "classes" ? drawn() : translated());
       const seconds = ((performance.now() - start) / 1000).toFixed(1);
       const shrunk = made?.isShrunk ? `; the network saw ${made.seen.join(" × ")} pixels` : "";
-      say(made ? `Ready. The last one took ${seconds} s${shrunk}.` : "Ready.");
+      const notes = made?.notes ? ` ${made.notes}.` : "";
+      say(made ? `Ready. The last one took ${seconds} s${shrunk}.${notes}` : "Ready.");
     } catch (error) {
       say(`This did not work: ${error.message}`, true);
     }
@@ -42,29 +43,27 @@ async function translated() {
   if (!given) return null;
   const mask = tool === "mask" ? board.mask : null;
   if (mask && !mask.includes(255)) {
-    present(given.image, false);
+    present(given, false);
     return null;
   }
-  const made = await translate(runtime, about, given, mask);
+  const made = await backEnd.translate(given, mask, say);
   if (given !== picture && tool !== "board") return null; // another one was opened meanwhile
-  present(made.image);
+  present(made);
   return made;
 }
 
 async function drawn() {
   const seed = Math.max(0, Math.floor(Number(element("seed").value))) || 0;
-  const inputs = { noise: { type: "float32", data: noiseOf(seed, about.noise), dims: [1, about.noise] } };
   const chosen = document.querySelector("[data-class][aria-pressed=true]");
-  if (chosen) inputs.label = { type: "int64", data: BigInt64Array.of(BigInt(chosen.dataset.class)), dims: [1] };
-  const made = { image: fromTensor(await runtime.run(inputs)) };
+  const made = await backEnd.sample(chosen ? Number(chosen.dataset.class) : null, seed, say);
   picture = { name: `${chosen?.textContent.trim() ?? "picture"}-${seed}` };
-  present(made.image);
+  present(made);
   return made;
 }
 
-function present(image, isResult = true) {
-  show(element("result"), image);
-  result = isResult ? image : null;
+function present(made, isResult = true) {
+  show(element("result"), made.image);
+  result = isResult ? made : null;
   element("download").disabled = !isResult;
 }
 
@@ -72,8 +71,11 @@ function present(image, isResult = true) {
 
 async function open(file) {
   try {
-    const read = await readPicture(file);
-    picture = { ...read, name: (file.name ?? "example").replace(/\.[^.]*$/, "") };
+    const read = await readPicture(file).catch(async (error) => {
+      if (!backEnd?.preview) throw error;
+      return readPicture(await backEnd.preview(file));
+    });
+    picture = { ...read, file, name: (file.name ?? "example").replace(/\.[^.]*$/, "") };
   } catch (error) {
     return say(error.message, true);
   }
@@ -83,7 +85,7 @@ async function open(file) {
   if (tool === "mask") return board.reset(image.width, image.height);
   element("sheet").classList.add("full");
   element("empty").hidden = true;
-  present(image, false);
+  present(picture, false);
   refresh();
 }
 
@@ -97,7 +99,7 @@ function setUp() {
       refresh();
     };
   } else {
-    acceptPictures(open);
+    acceptPictures(open, about.server && tool !== "mask" ? translateSeveral : null);
   }
   if (tool === "board" || tool === "mask") {
     board = new Board(element("board"), tool === "board" ? about.palette[0].code : null, refresh);
@@ -117,22 +119,26 @@ function setUp() {
   element("download").onclick = download;
 }
 
-function download() {
-  const canvas = newCanvas(result.width, result.height);
-  contextOf(canvas).putImageData(result, 0, 0);
-  canvas.toBlob((blob) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${picture?.name ?? "drawing"}-result.png`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  });
+async function download() {
+  const name = picture?.name ?? "drawing";
+  if (result.file) return save(result.file, `${name}-result${suffixOf(result.file)}`);
+  const canvas = newCanvas(result.image.width, result.image.height);
+  contextOf(canvas).putImageData(result.image, 0, 0);
+  canvas.toBlob((blob) => save(blob, `${name}-result.png`));
+}
+
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 async function begin() {
   setUp();
   try {
-    runtime = await openRuntime(about, (share) => {
+    backEnd = await openBackEnd(about, (share) => {
       element("progress").value = share;
       say(share < 1 ? `Loading the network … ${Math.floor(100 * share)} %` : "Starting the network …");
     });

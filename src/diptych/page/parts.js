@@ -1,4 +1,3 @@
-"use strict";
 // The large parts of the page, the network and what runs it: in the page itself, in base64, or in files beside it.
 
 const STRETCH = 2 ** 20; // characters of base64 that are decoded before the page may draw again
@@ -35,9 +34,4 @@ async function fetched(name, progress) {
     pieces.push(value);
     progress(value.length);
   }
-}
-
-/** The bytes of a text in base64. */
-function bytesOf(base64) {
-  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }

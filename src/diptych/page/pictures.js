@@ -2,9 +2,9 @@
 
 /**
  * A file as { image, alpha }: its levels, where it is transparent on white, and how opaque it is, or null.
- * It is upright, and no colour management changes its levels.
+ * It is upright, and no colour management changes its levels. Results may stay transparent.
  */
-async function readPicture(file) {
+async function readPicture(file, onWhite = true) {
   const options = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
   const bitmap = await createImageBitmap(file, options).catch(() => {
     throw new Error(`${file.name ?? "this"}: is no picture that this browser can open`);
@@ -12,9 +12,11 @@ async function readPicture(file) {
   const context = contextOf(newCanvas(bitmap.width, bitmap.height));
   context.drawImage(bitmap, 0, 0);
   const opacity = levelsOf(context.canvas).data.filter((_, i) => i % 4 === 3);
-  context.globalCompositeOperation = "destination-over";
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, bitmap.width, bitmap.height);
+  if (onWhite) {
+    context.globalCompositeOperation = "destination-over";
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, bitmap.width, bitmap.height);
+  }
   bitmap.close();
   return { image: levelsOf(context.canvas), alpha: opacity.some((level) => level < 255) ? opacity : null };
 }
@@ -73,4 +75,9 @@ function fromTensor({ data, dims: [, height, width, channels] }) {
 function withAlpha(image, alpha) {
   alpha?.forEach((level, i) => (image.data[4 * i + 3] = level));
   return image;
+}
+
+/** The bytes of a text in base64. */
+function bytesOf(base64) {
+  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }

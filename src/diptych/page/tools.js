@@ -45,12 +45,17 @@ function equip(board) {
   });
 }
 
-/** Calls `open(file)` for a picture that is chosen, dropped or pasted. */
-function acceptPictures(open) {
-  const first = (files) => [...(files ?? [])].find((file) => file.type.startsWith("image/")) ?? files?.[0];
-  const take = (files) => first(files) && open(first(files));
+/** Calls `open(file)` for a picture that is chosen, dropped or pasted, and `openSeveral(files)`, unless it is null, for several. */
+function acceptPictures(open, openSeveral) {
+  const take = (files) => {
+    const all = [...(files ?? [])];
+    if (openSeveral && all.length > 1) return openSeveral(all);
+    const first = all.find((file) => file.type.startsWith("image/")) ?? all[0];
+    if (first) open(first);
+  };
+  element("file").multiple = Boolean(openSeveral);
   element("file").onchange = ({ target }) => {
-    take(target.files);
+    take([...target.files]);
     target.value = ""; // so that the same file can be chosen again
   };
   addEventListener("paste", (event) => take(event.clipboardData.files));

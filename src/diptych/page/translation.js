@@ -1,4 +1,39 @@
-// A picture through the network. One that is too large, or has a hole that is too large, is shrunk for it.
+// The network in the browser. A picture that is too large, or has a hole that is too large, is shrunk for it.
+
+/** Opens the network; `progress` is told the share of it that is there. */
+async function openBackEnd(about, progress) {
+  const runtime = await openRuntime(about, trialOf(about), progress);
+  return {
+    translate: (given, mask) => translate(runtime, about, given, mask),
+    sample: (label, seed) => sample(runtime, about, label, seed),
+  };
+}
+
+/** The picture of a seed, and of the class with this number; null without classes. */
+async function sample(runtime, about, label, seed) {
+  return { image: fromTensor(await runtime.run(sampleInputs(about, label, seed))) };
+}
+
+function sampleInputs(about, label, seed) {
+  const inputs = { noise: { type: "float32", data: noiseOf(seed, about.noise), dims: [1, about.noise] } };
+  if (label !== null) inputs.label = { type: "int64", data: BigInt64Array.of(BigInt(label)), dims: [1] };
+  return inputs;
+}
+
+/** What two ways to compute the network are compared on: all levels in disorder, at the size of the training, and a hole. */
+function trialOf(about) {
+  const { tool, width, height, channels } = about;
+  if (tool === "classes") return sampleInputs(about, about.classes.length ? 0 : null, 0);
+  const image = new ImageData(width, height);
+  for (let i = 0; i < image.data.length; i++) image.data[i] = Math.imul(i, 0x9e3779b1) >>> 24; // Knuth's hash
+  const inputs = { picture: toTensor(image, channels) };
+  if (tool === "mask") {
+    const side = Math.min(about.largest_hole, width >> 1, height >> 1);
+    const data = Uint8Array.from({ length: width * height }, (_, i) => (i % width < side && i < side * width ? 255 : 0));
+    inputs.mask = { type: "uint8", data, dims: [1, height, width, 1] };
+  }
+  return inputs;
+}
 
 /** The result at the size of the picture, and the size that the network saw. `mask` has 255 in the holes, or is null. */
 async function translate(runtime, about, { image, alpha }, mask = null) {

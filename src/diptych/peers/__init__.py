@@ -57,7 +57,7 @@ def import_weights(
         discriminator: The discriminators, in the same order: for `train --init`, nothing else needs them.
         statistics: What batch norm normalises by: picture is what that program does by default, running what it does with
             --eval.
-        direction: The direction of the one generator, as it was trained.
+        direction: The direction in which a single generator was trained.
         mean_pixel: For completion: what holes are filled with first, red, green and blue from 0 to 1, such as
             "0.48 0.41 0.36"; without it that of config.json beside the file (its mpv), else grey.
     """
@@ -135,7 +135,8 @@ def _generators(
     for network, (path, one, layers) in zip(networks, files, strict=False):
         with _naming(path):
             junyanz.load_into(method.get_submodule(network), one, layers)
-    about = f"{settings['generator']} of width {settings['width']}, {settings['norm']} norm"
+    antialiased = ", antialiased" if settings.get("upsampling") == "antialiased" else ""
+    about = f"{settings['generator']} of width {settings['width']}, {settings['norm']} norm{antialiased}"
     what = f"{name}, {about}, {channels[0]} to {channels[1]} channels, from {junyanz.PROGRAM}"
     return _Imported(method, config, networks[: len(layers_of)], what)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from diptych.networks.layers import Norm
@@ -69,28 +70,40 @@ def unet_layers(steps: int) -> list[Layer]:
     return [*down, *reversed(up)]
 
 
-def resnet_layers(blocks: int, dropout: bool) -> list[Layer]:
-    """The layers of a residual generator; its activations and paddings are modules too, and are counted."""
+def resnet_layers(blocks: int, dropout: bool, antialiased: bool = False) -> list[Layer]:
+    """The layers of a residual generator; its activations, paddings and blurs are modules too, and are counted."""
 
     def pair(index: int) -> list[Layer]:
         return [Layer("convolution", f"model.{index}"), Layer("norm", f"model.{index + 1}")]
 
-    after = 10 + blocks
+    blur = int(antialiased)
+    first = 10 + 2 * blur
+    after = first + blocks
     second = 6 if dropout else 5
     return [
-        *chain.from_iterable(pair(index) for index in (1, 4, 7)),
+        *chain.from_iterable(pair(index) for index in (1, 4, 7 + blur)),
         *(
             layer
-            for block in range(10, after)
+            for block in range(first, after)
             for index in (1, second)
             for layer in (
                 Layer("convolution", f"model.{block}.conv_block.{index}"),
                 Layer("norm", f"model.{block}.conv_block.{index + 1}"),
             )
         ),
-        *chain.from_iterable(pair(index) for index in (after, after + 3)),
-        Layer("convolution", f"model.{after + 7}"),
+        *chain.from_iterable(pair(index) for index in (after + blur, after + 3 + 2 * blur)),
+        Layer("convolution", f"model.{after + 7 + 2 * blur}"),
     ]
+
+
+def blurs(blocks: int, width: int) -> Weights:
+    """The fixed filters of CUT's antialiased residual generator, which its program saves among the weights."""
+    down, up = torch.tensor([1.0, 2, 1]) / 4, torch.tensor([1.0, 3, 3, 1]) / 4
+    places = {7: (down, 2), 11: (down, 4), 12 + blocks: (up, 4), 16 + blocks: (up, 2)}
+    return {
+        f"model.{index}.filt": line.outer(line).expand(width * times, 1, -1, -1).clone()
+        for index, (line, times) in places.items()
+    }
 
 
 def patch_layers(strided: int) -> list[Layer]:
@@ -117,7 +130,7 @@ PIXEL_LAYERS = [
 
 def generator_of(weights: Weights) -> Generator:
     """The generator that these weights are of; a `ValueError` with what they are instead."""
-    _require_known(weights)
+    filters = {name: weights.pop(name) for name in list(weights) if name.endswith(".filt")}
     if "model.model.0.weight" in weights:
         steps = sum(value.ndim == 4 for value in weights.values()) // 2
         layers = unet_layers(steps)
@@ -127,9 +140,14 @@ def generator_of(weights: Weights) -> Generator:
         blocks = len({found[1] for name in weights if (found := re.match(r"model\.(\d+)\.conv_block\.", name))})
         if blocks not in BLOCKS:
             raise ValueError(f"a residual generator of {blocks} blocks, and those of 6 and 9 are known here")
-        dropout = "model.10.conv_block.6.weight" in weights and "model.10.conv_block.5.weight" not in weights
-        layers = resnet_layers(blocks, dropout)
+        dropout = any(name.endswith(".conv_block.6.weight") for name in weights) and not any(
+            name.endswith(".conv_block.5.weight") for name in weights
+        )
+        if filters:
+            _require_same(filters, blurs(blocks, len(weights["model.1.weight"])))
+        layers = resnet_layers(blocks, dropout, bool(filters))
         settings = {"generator": f"resnet{blocks}", "dropout": dropout}
+        settings |= {"upsampling": "antialiased"} if filters else {}
         size = 256
     else:
         raise _unknown(weights, "a generator")
@@ -143,7 +161,10 @@ def generator_of(weights: Weights) -> Generator:
 
 def discriminator_of(weights: Weights) -> Discriminator:
     """The discriminator that these weights are of; a `ValueError` with what they are instead."""
-    _require_known(weights)
+    if any(name.endswith(".filt") for name in weights):
+        raise ValueError(
+            "a discriminator of CUT's program with antialiased sampling, which is not built here; import the generator alone"
+        )
     if "net.0.weight" in weights:
         patch, layers = 1, PIXEL_LAYERS
     elif "model.0.weight" in weights:
@@ -228,12 +249,16 @@ def _norm(weights: Weights, layers: Sequence[Layer]) -> Norm:
     return "instance"
 
 
-def _require_known(weights: Weights) -> None:
-    if any(name.endswith(".filt") for name in weights):
+def _require_same(filters: Weights, blurs: Weights) -> None:
+    """Raises a `ValueError` unless the fixed filters are those of CUT's program by default, in both directions."""
+    if filters.keys() != blurs.keys():
         raise ValueError(
-            "a generator of CUT's program with antialiased sampling (its default), which is not built here; only one that "
-            "was trained with --no_antialias and --no_antialias_up can be imported"
+            "a generator of CUT's program that is antialiased in one direction only; those with neither or both of "
+            "--no_antialias and --no_antialias_up can be imported"
         )
+    for name, blur in blurs.items():
+        if filters[name].shape != blur.shape or not torch.allclose(filters[name], blur, atol=1e-6):
+            raise ValueError(f"{name} is another filter than that of CUT's program")
 
 
 def _unknown(weights: Weights, what: str) -> ValueError:

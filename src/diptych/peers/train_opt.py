@@ -10,6 +10,13 @@ from diptych.networks.layers import InitType
 from diptych.training.settings import settings_from
 from diptych.wording import brief, shown
 
+FITS_THERE = {
+    "resize_and_crop": "stretch",
+    "crop": "none",
+    "scale_width_and_crop": "scale-width",
+    "scale_width": "scale-width",
+    "none": "none",
+}
 METHODS_THERE = {"cycle_gan": "cyclegan", "pix2pix": "pix2pix", "colorization": "colorize"}
 GENERATORS_THERE = {"resnet_9blocks": "resnet9", "resnet_6blocks": "resnet6"}
 PATCHES_THERE = {"basic": 70, "pixel": 1}
@@ -116,9 +123,13 @@ def _number(options: dict[str, str], name: str, default: int | None = None) -> A
 
 
 def _sizes(options: dict[str, str]) -> dict[str, Any]:
-    if not {"load_size", "crop_size"} <= options.keys():
-        return {}
-    return {"load-scale": _number(options, "load_size") / _number(options, "crop_size")}
+    fit = FITS_THERE.get(options.get("preprocess", ""), "stretch")
+    if fit == "none" or not {"load_size", "crop_size"} <= options.keys():
+        return {"fit": fit}
+    load, crop = (_number(options, name) for name in ("load_size", "crop_size"))
+    if options.get("preprocess") == "scale_width":  # nothing is cut off
+        return {"fit": fit, "size": load, "load-scale": 1.0}
+    return {"fit": fit, "load-scale": load / crop}
 
 
 def _epochs(options: dict[str, str]) -> tuple[Any, Any]:
@@ -161,8 +172,12 @@ def _not_here(options: dict[str, str]) -> list[str]:
         notes.append(f"init_type {brief(start, 30)} is not here, and is normal")
     if options.get("gan_mode") == "wgangp":
         notes.append("gan_mode wgangp is not here; hinge stands for it")
+    if (preprocess := options.get("preprocess")) in ("scale_width", "none"):
+        notes.append(
+            f"preprocess {preprocess} takes pictures whole, and --fit {FITS_THERE[preprocess]} parts of --size; where all "
+            "have one shape, --size WIDTHxHEIGHT --fit stretch --load-scale 1 takes them whole"
+        )
     for theirs, usual in (
-        ("preprocess", "resize_and_crop"),
         ("lambda_B", options.get("lambda_A")),
         ("ndf", options.get("ngf")),
     ):

@@ -42,13 +42,13 @@ def blank(
         inputs: Pictures, or folders of them.
         out: The folder to write.
         hole: One in the centre, or rectangles anywhere.
-        share: The hole's part of the picture's height and width; of a random one the largest.
-        min_share: The smallest part of a random hole.
-        count: Random holes a picture.
+        share: The hole's share of the picture's height and width; for random holes the largest.
+        min_share: The smallest share of a random hole.
+        count: Random holes per picture.
         fill: What a hole is filled with: a colour name or #rrggbb.
-        seed: Seed of the random holes, which depend on the picture's name besides.
+        seed: Seed of the random holes, which also depend on the picture's name.
         strip_metadata: Write no EXIF, XMP, IPTC, resolution, texts and tags; the colour profile stays.
-        workers: Threads; by default one a core.
+        workers: Threads; by default one per core.
 
     >>> import tempfile
     >>> from PIL import Image

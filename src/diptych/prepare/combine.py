@@ -36,10 +36,9 @@ def combine(
         a: The folder of the left halves.
         b: The folder of the right halves.
         out: The folder to write.
-        suffix_a: What the names of A end in, where they differ from those of B, such as _A; found by itself where it is
-            plain.
-        suffix_b: What the names of B end in.
-        workers: Threads; by default one a core.
+        suffix_a: How the file names of A end, such as `_A`, if they differ from those of B and Diptych does not detect it.
+        suffix_b: The same for B.
+        workers: Threads; by default one per core.
 
     >>> import tempfile
     >>> from PIL import Image

@@ -1,4 +1,4 @@
-"""The built-in synthetic pictures as files, so that whatever the documentation shows can be tried without a network."""
+"""The built-in pictures as files, so that whatever the documentation shows can be tried without a network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from diptych.data.builtin import facades, regions, shapes
+from diptych.data.builtin import emoji, facades, regions, shapes
 from diptych.data.paths import DataPaths
 from diptych.kinds import DataKind, Direction
 from diptych.prepare.folders import claim
@@ -19,7 +19,7 @@ LEAST = {"size": 16, "train": 1, "val": 0}
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A set that is drawn: by what, how large if nobody says, and what can be learnt from it."""
+    """A set: what writes it, how large if nobody says, and what can be learnt from it."""
 
     write: Callable[..., None]
     numbers: dict[str, int]
@@ -28,6 +28,7 @@ class BuiltIn:
 
 
 SETS = {
+    "emoji": BuiltIn(emoji.write, {"size": 128, "train": 820, "val": 60}, DataKind.PAIRED, "AtoB"),
     "facades": BuiltIn(facades.write, {"size": 128, "train": 200, "val": 24}, DataKind.PAIRED, "BtoA"),
     "shapes": BuiltIn(shapes.write, {"size": 64, "train": 500, "val": 50}, DataKind.IMAGES),
     "fields": BuiltIn(regions.write_fields, {"size": 64, "train": 100, "val": 20}, DataKind.PAIRED, "AtoB"),
@@ -36,7 +37,7 @@ SETS = {
 
 
 def demo(
-    name: Literal["facades", "shapes", "fields", "scans"],
+    name: Literal["emoji", "facades", "shapes", "fields", "scans"],
     *,
     out: Path | str,
     size: int | None = None,
@@ -47,7 +48,8 @@ def demo(
 ) -> Path:
     """Writes a built-in set into the new folder `out` and returns its path; prints the command that trains on it.
 
-    "facades" are pairs, photograph left and labels right. "shapes" are single pictures in colour in five folders of their
+    "emoji" are pairs, flat drawing left and 3D rendering right. "facades" are pairs, photograph left and labels right, and
+    drawn, as all others. "shapes" are single pictures in colour in five folders of their
     kind. "fields" are pairs, RGB with near infrared beside kinds of fields; "scans" too, 12 bits in 16-bit files beside
     tissues. The same call goes on with what was stopped. Raises a `ValueError` for a number below what can be drawn, and
     when `out` holds anything else.
@@ -55,9 +57,9 @@ def demo(
     Args:
         name: Which one.
         out: The folder to write.
-        size: Height and width in pixels; 128 for facades, 64 for the others.
-        train: Number of files to train on; 200 facades, 500 shapes, 100 of the others.
-        val: Number of files held out; 24, 50, 20.
+        size: Height and width in pixels; 128 for emoji and facades, 64 for the others.
+        train: Number of files to train on; 820 emoji, 200 facades, 500 shapes, 100 of the others.
+        val: Number of files held out; 60, 24, 50, 20.
         seed: Another seed draws another set.
 
     >>> import tempfile
@@ -75,7 +77,7 @@ def demo(
     if seed < 0:
         raise ValueError(f"--seed {seed}: 0 or more is expected")
     claim(out, "demo", {"name": name, **numbers, "seed": seed}, [])
-    say(console, f"{out}: drawing {numbers['train']} + {numbers['val']} pictures of {name}, from nothing but a seed")
+    say(console, f"{out}: writing {numbers['train']} + {numbers['val']} pictures of the built-in {name}")
     built_in.write(out, **numbers, seed=seed)
     method = methods_for(built_in.needs)[0]
     say(console, f"next: {train_command(method, DataPaths(out), built_in.direction, numbers['size'])}")

@@ -38,7 +38,7 @@ def edges(
         detail: Above 1 more lines, below 1 fewer.
         shortest: Lines of fewer pixels are left out.
         strip_metadata: Write no EXIF, XMP, IPTC, resolution, texts and tags.
-        workers: Threads; by default one a core.
+        workers: Threads; by default one per core.
 
     >>> import tempfile
     >>> from PIL import Image

@@ -26,7 +26,7 @@ def grayscale(
         inputs: Pictures, or folders of them.
         out: The folder to write.
         strip_metadata: Write no EXIF, XMP, IPTC, resolution, texts and tags.
-        workers: Threads; by default one a core.
+        workers: Threads; by default one per core.
 
     >>> import tempfile
     >>> from PIL import Image

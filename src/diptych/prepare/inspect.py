@@ -20,6 +20,7 @@ from torch import Tensor
 from diptych.data import layouts, notices, tfrecords, unread
 from diptych.data.datasets import (
     ArrayDataset,
+    Dataset,
     FileDataset,
     FilePairs,
     RecordDataset,
@@ -29,9 +30,13 @@ from diptych.data.datasets import (
     stem,
 )
 from diptych.data.idx import IdxDataset, idx_files
+from diptych.data.loaders import SPREAD, evenly_spaced
 from diptych.data.pairs import ChoiceError
 from diptych.data.partners import SAME, canonical
-from diptych.data.paths import DataPaths, list_pictures
+from diptych.data.paths import SPLIT_FOLDERS, DataPaths, list_pictures
+from diptych.data.remote import UnreachableError
+from diptych.data.shards import INDEX, TAR, OfSamples, is_place, open_samples
+from diptych.data.shards import find as find_shards
 from diptych.data.sides import no_images
 from diptych.files import atomic_file
 from diptych.images.files import encode, from_bytes, from_tensor, merge
@@ -42,8 +47,9 @@ from diptych.methods import METHODS, sketch
 from diptych.methods.settings import Shape
 from diptych.prepare import scan
 from diptych.prepare.folders import claim
-from diptych.prepare.scan import ImageInfo, counted
+from diptych.prepare.scan import ImageInfo
 from diptych.progress import say
+from diptych.wording import counted
 
 MONTAGE, COLUMNS = 64, 8  # pictures in all, pictures in a row
 USUAL, SMALLEST = 256, 32  # pixels: the default size of a training, and the least for a PatchGAN of 70 pixels
@@ -72,6 +78,8 @@ class Findings:
     """Pictures saved in colour that are grey."""
     records: int
     """Pictures in TFRecord or idx files, which are counted but not decoded."""
+    samples: int
+    """Samples in tar files, of which some evenly spaced ones are decoded."""
     unreadable: list[str]
     """A line for each file that cannot be read, with the reason."""
     remarks: list[str]
@@ -112,9 +120,9 @@ def inspect(
     Args:
         folder: The folder of pictures; it is only read.
         out: A new folder for a montage and the findings as JSON.
-        suffix_a: What the names of A end in, where partners are told apart so.
-        suffix_b: What the names of B end in.
-        workers: Threads; by default one a core.
+        suffix_a: How the file names of A end, if partners differ in that.
+        suffix_b: The same for B.
+        workers: Threads; by default one per core.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -141,6 +149,7 @@ def inspect(
         folder=str(folder),
         **_of_pictures(folder, infos),
         records=records,
+        samples=sum(map(len, contents.shards)),
         unreadable=problems,
         duplicates=[_names(folder, (sample[0] for sample in group)) for group in groups],
         leaks=[_names(folder, (sample[0] for sample in group)) for group in leaks],
@@ -158,7 +167,7 @@ def inspect(
 
 
 def _require_folder(folder: Path) -> Path:
-    if not folder.is_dir():
+    if not (folder.is_dir() or is_place(folder)):
         expected = unread.remedy(folder) or "a folder of pictures is expected"
         raise ValueError(f"{folder}: is not there, or no folder; {expected}")
     return folder
@@ -193,7 +202,7 @@ def _notes(
 ) -> list[str]:
     """What to repair or to choose first."""
     classes = [] if contents.idx_files else _classes(fit, infos)
-    left_out = unread.describe([folder])
+    left_out = "" if contents.shards else unread.describe([folder])
     places = _of_places(folder, contents.pictures)
     return [*fit.notes, *_losses(infos, pairs), *classes, *warnings, *places, *filter(None, [left_out])]
 
@@ -255,18 +264,34 @@ class _Contents:
     records: list[Path]
     idx_files: list[tuple[Path, Path]]
     others: list[Path]
+    shards: list[Dataset]
+    """The datasets of tar files."""
 
 
 def _contents(folder: Path) -> _Contents:
     """Raises a `ValueError` for a folder in which there is nothing to train on."""
+    if is_place(folder):
+        return _Contents([], [], [], [], _shards(DataPaths(folder)))
     pictures, others = list_pictures(folder), scan.other_files(folder)
     records = [file for file in others if tfrecords.NAMES.fullmatch(file.name)]
     pairs = [] if pictures or records else list(idx_files(folder).values())
-    if not pictures and not records and not pairs and not _custom(DataPaths(folder), DataKind):
+    of_shards = [] if pictures or records or pairs else _shards(DataPaths(folder))
+    if not (pictures or records or pairs or of_shards or _custom(DataPaths(folder), DataKind)):
         _require_no_array(folder)
         raise no_images(folder, ", and no TFRecord or idx files")
     packed = {*pictures, *records, *chain.from_iterable(pairs)}
-    return _Contents(pictures, records, pairs, [file for file in others if file not in packed])
+    others = [file for file in others if file not in packed and not (of_shards and file.suffix.lower() in (TAR, INDEX))]
+    return _Contents(pictures, records, pairs, others, of_shards)
+
+
+def _shards(paths: DataPaths) -> list[Dataset]:
+    """What is in tar files, each of their splits or sides; a `ValueError` where something is wrong with one."""
+    for split in SPLIT_FOLDERS:
+        if tars := find_shards(paths.folder, split):
+            open_samples(tars)
+    found = [layouts.matches(kind, paths, [*SPLIT_FOLDERS]) for kind in DataKind]
+    of_shards = [[one for one in matches if isinstance(one.datasets[0], OfSamples)] for matches in found]
+    return next(([one for match in matches for one in match.datasets] for matches in of_shards if matches), [])
 
 
 def _require_no_array(folder: Path) -> None:
@@ -283,13 +308,26 @@ def _count_records(contents: _Contents) -> tuple[int, list[str]]:
     """The number of pictures in files of many, and a line for each file that cannot be read."""
     reads: list[Callable[[], Sized]] = [partial(tfrecords.list_records, file) for file in contents.records]
     reads += [partial(IdxDataset, images, (ImageSpec(),), labels) for images, labels in contents.idx_files]
-    count, problems = 0, list[str]()
+    count, problems = 0, [line for dataset in contents.shards for line in _unreadable(dataset)]
     for read in reads:
         try:
             count += len(read())
         except ValueError as error:
             problems.append(str(error))
     return count, problems
+
+
+def _unreadable(dataset: Dataset) -> list[str]:
+    """A line for each of some evenly spaced samples that cannot be read."""
+    problems = list[str]()
+    for index in evenly_spaced(SPREAD, len(dataset)):
+        try:
+            dataset.load(index)
+        except UnreachableError:
+            raise
+        except ValueError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _usual_side(infos: Mapping[Path, ImageInfo]) -> int | None:
@@ -470,6 +508,10 @@ def show(findings: Findings, console: Console) -> None:
     lines = [f"{findings.folder}: {counted(findings.pictures, 'picture')}"]
     if findings.records:
         lines.append(f"in TFRecord or idx files: {counted(findings.records, 'picture')}, counted and not looked at")
+    if findings.samples:
+        lines.append(
+            f"in tar files: {counted(findings.samples, 'sample')}, of which up to {SPREAD} of a set were looked at"
+        )
     for title, counts in (("folders", findings.counts), ("modes", findings.modes), ("sizes", findings.sizes)):
         first = ", ".join(f"{name} ({count})" for name, count in [*counts.items()][:SHOWN])
         lines += [f"{title}: {first}{_more(len(counts), ', ')}"] if counts else []

@@ -1,4 +1,4 @@
-"""A folder of pictures -> one array file, which is mapped into memory and never decoded again."""
+"""A folder of pictures -> one array file, which is mapped into memory and never decoded again; or tar files."""
 
 import io
 import os
@@ -20,10 +20,12 @@ from diptych.images.files import ARRAY, to_bytes
 from diptych.kinds import DataKind
 from diptych.prepare.catalogue import megabytes
 from diptych.prepare.folders import KEPT, each, locked, made_with, require_outside, say_left_out
+from diptych.prepare.pack_shards import pack_shards
 from diptych.prepare.resize import GivenSize, fill, parse_size
-from diptych.prepare.scan import alike, counted, samples, scan_all
+from diptych.prepare.scan import alike, samples, scan_all
 from diptych.prepare.split import divide, say_alike, undivided
 from diptych.progress import say
+from diptych.wording import counted
 
 KEEP_EVERY = 500
 """Pictures between notes of the progress: a killed process loses no more."""
@@ -36,30 +38,33 @@ def pack(
     folder: Path | str,
     *,
     out: Path | str,
-    size: GivenSize = "256",
+    shards: int = 0,
+    size: GivenSize | None = None,
     count: int = 0,
     val: float = 0.0,
     seed: int = 0,
     workers: int | None = None,
     console: Console | None = None,
 ) -> list[str]:
-    """Packs the pictures in `folder` into the array file `out`, uint8 `[N, H, W, 3]`, which trains as the folder does.
+    """Packs the pictures in `folder` into the array file `out`, uint8 `[N, H, W, 3]`, or into tar files.
 
-    Pictures are read as RGB, and are rows in the order of their names. A folder of train and val becomes two arrays, `out`
-    and one of its name with `-val` (and `-test`). The arrays appear whole or not at all; the same call goes on with what
-    was stopped. A hidden file beside each says what it was made with, and which picture each row is.
+    Both train as the folder does. Pictures are read as RGB, and are rows in the order of their names. A folder of train and
+    val becomes two arrays, `out` and one of its name with `-val` (and `-test`). The arrays appear whole or not at all; the
+    same call goes on with what was stopped. A hidden file beside each says what it was made with, and which picture each row
+    is. In tar files lie the files of the pictures as they are.
 
     Returns one line for each picture that was left out because it cannot be read. Raises a `ValueError` for a problem of
     all of them: no pictures, too few, an array that exists already.
 
     Args:
         folder: The folder of pictures; it is only read. Its train and val become two arrays.
-        out: The array to write, such as faces.npy.
-        size: In pixels: 256, or 512x256 (width x height); the middle is cut out of what does not fit.
-        count: So many, drawn; 0 takes all.
+        out: The array to write, such as faces.npy; with shards, a folder.
+        shards: Tar files to write in place of an array, with the files of single pictures, pairs or classes as they are.
+        size: In pixels: 256, or 512x256 (width x height), by default 256; the middle is cut out of what does not fit.
+        count: How many pictures, drawn at random; 0 takes all.
         val: Share that goes to an array of its own, from 0 to 1; near-duplicates stay on one side.
         seed: Another seed draws and divides in another way.
-        workers: Threads; by default one a core.
+        workers: Threads; by default one per core.
 
     >>> import tempfile
     >>> from diptych.data.builtin import facades
@@ -70,7 +75,14 @@ def pack(
     (2, 8, 16, 3)
     """
     folder, out, console = Path(folder), Path(out), console or Console(stderr=True)
-    sides = parse_size(size)
+    if shards:
+        if size is not None or count or val:
+            raise ValueError(
+                f"--shards {shards}: files go in as they are, all of them; leave out --size, --count and --val"
+            )
+        pack_shards(folder, out, shards, console)
+        return []
+    sides = parse_size(size or "256")
     _require_array_path(out, folder)
     say_left_out([folder], console)
     shares = _find(folder, count, val, seed)
@@ -95,7 +107,9 @@ def pack(
 
 def _require_array_path(out: Path, folder: Path) -> None:
     if out.suffix.lower() != ARRAY:
-        raise ValueError(f"{out}: the array is a {ARRAY} file; --out faces{ARRAY} is expected")
+        raise ValueError(
+            f"{out}: the array is a {ARRAY} file; --out faces{ARRAY} is expected, or --shards N for tar files"
+        )
     require_outside(out, [folder])
 
 

@@ -44,10 +44,10 @@ def resize(
         inputs: Pictures, or folders of them.
         out: The folder to write.
         size: In pixels: 256, or 512x256 (width x height).
-        fit: "fill" cuts the middle out of what does not fit, "fit" makes a picture as large as fits, "pad" fills that up.
-        background: What "pad" fills up with: a colour name or #rrggbb.
+        fit: "fill" cuts off what does not fit, "fit" shows the whole picture at its own shape, "pad" adds a border to that.
+        background: The border of "pad": a colour name or #rrggbb.
         strip_metadata: Write no EXIF, XMP, IPTC, resolution, texts and tags; the colour profile stays.
-        workers: Threads; by default one a core.
+        workers: Threads; by default one per core.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())

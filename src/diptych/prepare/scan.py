@@ -164,12 +164,3 @@ def alike(samples: Sequence[Sample], infos: dict[Path, ImageInfo]) -> list[list[
     thumbnails = [[infos[path].thumbnail for path in sample] for sample in readable]
     of_samples = [duplicates.beside(*sides) if len(sides) == 2 else sides[0] for sides in thumbnails]
     return [[readable[number] for number in group] for group in duplicates.groups(of_samples)]
-
-
-def counted(count: int, what: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "pair"), counted(2, "pair")
-    ('1 pair', '2 pairs')
-    """
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -23,7 +23,6 @@ from diptych.prepare.scan import (
     Sample,
     alike,
     as_tuples,
-    counted,
     other_files,
     partners,
     samples,
@@ -32,6 +31,7 @@ from diptych.prepare.scan import (
     two_folders,
 )
 from diptych.progress import say
+from diptych.wording import counted
 
 Group = list[Sample]
 
@@ -64,7 +64,7 @@ def split(
         test: Share that goes to test, from 0 to 1.
         seed: Another seed divides in another way.
         by: Copies, or symbolic links.
-        workers: Threads; by default one a core.
+        workers: Threads; by default one per core.
 
     >>> import tempfile
     >>> from diptych.data.builtin import facades

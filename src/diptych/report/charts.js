@@ -76,6 +76,7 @@ function lines({run, best}, some, {up}, smooth) {
   return `<g ${style}><path class="band" d="M${path(3)}L${path(2, some.toReversed())}Z"/>
     ${smooth ? `<path class="raw" d="M${path(1)}"/>` : ""}
     <path class="line" stroke-linecap="round" d="M${path(smooth ? 4 : 1)}h0"/>
+    ${some.length === 1 ? `<circle class="single" cx="${across(some[0][0])}" cy="${up(some[0][1])}" r="4"/>` : ""}
     ${at ? `<path class="best" d="M${across(best)} ${TOP}V${FLOOR}"/><circle class="best" cx="${across(best)}" cy="${up(at[1])}" r="4"/>` : ""}</g>`
 }
 
@@ -83,7 +84,7 @@ function chart({name, better, smooth, curves}, validation) {
   const value = make("span"), figure = make("figure", {innerHTML: `<figcaption></figcaption>
     <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" tabindex="0"></svg>`})
   const direction = {1: "↑ higher is better", "-1": "↓ lower is better"}[better]
-  figure.firstChild.append(make("span", {className: "name"}, ...metric(name), ...direction ? [make("small", {textContent: direction})] : []), value)
+  figure.firstChild.append(make("span", {className: "name"}, make("b", {textContent: titled(name), title: name}), ...direction ? [make("small", {textContent: direction})] : []), value)
   const svg = figure.querySelector("svg")
   const all = curves.map(curve => ({...curve, steps: data.curves.steps[curve.steps], smooth: curve.means}))
   const positive = all.every(({means, lows = means}) => lows.every(low => low > 0))

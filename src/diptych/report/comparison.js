@@ -49,7 +49,7 @@ if (find("moment")) {
 const labelOf = ([panel, , run]) => run === null ? panel : `${panel} · ${data.runs[run].label}`
 
 function describe({name, panels, metrics}) {
-  const of = run => metrics.filter(([one]) => one === run).map(([, metric, value]) => `${metric} ${short(value)}`).join(" · ")
+  const of = run => metrics.filter(([one]) => one === run).map(([, metric, value]) => `${titled(metric)} ${short(value)}`).join(" · ")
   return {
     name,
     panels: panels.filter(([, , run]) => !view.hidden.has(run)).map(panel => [labelOf(panel), panel[1]]),

@@ -40,7 +40,7 @@ def draw(runs: Sequence[Run], out: Path, notes: list[str]) -> Path:
     require_page(out / "index.html")
     pictures = _Pictures()
     logs = [run.read_log(notes) for run in runs]
-    lines = _lines(runs, notes)
+    lines = lines_of(runs, notes)
     different, same = _settings(runs)
     heads = [page.about(run, log) for run, log in zip(runs, logs, strict=True)]
     samples = [
@@ -51,6 +51,8 @@ def draw(runs: Sequence[Run], out: Path, notes: list[str]) -> Path:
         for run in runs
     ]
     results = list(_results(runs, pictures, notes))
+    curves = contents.charts(logs, POINTS)
+    metrics = [name for split in results for one in split["pictures"] for _, name, _ in one["metrics"]]
     folder.claim(FOREIGN, runs=labels)
     pictures.write_missing(out / "pictures")
     drawn = draw_template(
@@ -58,14 +60,15 @@ def draw(runs: Sequence[Run], out: Path, notes: list[str]) -> Path:
         out / "index.html",
         labels=labels,
         runs=heads,
-        single=[head["single"] for head in heads],
+        sides=[head["sides"] for head in heads],
         drawn=page.now(),
         different=different,
         same=same,
-        tables=[(contents.data_name(table[0]), table) for table in _tables(lines)],
+        tables=[(contents.data_name(table[0]), table) for table in comparable(lines)],
         not_measured=contents.not_measured(lines),
         data={
-            "curves": contents.charts(logs, POINTS),
+            "titles": contents.titles([*contents.validated(curves), *metrics]),
+            "curves": curves,
             "runs": [
                 {"label": label, "best": head["best"], "steps": run.settings.steps}
                 for label, head, run in zip(labels, heads, runs, strict=True)
@@ -157,7 +160,7 @@ def _spread(items: Sequence[Item], most: int) -> list[Item]:
     return [items[n * (len(items) - 1) // (most - 1)] for n in range(most)]
 
 
-def _lines(runs: Sequence[Run], notes: list[str]) -> list[dict[str, Any]]:
+def lines_of(runs: Sequence[Run], notes: list[str]) -> list[dict[str, Any]]:
     """The newest measurements of all runs; those on the same pictures, and of the same answerer, stand together."""
     lines = [line | {"run": number} for number, run in enumerate(runs) for line in contents.measured(run, notes)]
     answerers = list(dict.fromkeys(line["who"] for line in lines))
@@ -166,8 +169,8 @@ def _lines(runs: Sequence[Run], notes: list[str]) -> list[dict[str, Any]]:
     return lines
 
 
-def _tables(lines: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Those that can be compared: that have a metric in common, on data of one name."""
+def comparable(lines: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Lines in groups that can be compared: those of a group have a metric in common, on data of one name."""
     tables: list[list[dict[str, Any]]] = []
     for line in lines:
         on_same = (table for table in tables if contents.data_name(table[0]) == contents.data_name(line))

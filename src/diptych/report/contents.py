@@ -5,15 +5,19 @@ It is independent of methods, losses and metrics; it uses only the direction in 
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from diptych.data.loaders import evenly_spaced
 from diptych.files import leads_away, lies_in
+from diptych.methods import METHODS
 from diptych.methods.settings import kebab
-from diptych.metrics import better
+from diptych.metrics import better, title
+from diptych.training import checkpoint
 from diptych.training.records import Result, Scores, files_of
 from diptych.training.run import Run, read_json_lines
 
@@ -79,24 +83,29 @@ def charts(logs: Sequence[Log], points: int = POINTS) -> dict[str, Any]:
     steps: dict[tuple[int, ...], int] = {}
     of_runs = [_logged(log) for log in logs]
     groups = []
-    for title in GROUPS:
+    for group in GROUPS:
         # A loss may first appear late in a run; the learning rate is always last.
-        names = dict.fromkeys(name for logged in of_runs for name in logged[title])
+        names = dict.fromkeys(name for logged in of_runs for name in logged[group])
         charts = [
             {
                 "name": name,
-                "better": better(name) if title == VALIDATION else 0,
-                "smooth": title != VALIDATION and name != LEARNING_RATE,
+                "better": better(name) if group == VALIDATION else 0,
+                "smooth": group != VALIDATION and name != LEARNING_RATE,
                 "curves": [
-                    {"run": run, **_curve(logged[title][name], points, steps)}
+                    {"run": run, **_curve(logged[group][name], points, steps)}
                     for run, logged in enumerate(of_runs)
-                    if name in logged[title]
+                    if name in logged[group]
                 ],
             }
             for name in sorted(names, key=lambda name: name == LEARNING_RATE)
         ]
-        groups.append({"title": title, "charts": charts})
+        groups.append({"title": group, "charts": charts})
     return {"steps": [*steps], "groups": [group for group in groups if group["charts"]]}
+
+
+def validated(curves: dict[str, Any]) -> list[str]:
+    """The metrics that have charts."""
+    return [chart["name"] for group in curves["groups"] if group["title"] == VALIDATION for chart in group["charts"]]
 
 
 def _logged(log: Log) -> dict[str, dict[str, Values]]:
@@ -199,6 +208,19 @@ def panels_of(entries: Iterable[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(panel for entry in entries for panel in entry["panels"]))
 
 
+def titles(names: Iterable[str]) -> dict[str, str]:
+    """What to call each metric, with how it was measured where two have the same title.
+
+    >>> titles(["l1/8-bit/64px", "l1/8-bit/128px", "ssim/8-bit/64px"])
+    {'l1/8-bit/64px': 'L1 error (8-bit/64px)', 'l1/8-bit/128px': 'L1 error (8-bit/128px)', 'ssim/8-bit/64px': 'SSIM'}
+    """
+    plain = {name: title(name) for name in names}
+    often = Counter(plain.values())
+    return {
+        name: f"{called} ({name.partition('/')[2]})" if often[called] > 1 else called for name, called in plain.items()
+    }
+
+
 def metrics_of(entries: Iterable[dict[str, Any]]) -> list[str]:
     """All metrics of these images or lines, in order."""
     return list(dict.fromkeys(name for entry in entries for name in entry["metrics"]))
@@ -209,6 +231,24 @@ def address(name: str) -> str:
     return quote(os.fsencode(name))
 
 
+HERO = 6
+"""Pictures at the top of the page."""
+
+
+def hero(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Some pictures of the first split that was measured, and the addresses of what a reader wants to see of them."""
+    if not results or not results[0]["pictures"]:
+        return None
+    first = results[0]
+    panels = [panel for panel in ("input", "output", "target") if panel in first["panels"]] or first["panels"][:3]
+    names = sorted(picture[:2] for picture in first["pictures"])
+    pictures = [
+        (name, {panel: f"{first['address']}/{address(panel)}/{place}.png" for panel in panels})
+        for name, place in (names[index] for index in evenly_spaced(HERO, len(names)))
+    ]
+    return {"split": first["split"], "count": len(names), "panels": panels, "pictures": pictures}
+
+
 # ---- metrics
 
 
@@ -217,8 +257,15 @@ def measured(run: Run, notes: list[str]) -> list[dict[str, Any]]:
     newest = {}
     for line in read_json_lines(run.path / "metrics.jsonl", Scores, notes):
         line.setdefault("direction", run.settings.direction)  # lines of early versions have no direction
+        line["of_model"] = line["who"] in ("model", checkpoint.BEST, *getattr(METHODS[run.method], "snapshots", ()))
         newest[line["split"], line["direction"], line["who"]] = line
-    return sorted(newest.values(), key=place)
+    of_model = {(line["split"], line["direction"], line["step"]) for line in newest.values() if line["who"] == "model"}
+    told = [
+        line
+        for line in newest.values()
+        if line["who"] != checkpoint.BEST or (line["split"], line["direction"], line["step"]) not in of_model
+    ]  # earlier versions measured the best model beside the last where both are one
+    return sorted(told, key=place)
 
 
 def place(line: dict[str, Any]) -> tuple[str, str, bool]:

@@ -16,11 +16,8 @@ const compact = new Intl.NumberFormat("en", {notation: "compact", maximumFractio
 const natural = new Intl.Collator(undefined, {numeric: true}).compare
 const limited = (value, low, high) => Math.min(Math.max(value, low), high)
 
-// "kid/inception/1000" reads better as its name, and how it was measured beside it.
-const metric = name => {
-  const [brief, ...protocol] = name.split("/")
-  return [make("b", {textContent: brief}), ...protocol.length ? [make("small", {textContent: protocol.join("/\u200b")})] : []]
-}
+// "kid/inception/1000" reads better by its title; how it was measured is told where the mouse points.
+const titled = name => data.titles[name] ?? name
 
 const swatch = run => {
   const element = make("i", {className: "swatch", ariaHidden: "true"})

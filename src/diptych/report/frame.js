@@ -2,6 +2,7 @@
 
 const ofViewer = {
   ArrowLeft: () => show(viewer.at - 1), ArrowRight: () => show(viewer.at + 1), d: () => viewer.panels.length > 1 && divideOrNot(),
+  0: () => scaleTo(0), 1: () => scaleTo(1), 2: () => scaleTo(2), 4: () => scaleTo(4),
 }
 const ofPage = {
   ArrowLeft: () => turn(-1), ArrowRight: () => turn(1), p: () => find("play")?.click(), "?": () => find("keys").showModal(), Escape: () => charts.length && look(),
@@ -11,7 +12,7 @@ addEventListener("keydown", event => {
   if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return
   if (event.target.closest("input:not([type=checkbox]), select") || find("keys").open) return
   const arrow = event.key.startsWith("Arrow")
-  if (arrow && event.target.closest(".scroll")) return
+  if (arrow && event.target.closest(".scroll, .zoomed .pan:focus")) return
   const act = (find("viewer").open ? ofViewer : ofPage)[arrow || event.key === "Escape" ? event.key : event.key.toLowerCase()]
   if (act) act()
 })

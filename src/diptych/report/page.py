@@ -28,6 +28,8 @@ def draw(run: Run, notes: list[str]) -> Path:
     contents.mark_best(lines)
     findings = contents.findings(log)
     head = about(run, log)
+    results, curves = contents.results(run.path, notes), contents.charts([log])
+    metrics = [name for split in results for name in split["metrics"]]
     return draw_template(
         "page.html",
         run.path / "index.html",
@@ -39,14 +41,16 @@ def draw(run: Run, notes: list[str]) -> Path:
         commands=list(dict.fromkeys((line["time"], line["command"]) for line in lines)),
         evaluate=f"diptych evaluate {shlex.quote(str(run.path))} {run.data_paths.arguments}",
         findings=findings,
+        hero=contents.hero(results),
         data={
-            "curves": contents.charts([log]),
+            "titles": contents.titles([*contents.validated(curves), *metrics]),
+            "curves": curves,
             "runs": [{"label": run.path.resolve().name, "best": head["best"]}],
             "marks": [span for finding in findings or () for span in finding["spans"]],
             "samples": [
                 [step, f"samples/{contents.address(name)}"] for step, name in contents.samples(run.path, notes)
             ],
-            "results": contents.results(run.path, notes),
+            "results": results,
         },
     )
 
@@ -59,7 +63,7 @@ def about(run: Run, log: contents.Log) -> dict[str, Any]:
         "run": run,
         "name": run.path.resolve().name,
         "method": METHODS[run.method],
-        "single": not METHODS[run.method].data.has_sides,
+        "sides": run.sides if METHODS[run.method].data.has_sides else None,
         "columns": _preview_columns(run),
         "rows": next(iter(translators.values())).row_titles,
         "two_way": len(translators) > 1,

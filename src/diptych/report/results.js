@@ -5,11 +5,11 @@ let split, shown = [], page = 0
 
 function openSplit() {
   split = data.results[find("split").value]
-  find("grid").style.setProperty("--card", split.panels.length > 1 ? "18rem" : "9rem")
-  const orders = split.metrics.flatMap((name, i) => [[i + 2, 1, `${name}, lowest first`], [i + 2, -1, `${name}, highest first`]])
+  find("grid").style.setProperty("--card", `${Math.max(9, 6 * split.panels.length)}rem`)
+  const orders = split.metrics.flatMap((name, i) => [[i + 2, 1, `${titled(name)}, lowest first`], [i + 2, -1, `${titled(name)}, highest first`]])
   find("order").replaceChildren(...[[0, 1, "name"], ...orders].map(([column, sign, text]) =>
     make("option", {value: `${column} ${sign}`, textContent: text})))
-  find("by").replaceChildren(...split.metrics.map((name, i) => make("option", {value: i, textContent: name})))
+  find("by").replaceChildren(...split.metrics.map((name, i) => make("option", {value: i, textContent: titled(name), title: name})))
   find("cases").hidden = !split.metrics.length
   if (split.metrics.length) drawCases()
   choose()
@@ -33,18 +33,20 @@ function draw(wanted) {
     card(picture, split.metrics, () => openAt(page * PER_PAGE + i))))
   Object.assign(find("page"), {value: page + 1, max: pages})
   find("pages").textContent = `of ${whole(pages)}`
+  find("pager").hidden = pages === 1
   find("back").disabled = page === 0
   find("next").disabled = page === pages - 1
 }
 
 function card([name, address, ...values], metrics, onclick) {
   const brief = values.map((value, i) => [split.metrics[i], value]).filter(([metric]) => metrics.includes(metric))
-    .map(([metric, value]) => `${metric.split("/")[0]} ${short(value)}`).join(" · ")
+    .map(([metric, value]) => `${titled(metric)} ${short(value)}`).join(" · ")
   return make("button", {title: name, onclick},
     make("img", {
       loading: "lazy", style: `aspect-ratio: ${split.panels.length}`, alt: split.panels.join(", "),
       src: `${split.address}/thumbnails/${address}.jpg`,
     }),
+    ...split.panels.length > 1 ? [make("div", {className: "labels"}, ...split.panels.map(panel => make("i", {textContent: panel})))] : [],
     make("span", {textContent: name}), make("span", {textContent: brief}))
 }
 
@@ -71,7 +73,7 @@ function describe([name, address, ...values]) {
   return {
     name,
     panels: split.panels.map(panel => [panel, `${split.address}/${encodeURIComponent(panel)}/${address}.png`]),
-    values: values.map((value, i) => `${split.metrics[i]} ${short(value)}`).join(" · "),
+    values: values.map((value, i) => `${titled(split.metrics[i])} ${short(value)}`).join(" · "),
   }
 }
 

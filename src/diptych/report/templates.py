@@ -1,6 +1,9 @@
 """Rendering of the page templates to single, self-contained files."""
 
+import json
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,12 @@ from markupsafe import Markup
 from diptych import page
 from diptych.files import atomic_file, is_plain
 from diptych.metrics import better
-from diptych.report.contents import metrics_of
+from diptych.report.contents import metrics_of, titles
 
 TITLE, HEAD = " · Diptych</title>".encode(), 2**16  # bytes in which it is found
 """The end of the title of every page."""
+SCRIPTS = ("elements.js", "charts.js", "samples.js", "viewer.js", "results.js", "frame.js")
+"""Of the page of a run, after its data."""
 
 
 def draw(template: str, path: Path, **values: Any) -> Path:
@@ -30,7 +35,9 @@ def draw(template: str, path: Path, **values: Any) -> Path:
     pages.globals |= {
         "shared_style": Markup(page.shared_style()),
         "verbatim": _verbatim,
+        "scripts": SCRIPTS,
         "better": better,
+        "titles_of": titles,
         "metrics_of": metrics_of,
     }
     pages.filters["whole"] = "{:,}".format
@@ -50,6 +57,20 @@ def require_page(path: Path) -> None:
             if TITLE in file.read(HEAD):
                 return
     raise ValueError(f"{path}: exists and is no page drawn earlier; move it away")
+
+
+def own_scripts(html: str) -> list[str]:
+    """The scripts in the page of a run that are those of this version, with any data; a stranger's page may hold others."""
+    colours, code = f"\n{_verbatim('colours.js')}\n", f"\n{_verbatim(*SCRIPTS)}\n"
+    own = list[str]()
+    for script in re.findall("<script>(.*?)</script>", html, re.DOTALL):
+        if script == colours:
+            own.append(script)
+        elif script.startswith("\nconst data = ") and script.endswith(code):
+            with suppress(ValueError):
+                json.loads(script.removeprefix("\nconst data = ").removesuffix(code))
+                own.append(script)
+    return own
 
 
 def _verbatim(*names: str) -> Markup:

@@ -1,6 +1,6 @@
-// ---- the viewer: one picture in all its panels, side by side or one over another with a divider
+// ---- the viewer: one picture in all its panels, side by side or one over another with a divider; fitted, or zoomed
 
-const viewer = {pictures: [], at: 0, panels: [], divided: false, left: "input", right: "output", share: 50}
+const viewer = {pictures: [], at: 0, panels: [], divided: false, scale: 0, left: "input", right: "output", share: 50}
 
 // `describe` gives a picture's name, panels (label and address) and numbers; `closed` is told where the walk ended.
 function openViewer(pictures, at, describe, {turned = () => {}, closed}) {
@@ -27,15 +27,44 @@ function lay() {
   find("apart").ariaPressed = !divided
   find("over").ariaPressed = divided
   find("pair").hidden = find("usual").hidden = !divided
-  find("panels").className = divided ? "divided" : ""
+  find("panels").className = `${divided ? "divided" : ""} ${viewer.scale ? "zoomed" : ""}`
+  for (const button of find("scales").children) button.ariaPressed = +button.value === viewer.scale
   if (divided) choosePair()
-  find("panels").replaceChildren(...divided ? [divide()] : viewer.panels.map(side))
+  find("panels").replaceChildren(...divided ? [pan(divide())] : viewer.panels.map(side))
 }
 
-const picture = ([label, address]) => make("img", {src: address, alt: `${label} of ${viewer.name}`, draggable: false})
+const picture = ([label, address]) => make("img", {src: address, alt: `${label} of ${viewer.name}`, draggable: false, onload: size})
+
+// Where a pixel covers several of the screen, it is shown as it is: smoothing would hide what a network does.
+function size({target: image}) {
+  const {naturalWidth: width, naturalHeight: height} = image
+  find("pixels").textContent = `${width} × ${height} px`
+  if (viewer.scale && !viewer.divided) image.style.width = `${width * viewer.scale}px`
+  image.classList.toggle("pixelated", viewer.scale > 1 || !viewer.scale && image.clientWidth >= 2 * width)
+}
 
 function side(panel) {
-  return make("figure", {}, make("figcaption", {textContent: panel[0]}), picture(panel))
+  return make("figure", {}, make("figcaption", {textContent: panel[0]}), pan(picture(panel)))
+}
+
+// What is zoomed is moved by scrolling or dragging, and all panels go together.
+function pan(...children) {
+  const frame = make("div", {className: "pan", tabIndex: viewer.scale ? 0 : -1}, ...children)
+  if (!viewer.scale) return frame
+  frame.setAttribute("role", "region")
+  frame.ariaLabel = "Picture, scrolls"
+  frame.onscroll = () => document.querySelectorAll(".pan").forEach(other => {
+    if (other !== frame) other.scrollTo(frame.scrollLeft, frame.scrollTop)
+  })
+  if (viewer.divided) return frame
+  frame.onpointerdown = event => event.pointerType === "mouse" && !event.button && frame.setPointerCapture(event.pointerId)
+  frame.onpointermove = event => frame.hasPointerCapture(event.pointerId) && frame.scrollBy(-event.movementX, -event.movementY)
+  return frame
+}
+
+function scaleTo(scale) {
+  viewer.scale = scale
+  lay()
 }
 
 function choosePair() {
@@ -80,7 +109,14 @@ function divide() {
     const {left, width} = box.getBoundingClientRect()
     put((event.clientX - left) / width * 100)
   }
-  below.onload = () => box.style.setProperty("--ratio", below.naturalWidth / below.naturalHeight)
+  below.onload = event => {
+    const {naturalWidth: width, naturalHeight: height} = below
+    box.style.setProperty("--ratio", width / height)
+    if (viewer.scale) box.style.width = `${width * viewer.scale}px`
+    size(event)
+    above.classList.toggle("pixelated", below.classList.contains("pixelated"))
+  }
+  above.onload = null
   box.onpointerdown = event => {
     if (event.button) return
     event.preventDefault()
@@ -111,6 +147,7 @@ find("before").onclick = () => show(viewer.at - 1)
 find("after").onclick = () => show(viewer.at + 1)
 find("apart").onclick = () => divideOrNot(false)
 find("over").onclick = () => divideOrNot(true)
+for (const button of find("scales").children) button.onclick = () => scaleTo(+button.value)
 find("close").onclick = () => find("viewer").close()
 find("viewer").onclick = event => event.target === find("viewer") && find("viewer").close()
 find("viewer").onclose = () => viewer.closed(viewer.at)

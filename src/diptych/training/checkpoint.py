@@ -7,10 +7,10 @@ from contextlib import suppress
 from copy import copy
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -27,10 +27,10 @@ from diptych.files import (
     require_in_place,
     save_tensors,
 )
-from diptych.kinds import Direction
+from diptych.kinds import A_AND_B, Direction, Sides
 from diptych.methods import sketch
 from diptych.methods.base import Method, deployed
-from diptych.methods.settings import Shape, StrictModel
+from diptych.methods.settings import Shape, StrictModel, require_sides
 from diptych.training.settings import explain, parse_method, require_method
 from diptych.training.tensors import read_tensors
 from diptych.translators.base import Translator
@@ -195,6 +195,8 @@ class ModelConfig(StrictModel):
     direction: Direction
     shape: Shape
     settings: dict[str, Any]
+    sides: Annotated[Sides, BeforeValidator(require_sides)] = Field(A_AND_B, exclude_if=lambda sides: sides == A_AND_B)
+    """What A and B are called, where they have names of their own."""
     diptych: str = Field(default_factory=lambda: version("diptych"))
 
 

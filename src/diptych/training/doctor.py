@@ -48,7 +48,7 @@ REMEDIES: dict[str, tuple[tuple[Any, ...], Any]] = {
 """By setting of the run or its method: the values that are worth changing, and the suggested value."""
 GRADIENT_SETTINGS = ("clip", "precision")
 ADVICE: dict[str, tuple[tuple[str, ...], str]] = {
-    "the discriminator has won": (("adversarial", "augment", "patch"), "more pictures"),
+    "the discriminator has won": (("augment", "patch"), "more pictures"),
     "the generator has won": (("norm",), "a lower --lr, a larger --method.width"),
     "the losses stand at guessing": (
         ("optimizer",),

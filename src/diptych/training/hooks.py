@@ -6,6 +6,7 @@ The loop calls every hook after every step, in this order; each hook has its own
 import json
 import time
 
+from diptych import distributed
 from diptych.files import atomic_file, make_folder
 from diptych.images.files import encode, from_tensor, merge
 from diptych.images.spec import in_colours
@@ -122,6 +123,7 @@ class Logger:
         entry = {
             "step": now.done,
             "pictures": now.done * settings.batch_size,
+            **({"processes": distributed.size()} if distributed.size() > 1 else {}),
             "seconds": round(self.seconds_before + time.monotonic() - self.began, 3),
             "lr": lr,
             "losses": losses,

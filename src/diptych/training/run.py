@@ -30,8 +30,10 @@ import tomli_w
 
 from diptych.data.datasets import Dataset
 from diptych.data.paths import DataPaths
+from diptych.data.remote import is_address, spelled
 from diptych.files import atomic_file, differences, lies_in, require_file, require_in_place, require_no_link
-from diptych.methods.settings import Shape, require_classes
+from diptych.kinds import A_AND_B, Sides
+from diptych.methods.settings import Shape, require_classes, require_sides
 from diptych.training.records import About, Line, LogEntry
 from diptych.training.settings import MAY_CHANGE, Settings, Values, parse_settings, read_toml, require_method
 from diptych.wording import brief, printable
@@ -54,9 +56,10 @@ class Run:
         classes: tuple[str, ...] = (),
         digest: str = "",
         about: About | None = None,
+        sides: Sides = A_AND_B,
     ) -> None:
         self.path, self.method, self.settings, self.data_paths = path, method, settings, data_paths
-        self.classes, self.digest = classes, digest
+        self.classes, self.digest, self.sides = classes, digest, sides
         self.about = about or About(names=digest)
         """What settings.toml of an existing run says: its command, the data that were found, the versions."""
 
@@ -79,6 +82,7 @@ class Run:
             if not About.accepts(about):
                 raise ValueError("its table run is not as training writes it")
             classes = require_classes(about.get("classes", []))
+            sides = require_sides(about.get("sides", A_AND_B))
             method = str(own.pop("name"))
             flags = ("data", "data-a", "data-b", "suffix-a", "suffix-b", "halves")
             data_paths = DataPaths.from_flags(*(about.get(flag) for flag in flags))
@@ -87,7 +91,7 @@ class Run:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = brief(str(error).removeprefix(f"{file}: "), 180)
             raise ValueError(f"{file}: is damaged ({reason}); restore it or start anew with --fresh") from error
-        return cls(path, method, settings, data_paths, classes, about["names"], About.model_validate(about))
+        return cls(path, method, settings, data_paths, classes, about["names"], About.model_validate(about), sides)
 
     def values(self) -> dict[str, Any]:
         """The settings in the form of settings.toml, with the method's settings nested."""
@@ -108,10 +112,14 @@ class Run:
         """Writes settings.toml: all resolved settings, the command, the data, the left-out images, the versions."""
         about = {
             "command": command,
-            **{flag: str(folder.absolute()) for flag, folder in self.data_paths.flags.items()},
+            **{
+                flag: spelled(folder if is_address(folder) else folder.absolute())
+                for flag, folder in self.data_paths.flags.items()
+            },
             **self.data_paths.reading,
             "found": description,
             **({"classes": list(self.classes)} if self.classes else {}),
+            **({"sides": list(self.sides)} if self.sides != A_AND_B else {}),
             "names": names,
             "precision": precision,
             **({"transforms": list(transforms)} if transforms is not None else {}),

@@ -72,12 +72,12 @@ class Settings(StrictModel):
     )
     lr_policy: Literal["linear", "cosine", "step", "constant"] = Field(
         "linear",
-        description="How the learning rate falls after --decay-start: in a line to 0, as half a cosine to 0, to a tenth "
-        "there and again after each further stretch of that length, or not at all.",
+        description="How the learning rate falls after --decay-start: linearly to 0, as half a cosine to 0, to a tenth "
+        "at once and again after each further stretch of that length (step), or not at all.",
     )
     init_type: InitType = Field(
         "normal",
-        description="First weights of the convolutions: from N(0, 0.02) as in the papers, or by Glorot, He or orthogonal.",
+        description="Initial weights of the convolutions: N(0, 0.02) as in the papers, or by Glorot, He or orthogonal.",
     )
     load_scale: float = Field(
         286 / 256,
@@ -87,7 +87,8 @@ class Settings(StrictModel):
     )
     fit: Fit = Field(
         "stretch",
-        description="How a picture gets the shape of --size: stretched (the papers' code), or its middle cut out.",
+        description="How a picture gets the shape of --size: stretched (the papers' code), its middle cut out (crop), "
+        "scaled by its width and then cut at random (scale-width), or cut at random as it is (none).",
     )
     flip: bool = Field(True, description="Mirror half of the samples (pix2pix, section 6.2).")
     channels_a: Channels = Field(3, description="Channels of A: 3 for RGB, 1 for grey, or as many as its files have.")
@@ -96,8 +97,8 @@ class Settings(StrictModel):
     bits_b: Bits = Field(8, description="Bits a channel of B in training; 16 keeps those of 16-bit files.")
     range_a: Range = Field(
         (),
-        description="The numbers in the files of A, of any type, that are black and white for the network: 0 4095 for 12 "
-        "bits in 16, -1000 3000 for a CT.",
+        description="The numbers in the files of A, of any type, that the network sees as black and white: 0 4095 for "
+        "12 bits in 16, -1000 3000 for a CT.",
     )
     range_b: Range = Field((), description="The same for B; translations are written in it.")
     kind_a: Kind = Field(
@@ -106,22 +107,23 @@ class Settings(StrictModel):
     kind_b: Kind = Field("image", description="What B is.")
     labels: LabelLines = Field(
         (),
-        description="FILE with a class a line, `name, R, G, B` or `name, INDEX`: label maps are then one plane a class.",
+        description="A file with one class per line, `name, R, G, B` or `name, INDEX`: label maps then get one plane per "
+        "class.",
     )
     ema: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Decay of the moving average of the generator's weights that is deployed, such as "
-        "0.999; 0, the paper's way, is none.",
+        description="Decay of a moving average of the generator's weights, such as 0.999: the model is then the average; "
+        "0, as in the papers, is off.",
     )
     freeze: str = Field(
         "",
         max_length=1000,
-        description="Stages of the generators that keep their weights, which --init gives them: encoder, or names with "
-        "commas between them, such as down1,down2; empty is none.",
+        description="Stages of the generators that are not trained and keep the weights of --init: encoder, or names "
+        "separated by commas, such as down1,down2; empty is none.",
     )
-    clip: Weight = Field(0.0, description="Largest norm of a player's gradient; 0 does not clip.")
+    clip: Weight = Field(0.0, description="Largest norm of the gradient of the generators or discriminators; 0 is off.")
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of everything random.")
     device: Device = Field(
         "auto", max_length=20, description="auto takes the fastest one there is; else cpu, cuda, cuda:1 or mps."
@@ -143,16 +145,16 @@ class Settings(StrictModel):
     )
     validate_every: Steps = Field(
         0,
-        description="Steps between looks at the held-out pictures, after which the best model is kept; 0 never looks.",
+        description="Steps between measurements on the held-out pictures, which find the best model; 0 never measures.",
     )
     validate_by: str = Field(
         "",
         max_length=100,
-        description="The metric that tells which model is the best; empty is the method's own choice.",
+        description="The metric that chooses the best model; empty is the method's own choice.",
     )
     patience: Count = Field(
         0,
-        description="Looks at the held-out pictures without a better model after which the run ends; 0 never does.",
+        description="End the run after so many measurements without a better model; 0 never does.",
     )
     method: SerializeAsAny[MethodSettings] = MethodSettings()
 
@@ -198,7 +200,9 @@ class Settings(StrictModel):
 
     @property
     def load_size(self) -> Size:
-        """Images are resized to this before the random crop: 286 for 256."""
+        """Images are resized to this before the random crop: 286 for 256; to none of them where they stay as they are."""
+        if self.fit == "none":
+            return self.size
         return self.size.scaled(self.load_scale)
 
     def resolved(self, samples: int) -> Self:

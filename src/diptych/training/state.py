@@ -6,21 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
 
+from diptych import distributed
 from diptych.cpu import FastOperators
-from diptych.data.loaders import CachedDataset, EvalLoader, TrainLoader
+from diptych.data.loaders import CachedDataset, EvalLoader, TrainLoader, evenly_spaced
 from diptych.devices import Computation, computing
 from diptych.files import make_folder
 from diptych.images.spec import to_eight_bit
 from diptych.methods import build
 from diptych.methods.roles import FitsData, Phased
-from diptych.networks.layers import has_statistics, initialise, measured_statistics
+from diptych.networks.image_pool import ImagePool
+from diptych.networks.layers import BatchNorm, has_statistics, initialise, measured_statistics
 from diptych.progress import counting, say
 from diptych.training import checkpoint
 from diptych.training.origin import Origin, begin_from, continue_optimizers
@@ -33,6 +35,7 @@ PREVIEW_ROWS = 4
 DOCTOR_PIXELS = 8 * 256 * 256  # per batch for the doctor, one of training and one of held-out images
 MAX_DOCTOR_IMAGES = 64
 STATISTICS_IMAGES = 64  # of the training, that batch norms are measured on
+FITTED = 1000  # samples that a method takes something from, of data that is not looked at as a whole
 AT_ONCE = 64  # samples that are decoded ahead
 
 
@@ -149,13 +152,31 @@ class Training:
             direction=self.settings.direction,
             shape=run.shape,
             settings=self.settings.method.model_dump(mode="json", by_alias=True),
+            sides=run.sides,
         )
         self.start = self._resume()
-        if not self.start and isinstance(self.method, FitsData):
-            with counting(console, "what the method takes from every picture") as progress:
-                self.method.fit_statistics(_each(loader.datasets, self.settings.workers, progress))
-        run.cut_log(self.start)
+        if (
+            not self.start
+            and isinstance(self.method, FitsData)
+            and distributed.decided(partial(self._fit, self.method))
+        ):
+            distributed.spread([*self.method.buffers()])
+        if distributed.is_first():
+            run.cut_log(self.start)
         self.log = run.read_log()
+        self.own_buffers = [
+            buffer
+            for module in self.method.modules()
+            if not isinstance(module, ImagePool | BatchNorm)  # one pool for all; statistics that the first measures
+            for buffer in module.buffers(recurse=False)
+            if buffer.is_floating_point()
+        ]
+        """What each process would change by its own pictures alone, such as running statistics."""
+
+    def _fit(self, method: FitsData) -> bool:
+        with counting(self.console, "what the method takes from every picture") as progress:
+            method.fit_statistics(_each(self.loader.datasets, self.settings.workers, progress))
+        return True
 
     def _resume(self) -> int:
         existing = checkpoint.list_checkpoints(self.checkpoints)
@@ -164,6 +185,24 @@ class Training:
         step, path = existing[-1]
         checkpoint.load_training(path, self.method, self.updater.optimizers, self.updater.ema)
         return step
+
+    def averaged(self, scalars: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The means of the scalars of a step over all processes, whose own buffers become means too."""
+        if distributed.size() == 1:
+            return scalars
+        means = {name: value.detach().clone() for name, value in scalars.items()}
+        distributed.average([*means.values(), *self.own_buffers])
+        return means
+
+    def require_same(self) -> None:
+        """Raises a `ValueError` in all processes if weights or optimisers are not the same in all of them."""
+        states = [value for one in self.updater.optimizers.values() for value in _tensors(one)]
+        with distributed.agreeing():
+            if distributed.differ([*self.method.parameters(), *self.updater.ema.values(), *states]):
+                raise ValueError(
+                    f"{self.run.path}: the processes of this training have different weights; let all machines see the same "
+                    "run folder with the same versions, and give the same command: its checkpoints are whole"
+                )
 
     @contextmanager
     def as_deployed(self) -> Iterator[None]:
@@ -231,13 +270,24 @@ class Training:
         self.save_model(done)
 
 
+def _tensors(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
+    """The moments of an optimiser."""
+    for state in optimizer.state.values():
+        yield from (value for value in state.values() if isinstance(value, Tensor) and value.ndim)
+
+
 def seed_of(*key: int) -> int:
     """A seed for torch from several numbers."""
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
 
 
 def _each(datasets: Sequence[CachedDataset], threads: int, progress: Callable[[int, int], None]) -> Iterator[Tensor]:
-    samples = [(dataset, index) for dataset in datasets for index in range(len(dataset))]
+    """The images of all samples; of evenly spaced ones where there may be too many."""
+    samples = [
+        (dataset, index)
+        for dataset in datasets
+        for index in evenly_spaced(FITTED if dataset.replaces else len(dataset), len(dataset))
+    ]
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         for start in range(0, len(samples), AT_ONCE):
             decoded = pool.map(lambda sample: sample[0].sides(sample[1]), samples[start : start + AT_ONCE])

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from diptych import distributed
 from diptych.methods.base import Method, deployed
 from diptych.training.doctor import GRADIENT_SETTINGS, remedies
 from diptych.training.settings import Settings
@@ -32,7 +33,7 @@ def learning_rate(step: int, settings: Settings) -> float:
 
 
 class Updater:
-    """`update(player, loss)`: one step of the player's optimiser.
+    """`update(player, loss)`: one step of the player's optimiser, by the mean gradient of all processes.
 
     It never synchronises with the device. After a loss or gradient that is not finite, this step and all later ones leave
     the weights unchanged, on the device; `require_finite`, called from time to time, raises an error then.
@@ -66,12 +67,15 @@ class Updater:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(loss.device.type, enabled=False):
             loss.float().backward()  # type: ignore[no-untyped-call]
+        loss = loss.detach().clone()
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        distributed.average([loss, *gradients])  # so that a NaN in one process is one in all
+        norm = torch.nn.utils.get_total_norm(gradients)
         self.norms.setdefault(player, []).append(norm)
         if self.settings.clip:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.settings.clip, norm)
-        finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
+        finite = torch.isfinite(norm) & torch.isfinite(loss)
         self.broken_step = torch.where((self.broken == 0) & ~finite, self.step, self.broken_step)
         self.broken = torch.maximum(self.broken, (~finite).float())
         if optimizer.defaults.get("fused"):  # skips the step if this is 1, without synchronising with the device

@@ -91,6 +91,11 @@ class Translator(nn.Module, ABC):
         self.network, self.stride = network, stride
         self.method = ""
 
+    @property
+    def largest_hole(self) -> int | None:
+        """Side of the largest hole that is filled at full size, in pixels; None where there are no holes."""
+        return self.mask_spec.largest if self.mask_spec else None
+
     @abstractmethod
     def forward(self, *tensors: Tensor) -> Tensor:
         """Images `[B, C, H, W]` in [-1, 1]."""

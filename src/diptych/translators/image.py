@@ -1,7 +1,7 @@
 """Image-to-image translation at any size, and colouring."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 import torch
@@ -10,12 +10,11 @@ from torch import Tensor
 
 from diptych.images import color, geometry
 from diptych.images.blend import Blend
-from diptych.images.files import Array, Pixels, from_tensor, to_tensor, with_alpha_as_channel
-from diptych.images.spec import ImageSpec, floats_to_channels
+from diptych.images.files import Array, Gathered, Pixels, from_tensor, to_tensor, with_alpha_as_channel
+from diptych.images.on_disk import folder_of
+from diptych.images.spec import ImageSpec, Kind, floats_to_channels, strips
 from diptych.networks.layers import ImageNetwork
 from diptych.translators.base import InputSpec, Predictor, Request, Translator, require_working_size
-
-ROWS = 256  # of a large image at a time, to limit the memory for its colours
 
 
 class ImageTranslator(Translator):
@@ -26,6 +25,9 @@ class ImageTranslator(Translator):
     >>> translator(torch.zeros(1, 3, 61, 67)).shape
     torch.Size([1, 1, 61, 67])
     """
+
+    looks_twice: ClassVar[bool] = False
+    """Whether `from_network` looks at x."""
 
     def __init__(
         self,
@@ -39,6 +41,13 @@ class ImageTranslator(Translator):
         self.input_specs, self.output_spec, self.working_size = {"x": x_spec}, y_spec, working_size
         self.x_spec, self.x_channels = x_spec, x_spec.channels
 
+    @property
+    def network_channels(self) -> int:
+        """Of what the network is given."""
+        [spec] = self.network_specs.values()
+        assert isinstance(spec, ImageSpec)
+        return spec.channels
+
     def forward(self, *tensors: Tensor) -> Tensor:
         """`[B, C_x, H, W]` in [-1, 1] -> `[B, C_y, H, W]` in [-1, 1]."""
         (x,) = tensors
@@ -47,7 +56,14 @@ class ImageTranslator(Translator):
 
     def through_network(self, x: Tensor) -> Tensor:
         """The same without padding: heights and widths must be multiples of `stride`."""
-        y: Tensor = self.network(x)
+        return self.from_network(x, self.network(self.to_network(x)))
+
+    def to_network(self, x: Tensor) -> Tensor:
+        """What the network is given of pictures `[B, C_x, H, W]`; every pixel for itself."""
+        return x
+
+    def from_network(self, x: Tensor, y: Tensor) -> Tensor:
+        """The translation of x, from what the network gave; every pixel for itself."""
         return y
 
     def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -71,9 +87,37 @@ class ImageTranslator(Translator):
         for request in requests:
             self.require_request(request.mask is not None, request.blend)
         sources = [with_alpha_as_channel(source, self.x_channels) for source in sources]
-        xs = [to_tensor(source, self.x_channels) for source in sources]
-        ys = self._resized_through(xs, requests[0], run, levels=2 ** sources[0].bits - 1)
-        return [from_tensor(y, source.bits, source.alpha) for y, source in zip(ys, sources, strict=True)]
+        size = self.seen_size(sources[0].size, requests[0])
+        ys = run(torch.stack([self._seen(source, size) for source in sources]))
+        with torch.inference_mode():
+            return [self._at_full_size(source, y) for y, source in zip(ys, sources, strict=True)]
+
+    def seen_size(self, size: tuple[int, int], request: Request) -> tuple[int, int]:
+        """The height and width at which the network sees a picture of this size."""
+        require_working_size(request.working_size)
+        return geometry.shrunk(*size, request.working_size or self.working_size or min(size))
+
+    def _seen(self, source: Pixels, size: tuple[int, int]) -> Tensor:
+        """What the network sees of a picture, `[C, *size]`. Of the picture itself only strips are ever floats."""
+        height, width = source.size
+        if size == source.size:
+            return to_tensor(source, self.x_channels)
+        kind, narrow = self.x_spec.kind, []
+        for rows in strips(height, width):  # across, then down, as torch does it
+            strip = to_tensor(source.rows(rows), self.x_channels)
+            narrow.append(geometry.resize(strip, strip.shape[1], size[1], kind))
+        return geometry.resize(torch.cat(narrow, dim=1), *size, kind).clamp(-1, 1)
+
+    def _at_full_size(self, source: Pixels, y: Tensor) -> Pixels:
+        """The translation y of what the network saw of a picture, as levels at the size of the picture."""
+        if self.keeps(source.size, y):
+            return from_tensor(y, source.bits, source.alpha)
+        upscaled, whole = self.upscaler(y, source.size), Gathered(source.size[0], folder_of(source.values))
+        for rows in strips(*source.size):
+            part = source.rows(rows)
+            strip = upscaled(to_tensor(part, self.x_channels), rows, 2**source.bits - 1)
+            whole.put(rows, from_tensor(strip, source.bits, part.alpha))
+        return whole.pixels
 
     def translate_floats(self, values: Array, request: Request, run: Callable[..., Tensor]) -> Array:
         """The same for floats `[H, W, C]` in [0, 1], without rounding to levels."""
@@ -85,10 +129,8 @@ class ImageTranslator(Translator):
     def _resized_through(
         self, xs: Sequence[Tensor], request: Request, run: Callable[..., Tensor], levels: int | None
     ) -> list[Tensor]:
-        height, width = xs[0].shape[-2:]
-        require_working_size(request.working_size)
-        shorter = request.working_size or self.working_size or min(height, width)
-        size, kind = geometry.shrunk(height, width, shorter), self.x_spec.kind
+        (height, width), kind = xs[0].shape[-2:], self.x_spec.kind
+        size = self.seen_size((height, width), request)
         small = [geometry.resize(x, *size, kind).clamp(-1, 1) for x in xs]
         ys = run(torch.stack(small))
         with torch.inference_mode():
@@ -99,15 +141,39 @@ class ImageTranslator(Translator):
 
         `levels` is 255 or 65535 if the result is rounded for a file, None if it remains float.
         """
-        if y.shape[-2:] == x.shape[-2:]:
+        height, width = x.shape[-2:]
+        if self.keeps((height, width), y):
             return y
-        if self.output_spec.kind == "labels":
-            return geometry.resize(y, x.shape[-2], x.shape[-1], "labels")
-        return F.interpolate(y[None], size=x.shape[-2:], mode="bicubic", antialias=True)[0].clamp(-1, 1)
+        upscaled = self.upscaler(y, (height, width))
+        parts = [upscaled(x[:, rows], rows, levels) for rows in strips(height, width)]
+        return torch.cat(parts, dim=-2)
+
+    def keeps(self, size: tuple[int, int], y: Tensor) -> bool:
+        """Whether y is the result as it is, for a picture of this size."""
+        return y.shape[-2:] == size
+
+    def upscaler(self, y: Tensor, size: tuple[int, int]) -> Callable[[Tensor, slice, int | None], Tensor]:
+        """Gives, for rows of x and which they are, those of the result at `size`, from y `[C, h, w]`.
+
+        The last argument is the `levels` of `upscale`.
+        """
+        (height, width), kind = size, self.output_spec.kind
+        if len([*strips(height, width)]) == 1:  # in one step; of several, down and then across
+            return lambda x, rows, levels: _larger(y, height, width, kind)
+        tall = _larger(y, height, y.shape[-1], kind)
+        return lambda x, rows, levels: _larger(tall[:, rows], x.shape[-2], width, kind)
+
+
+def _larger(y: Tensor, height: int, width: int, kind: Kind) -> Tensor:
+    if kind == "labels":
+        return geometry.resize(y, height, width, kind)
+    return F.interpolate(y[None], size=(height, width), mode="bicubic", antialias=True)[0].clamp(-1, 1)
 
 
 class ColorTranslator(ImageTranslator):
     """Colouring: the network predicts ab of CIE Lab from L; the lightness of an image is preserved at any size."""
+
+    looks_twice = True
 
     def __init__(self, network: ImageNetwork, working_size: int) -> None:
         super().__init__(network, ImageSpec(3), ImageSpec(3), working_size)
@@ -117,10 +183,13 @@ class ColorTranslator(ImageTranslator):
         """L, from which the network predicts ab."""
         return {"lightness": ImageSpec(1)}
 
-    def through_network(self, x: Tensor) -> Tensor:
-        """`[B, 3, H, W]`, used for its lightness alone -> the same in colour."""
-        L, _ = color.to_lab(x)
-        return color.from_lab(L, self.network(L))
+    def to_network(self, x: Tensor) -> Tensor:
+        """The lightness of `[B, 3, H, W]`."""
+        return color.to_lab(x)[0]
+
+    def from_network(self, x: Tensor, y: Tensor) -> Tensor:
+        """The lightness of x with the colour y."""
+        return color.from_lab(color.to_lab(x)[0], y)
 
     def for_files(self, *tensors: Tensor, levels: int) -> Tensor:
         """The colour of the pictures at the working size, with the lightness of the pictures themselves, rounded."""
@@ -128,7 +197,7 @@ class ColorTranslator(ImageTranslator):
         assert self.working_size is not None
         size = geometry.shrunk(x.shape[-2], x.shape[-1], self.working_size)
         small = F.interpolate(x, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
-        return self.upscale(x, self(small), levels)
+        return self.upscaler(self(small), (x.shape[-2], x.shape[-1]))(x, slice(None), levels)
 
     def inputs_from(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """`x` is y without its colour, `[B, 3, H, W]`."""
@@ -138,19 +207,24 @@ class ColorTranslator(ImageTranslator):
         """Rejects grey images, which would train the network to output grey."""
         return "grey" if color.is_grey(image) else None
 
-    def upscale(self, x: Tensor, y: Tensor, levels: int | None) -> Tensor:
+    def keeps(self, size: tuple[int, int], y: Tensor) -> bool:
+        """Never: a picture keeps its own lightness at any size."""
+        return False
+
+    def upscaler(self, y: Tensor, size: tuple[int, int]) -> Callable[[Tensor, slice, int | None], Tensor]:
         """The lightness of the large image x with the colour of the small image y, upsampled along the edges of x.
 
         Rounding also preserves the lightness: no L changes by half an 8-bit level.
         """
-        L = torch.cat([color.to_lab(rows)[0] for rows in _strips(x)], dim=-2)
         small_L, small_ab = color.to_lab(y)
-        ab = color.spread(small_ab, small_L, L)
-        strips = []
-        for rows_L, rows_ab in zip(_strips(L), _strips(ab), strict=True):
-            strip = color.from_lab(rows_L, rows_ab)
-            strips.append(color.round_keeping_lightness(strip, levels) if levels else strip)
-        return torch.cat(strips, dim=-2)
+        ab = color.spread(small_ab, small_L, size[0])
+
+        def coloured(x: Tensor, rows: slice, levels: int | None) -> Tensor:
+            L = color.to_lab(x)[0]
+            strip = color.from_lab(L, ab(L, rows))
+            return color.round_keeping_lightness(strip, levels) if levels else strip
+
+        return coloured
 
     def baselines(self, training: Iterable[Tensor]) -> dict[str, Predictor]:
         """No colour, and a constant colour: the mean ab of the training images."""
@@ -168,9 +242,3 @@ def require_blend(blend: Blend) -> None:
     """Raises a `ValueError` for an unknown blending mode."""
     if blend not in get_args(Blend):
         raise ValueError(f"--blend {blend}: one of {', '.join(get_args(Blend))} is expected")
-
-
-def _strips(images: Tensor) -> Sequence[Tensor]:
-    if torch.compiler.is_exporting():  # the graph would have as many strips at every size
-        return [images]
-    return torch.split(images, ROWS, dim=-2)

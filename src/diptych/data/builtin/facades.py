@@ -1,6 +1,6 @@
 """The built-in synthetic facades: labels and the "photograph" that goes with them, drawn from a seed.
 
-They are the data of the quickstart, the documentation and the tests: nothing to download, and what has to be learnt is
+They are the data of the documentation and the tests: nothing to download, and what has to be learnt is
 known. Wall, windows, balconies, cornices, door, shop and roof have flat colours in the labels; in the photograph they have
 brick, glass, shade and light that follow from the labels up to the colour of the house and the hour of the day.
 """
