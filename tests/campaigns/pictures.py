@@ -33,7 +33,7 @@ def prepare(shared: Path) -> None:
     (shared / "bin" / "gs").chmod(0o755)
 
 
-ON_WHOLE_PICTURES = ("evaluate", "grayscale", "edges", "blank")
+ON_WHOLE_PICTURES = ("evaluate", "translate", "grayscale", "edges", "blank")
 """Their work grows with the picture; docs/reliability.md states what one at the limit takes."""
 
 
