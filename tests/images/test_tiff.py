@@ -11,6 +11,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from diptych.images import files, metadata, remarks, tiff
 from diptych.images.files import Array, decode, decode_bytes, read_numbers
@@ -303,6 +304,15 @@ def test_a_header_that_is_cut_off_is_no_compression() -> None:
     for length in (12, 30, 60):
         with pytest.raises(ValueError, match=r"x\.tif: damaged or only half written \(it is cut off: "):
             decode_bytes(data[:length], "x.tif")
+
+
+def test_a_million_fractions_in_a_tag_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would make an object of each, in each of several looks at them: half a minute for 8 MB."""
+    monkeypatch.setattr(ImageFileDirectory_v2, "load", lambda *_: pytest.fail("Pillow was asked"))
+    tags = [(65000, "2I", 2**20, (1,) * 2**21, True)]
+    data = written(noise(8, 8, 3, "u1"), photometric="rgb", extratags=tags)
+    with pytest.raises(ValueError, match=r"1,048,576 fractions in tag 65000"):
+        decode_bytes(data, "x.tif")
 
 
 # ---- colours that are multiplied by their alpha

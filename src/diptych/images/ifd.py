@@ -24,7 +24,9 @@ UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12:
 """Bytes of the numbers that each type is made of; a rational has two of them."""
 NOT_WRITTEN = (13, 16, 17, 18)
 """A place in the file that was read, and numbers that only BigTIFF has."""
-BYTES = {kind: 2 * unit if kind in (5, 10) else unit for kind, unit in UNITS.items()}
+FRACTIONS = (RATIONAL, 10)
+"""The types of which a value is two numbers."""
+BYTES = {kind: 2 * unit if kind in FRACTIONS else unit for kind, unit in UNITS.items()}
 
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 """Tags that hold the place of a directory below."""
@@ -35,6 +37,8 @@ SMALLER, MASK, OLD_SMALLER = 1, 4, 2
 MOST_PAGES = 10_000
 PLACES = (LONG, 13, 16, 18)
 """The types of a place in the file."""
+MOST_FRACTIONS = 2**16
+"""In one tag of a page: none has a hundredth of that, and Pillow makes an object of each."""
 MOST = 2**24
 """Bytes of values that are read of one file. A hostile one lets thousands of entries share the same megabytes."""
 
@@ -177,7 +181,10 @@ def pages(data: bytes | mmap.mmap) -> Iterator[Page]:
 def _page(reader: _Reader, place: int, rows: range) -> Page:
     found = Directory()
     for start in rows:
-        if reader.unpack("H", start)[0] in (WIDTH, SUBFILE, OLD_SUBFILE, PAGES_BELOW):
+        tag, kind, count = reader.unpack("HH" + reader.place, start)
+        if kind in FRACTIONS and count > MOST_FRACTIONS:
+            raise ValueError(f"its header counts {count:,} fractions in tag {tag}")
+        if tag in (WIDTH, SUBFILE, OLD_SUBFILE, PAGES_BELOW):
             with suppress(ValueError):
                 reader.entry(found, start, ())
     nothing = Entry(UNDEFINED, b"")

@@ -377,9 +377,9 @@ def _with_directory(data: bytes, is_big: bool, entries: dict[int, list[int]]) ->
 
 def _decompressed(data: bytes, height: int, width: int) -> Array:
     """The unpacked bytes of a picture of grey bytes, `[H, W]`."""
-    whole = np.empty((height, width), np.uint8)
     with TiffImageFile(io.BytesIO(data), "") as image:
         image.load()
+        whole = np.empty((height, width), np.uint8)  # not earlier: it may take the place of what libtiff has given back
         for rows in strips(height, width):
             whole[rows] = np.asarray(image.crop((0, rows.start, width, rows.stop)))
     return whole
