@@ -185,6 +185,15 @@ def test_paint_in_a_jpeg(hole: Mask, paint: tuple[int, int, int], quality: int) 
     assert_meant_or_refused(as_jpeg(picture, quality), hole, around=8)
 
 
+def test_paint_in_a_jpeg_of_the_best_quality() -> None:
+    """Two pixels far inside were one level off, and no hole."""
+    hole = np.zeros((47, 24), bool)
+    hole[12:35, 7:11] = hole[36:, :10] = True
+    picture = np.zeros((*hole.shape, 3), np.uint8)
+    picture[hole] = (0, 0, 255)
+    assert_meant_or_refused(as_jpeg(picture, 100), hole, around=8)
+
+
 def assert_meant_or_refused(picture: Array, hole: Mask, around: int = 0) -> None:
     try:
         found = read_hole(Pixels(picture))
