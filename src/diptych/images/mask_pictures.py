@@ -102,9 +102,9 @@ def _painted(colours: Array, coloured: Mask) -> Reading:
     """The hole of a picture some pixels of which are saturated."""
     paint = _commonest(_some(colours[coloured]))
     exact, alike = _near(colours, paint, 0), _near(colours, paint, ALIKE)
-    hole = alike  # in a JPEG
+    hole = alike  # in a JPEG; of the best quality most of it is exact, and some noise beside that
     if exact.sum() >= DRAWN * alike.sum():
-        hole = exact | (_near(colours, paint, NOISE) & _grown(exact, EDGE))  # one of the best quality has some noise too
+        hole = exact | (_near(colours, paint, NOISE) & _grown(exact, EDGE))
     size, others = hole.sum(), coloured & ~hole
     blended = _grown(hole, EDGE) & coloured & _of_hue(colours, paint)
     if (others & ~blended).sum() > FLAT * size:  # the ground is a photograph in colour
