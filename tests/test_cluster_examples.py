@@ -3,7 +3,9 @@
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,17 @@ def home(tmp_path: Path, two_way_run: Path) -> Path:
     shutil.copytree(home / "horse2zebra/train", home / "corpus")
     noting = f'printf "%s\\n" "$@" > {home}/called'
     programs = {"srun": 'exec "$@"', "scontrol": "echo first-node", "diptych": noting, "torchrun": noting}
-    (home / "bin").mkdir()
-    for name, action in programs.items():
-        program = home / "bin" / name
-        program.write_text(f"#!/bin/sh\n{action}\n", encoding="utf-8")
-        program.chmod(0o755)
+    put_programs(home, programs)
     return home
+
+
+def put_programs(home: Path, actions: dict[str, str]) -> None:
+    """Shell scripts in the home's bin/, by their names."""
+    (home / "bin").mkdir(exist_ok=True)
+    for name, action in actions.items():
+        program = home / "bin" / name
+        program.write_text(f"#!/bin/bash\n{action}\n", encoding="utf-8")
+        program.chmod(0o755)
 
 
 def called(home: Path, command: list[str], **environment: str) -> list[str]:
@@ -59,6 +66,28 @@ def test_a_training_under_slurm(home: Path) -> None:
     assert cli.run([*words[at + 1 :], *QUICK, "--dry-run"]) == 0
 
 
+@pytest.mark.parametrize("time_is_over", [True, False])
+def test_a_job_whose_time_is_over_is_queued_again_and_a_failed_one_is_not(home: Path, time_is_over: bool) -> None:
+    """srun stands for a training that a signal stops, or that fails by itself."""
+    runs, requeued = home / "running", home / "requeued"
+    programs = {
+        "srun": f"echo $$ >{runs}.new; mv {runs}.new {runs}; {'exec sleep 60' if time_is_over else 'exit 1'}",
+        "scancel": f"kill -s TERM $(cat {runs})",
+        "scontrol": f'if [ "$1" = requeue ]; then echo "$2" >{requeued}; else echo first-node; fi',
+    }
+    put_programs(home, programs)
+    job = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NNODES": "2", "SLURM_JOB_ID": "7", "HOME": str(home)}
+    job["PATH"] = f"{home}/bin:{os.environ['PATH']}"
+    with subprocess.Popen(["bash", CLUSTER / "slurm-train.sh"], env=job) as script:
+        while time_is_over and not runs.exists():
+            time.sleep(0.01)
+        if time_is_over:
+            script.send_signal(signal.SIGTERM)
+        status = script.wait()
+    assert requeued.exists() == time_is_over
+    assert status != 0
+
+
 def test_a_training_in_kubernetes(home: Path) -> None:
     job = container(CLUSTER / "kubernetes-train.yaml", home)
     words = called(home, [*job["command"], *job["args"]])
@@ -68,9 +97,7 @@ def test_a_training_in_kubernetes(home: Path) -> None:
 
 def test_a_translation_by_gnu_parallel(home: Path) -> None:
     """With a stand-in that has one part to do; the function of the script reaches it as it reaches parallel."""
-    program = home / "bin/parallel"
-    program.write_text("#!/bin/bash\ntranslate 1\n", encoding="utf-8")
-    program.chmod(0o755)
+    put_programs(home, {"parallel": "translate 1"})
     words = called(home, ["bash", str(CLUSTER / "parallel-translate.sh")])
     assert cli.run([*words, "--device", "cpu"]) == 0
     assert len(list((home / "translated").glob("*.png"))) == 1
