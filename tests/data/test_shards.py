@@ -403,7 +403,7 @@ def test_inspect_knows_shards(two_folders: Path, tmp_path: Path, capsys: pytest.
     assert "tar shards: fits as paired, 6 samples" in findings.layouts
     assert command(["data", "inspect", str(many(tmp_path / "bad", 5, {2}))]) == 1
     printed = capsys.readouterr().out
-    assert "in tar files: 5 samples" in printed
+    assert ": 5 samples in tar files" in printed
     assert "0002.png" in printed
     (out / "train/00000.tar").write_bytes(b"")
     with pytest.raises(ValueError, match=r"00000\.idx: does not fit 00000\.tar"):

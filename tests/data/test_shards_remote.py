@@ -217,6 +217,20 @@ def test_shards_in_a_bucket(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(found("s3://bucket", split="val")) == 2
 
 
+def test_a_bucket_without_keys_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoCredentialsError(Exception):
+        """botocore's."""
+
+    class Locked:
+        def ls(self, name: str, detail: bool) -> list[str]:
+            raise NoCredentialsError("Unable to locate credentials")
+
+    monkeypatch.setattr(remote, "_of_scheme", {"s3": Locked()}.__getitem__)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it was asked again"))
+    with pytest.raises(ValueError, match=r"s3://bucket: cannot be read \(Unable to .*FSSPEC_S3_ANON=true\)"):
+        found("s3://bucket")
+
+
 def test_an_index_is_made_where_the_server_has_none(
     served: Served, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -360,7 +360,7 @@ def test_records_are_counted(tmp_path: Path, write_tfrecord: Any) -> None:
     findings = inspect(tmp_path / "in")
     assert (findings.pictures, findings.records, findings.other_files) == (0, 4, [])
     assert findings.methods == ["cyclegan", "cut"]
-    assert "in TFRecord or idx files: 4 pictures, counted and not looked at\n" in printed(findings)
+    assert "4 pictures in TFRecord or idx files, counted and not looked at\n" in printed(findings)
     # As Kaggle has them: four folders, of which two hold records.
     draw_all(tmp_path / "in", "monet_jpg/1.jpg", "photo_jpg/2.jpg", "photo_jpg/3.jpg")
     (tmp_path / "in/photo_tfrec/broken.tfrec").write_bytes(b"no record")
@@ -386,7 +386,7 @@ def test_idx_files_are_counted(tmp_path: Path, write_idx: Any, monkeypatch: pyte
     findings = inspect(tmp_path / "digits")
     assert (findings.pictures, findings.records, findings.other_files) == (0, 5, [])
     assert (findings.methods, findings.notes) == (["cgan"], [])
-    assert "in TFRecord or idx files: 5 pictures, counted and not looked at\n" in printed(findings)
+    assert "5 pictures in TFRecord or idx files, counted and not looked at\n" in printed(findings)
     assert findings.command is not None
     assert run([*shlex.split(findings.command)[1:], "--dry-run"]) == 0
     file = tmp_path / "digits/t10k-images-idx3-ubyte"

@@ -3,6 +3,7 @@
 fsspec reads them, of the extra `shards`. Plain http is enough where the server answers requests for a range of bytes.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ SCHEMES = ("http", "https", "s3", "gs")
 ADDRESS = re.compile(rf"({'|'.join(SCHEMES)}):/+")
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds before each further try: a server that is started anew is back after half a minute."""
+WITHOUT_KEYS = ("NoCredentialsError", "DefaultCredentialsError")
+"""By name: botocore and google.auth are imported where such an address is."""
 LONGEST = sum(WAITS)
 """Seconds after which nobody waits for a server any more that has answered nobody meanwhile."""
 PATIENCE = 30  # seconds without a byte
@@ -135,6 +138,8 @@ def _is_final(error: Exception) -> bool:
     status = getattr(error, "status", 0)
     if isinstance(error, _RangeIgnoredError | FileNotFoundError | PermissionError | NotImplementedError):
         return True
+    if type(error).__name__ in WITHOUT_KEYS:
+        return True
     return isinstance(status, int) and status in REFUSED and status not in BUSY
 
 
@@ -143,6 +148,8 @@ def _reason(error: Exception) -> str:
         return "no such file, or no answer"
     if isinstance(error, _RangeIgnoredError):
         return f"{error}; take one that answers requests for a range of bytes"
+    if type(error).__name__ == WITHOUT_KEYS[0]:
+        return f"{error}; a bucket that everybody may read needs FSSPEC_S3_ANON=true"
     status, message = getattr(error, "status", 0), getattr(error, "message", "")
     return brief(f"{status} {message}".strip() if status else str(error) or type(error).__name__, 100)
 
@@ -164,6 +171,8 @@ def _of_scheme(scheme: str) -> Any:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=PATIENCE)
             headers = {"Accept-Encoding": "identity"}
             return fsspec.filesystem("http", client_kwargs={"timeout": timeout, "headers": headers})
+        # Else gcsfs asks what kind of bucket it is, which nobody may who only reads it, and prints lines about that.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         return fsspec.filesystem(scheme, use_listings_cache=False)
     except ImportError as error:
         also = {"s3": " and s3fs", "gs": " and gcsfs"}.get(scheme, "")

@@ -34,7 +34,7 @@ from diptych.data.loaders import SPREAD, evenly_spaced
 from diptych.data.pairs import ChoiceError
 from diptych.data.partners import SAME, canonical
 from diptych.data.paths import SPLIT_FOLDERS, DataPaths, list_pictures
-from diptych.data.remote import UnreachableError
+from diptych.data.remote import UnreachableError, spelled
 from diptych.data.shards import INDEX, TAR, OfSamples, is_place, open_samples
 from diptych.data.shards import find as find_shards
 from diptych.data.sides import no_images
@@ -146,7 +146,7 @@ def inspect(
     fit = _Fit(None, paths, SAME_STEMS) if same_stems else _fit(paths, infos, pairs, contents, records)
     methods = [name for name in methods_for(fit.kind) if not _only_grey(infos) or _learns_from_grey(name)]
     findings = Findings(
-        folder=str(folder),
+        folder=spelled(folder),
         **_of_pictures(folder, infos),
         records=records,
         samples=sum(map(len, contents.shards)),
@@ -505,13 +505,15 @@ def train_command(method: str, paths: DataPaths, direction: Direction | None = N
 
 def show(findings: Findings, console: Console) -> None:
     """Prints the findings; long lists are cut."""
-    lines = [f"{findings.folder}: {counted(findings.pictures, 'picture')}"]
+    contents = list[str]()
+    if findings.pictures or not (findings.records or findings.samples):
+        contents.append(counted(findings.pictures, "picture"))
     if findings.records:
-        lines.append(f"in TFRecord or idx files: {counted(findings.records, 'picture')}, counted and not looked at")
+        contents.append(f"{counted(findings.records, 'picture')} in TFRecord or idx files, counted and not looked at")
     if findings.samples:
-        lines.append(
-            f"in tar files: {counted(findings.samples, 'sample')}, of which up to {SPREAD} of a set were looked at"
-        )
+        samples = counted(findings.samples, "sample")
+        contents.append(f"{samples} in tar files, of which up to {SPREAD} of a set were looked at")
+    lines = [f"{findings.folder}: {contents[0]}", *contents[1:]]
     for title, counts in (("folders", findings.counts), ("modes", findings.modes), ("sizes", findings.sizes)):
         first = ", ".join(f"{name} ({count})" for name, count in [*counts.items()][:SHOWN])
         lines += [f"{title}: {first}{_more(len(counts), ', ')}"] if counts else []
