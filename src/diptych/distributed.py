@@ -13,9 +13,10 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
@@ -53,6 +54,8 @@ class _Team:
     messages: Any
     ended: bool = False
     """Whether all know already that the training ends here."""
+    no_signal_needed: threading.Event = field(default_factory=threading.Event)
+    """When set, the end of the launcher sends this process no signal: another one had it, and all are stopping."""
 
 
 _team: _Team | None = None
@@ -104,9 +107,9 @@ def joined() -> Iterator[None]:
     if started() < 2 or _team:
         yield
         return
-    if dist.is_torchelastic_launched():
-        signals.end_after(os.getppid())
+    called_off = signals.end_after(os.getppid()) if dist.is_torchelastic_launched() else threading.Event()
     _team = _joined()
+    _team.no_signal_needed = called_off
     try:
         yield
     except KeyboardInterrupt:
@@ -235,9 +238,13 @@ def agreeing() -> Iterator[None]:
     _exchanged(_Word())
 
 
-def any_of(flag: bool) -> bool:
-    """Whether any process says yes."""
-    return any(word.number for word in _exchanged(_Word(number=flag))) if _team else flag
+def asked_to_stop(asked: bool) -> bool:
+    """Whether any process was asked to stop. If so, the launcher's end asks none of them again, on its way out."""
+    if not _team:
+        return asked
+    if any(word.number for word in _exchanged(_Word(number=asked))):
+        _team.no_signal_needed.set()
+    return _team.no_signal_needed.is_set()
 
 
 def decided(work: Callable[[], T]) -> T:

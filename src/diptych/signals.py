@@ -29,16 +29,20 @@ def ignore_all() -> None:
 LOOKED_EVERY = 0.5  # seconds
 
 
-def end_after(parent: int) -> None:
+def end_after(parent: int) -> threading.Event:
     """Sends SIGTERM to this process when the process `parent`, which started it, has ended: also by `kill -9`.
 
     Without that, a process that another one was to end would go on for ever. Windows does not tell who has a new parent.
+    Once the event that it returns is set, it sends none.
     """
+    called_off = threading.Event()
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(LOOKED_EVERY)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if not called_off.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
 
     if os.name != "nt":
         threading.Thread(target=watch, daemon=True).start()
+    return called_off

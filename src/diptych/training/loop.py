@@ -91,7 +91,7 @@ def _steps(training: Training, hooks: _Hooks | None, stop: threading.Event, disp
         done = step + 1
         if phased:
             phased.after_step(done, distributed.mean)
-        stopping = distributed.any_of(stop.is_set())
+        stopping = distributed.asked_to_stop(stop.is_set())
         end = Stop.END if done == settings.steps else Stop.NO
         now = Moment(done, Stop.INTERRUPTED if stopping and end is Stop.NO else end)
         if now.due(settings.checkpoint_every):
