@@ -202,8 +202,10 @@ def require_calm(case: Case, what: str, terminal: str) -> None:
 LEFTOVER = re.compile(r"\.partial-")
 
 
-CHANGING = re.compile(rb'"seconds": [0-9.]+|\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|/[^"\s<>&]*(?=/data/)')
-"""What differs from run to run, and from place to place."""
+CHANGING = re.compile(
+    rb'"seconds": [0-9.]+|\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|/[^"\s<>&]*(?=/data/)|transforms = \[[^]]*\]'
+)
+"""What differs from run to run, and from place to place: which transforms pay is measured where there is no cache."""
 
 
 def tree(folder: Path) -> dict[str, bytes]:
