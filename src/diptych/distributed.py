@@ -242,9 +242,10 @@ def asked_to_stop(asked: bool) -> bool:
     """Whether any process was asked to stop. If so, the launcher's end asks none of them again, on its way out."""
     if not _team:
         return asked
-    if any(word.number for word in _exchanged(_Word(number=asked))):
+    any_was = any(word.number for word in _exchanged(_Word(number=asked)))
+    if any_was:
         _team.no_signal_needed.set()
-    return _team.no_signal_needed.is_set()
+    return any_was
 
 
 def decided(work: Callable[[], T]) -> T:
